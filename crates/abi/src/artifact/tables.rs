@@ -1,0 +1,282 @@
+//! Lookup tables of an artifact. They are read in place, without allocation, and never panic on a table that is cut short
+//! or altered: a lookup just finds nothing. [`TrapTable::lookup`] is called in signal handlers.
+
+use crate::index::{DefinedFuncIndex, FuncIndex, TypeIndex};
+use crate::trap::Trap;
+use cranelift_entity::EntityRef;
+use std::ops::Range;
+
+/// Number that stands for "none".
+const NONE: u32 = u32::MAX;
+
+fn read_u32(bytes: &[u8], position: usize) -> Option<u32> {
+    let start = position.checked_mul(4)?;
+    let word = bytes.get(start..start.checked_add(4)?)?;
+    Some(u32::from_le_bytes([word[0], word[1], word[2], word[3]]))
+}
+
+fn push_u32(out: &mut Vec<u8>, value: u32) {
+    out.extend_from_slice(&value.to_le_bytes());
+}
+
+/// Number of leading positions below `count` whose key is at most `key`, by binary search.
+fn upper_bound(count: usize, key: u32, key_at: impl Fn(usize) -> Option<u32>) -> usize {
+    let (mut low, mut high) = (0, count);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        match key_at(middle) {
+            Some(k) if k <= key => low = middle + 1,
+            _ => high = middle,
+        }
+    }
+    low
+}
+
+/// A piece of `.text`.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct CodeRange {
+    /// Offset in `.text`.
+    pub offset: u32,
+    /// Length in bytes.
+    pub len: u32,
+}
+
+/// Where the code of each defined function is: `[offset, len]` per function, in order of index and of offset.
+#[derive(Copy, Clone, Debug)]
+pub struct FunctionTable<'a>(pub &'a [u8]);
+
+impl FunctionTable<'_> {
+    /// Encodes the table. Functions must lie in `.text` in the order of their index.
+    pub fn encode(functions: &[CodeRange]) -> Vec<u8> {
+        debug_assert!(functions.is_sorted_by_key(|f| f.offset));
+        let mut out = Vec::with_capacity(functions.len() * 8);
+        for f in functions {
+            push_u32(&mut out, f.offset);
+            push_u32(&mut out, f.len);
+        }
+        out
+    }
+
+    /// Number of functions.
+    pub fn len(&self) -> usize {
+        self.0.len() / 8
+    }
+
+    /// Are there none?
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Where a function's code is.
+    pub fn get(&self, index: DefinedFuncIndex) -> Option<CodeRange> {
+        Some(CodeRange {
+            offset: read_u32(self.0, index.index() * 2)?,
+            len: read_u32(self.0, index.index() * 2 + 1)?,
+        })
+    }
+
+    /// The function that contains a text offset.
+    pub fn find(&self, text_offset: u32) -> Option<(DefinedFuncIndex, CodeRange)> {
+        let after = upper_bound(self.len(), text_offset, |i| read_u32(self.0, i * 2));
+        let index = DefinedFuncIndex::new(after.checked_sub(1)?);
+        let range = self.get(index)?;
+        (text_offset - range.offset < range.len).then_some((index, range))
+    }
+}
+
+/// Text offsets of the trampolines for one function type.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct TrampolineOffsets {
+    /// Entry trampoline.
+    pub entry: u32,
+    /// Host shim.
+    pub host_shim: u32,
+}
+
+/// Where the trampolines of each function type are: `[entry, host shim]` per type. Equal types share trampolines.
+#[derive(Copy, Clone, Debug)]
+pub struct TrampolineTable<'a>(pub &'a [u8]);
+
+impl TrampolineTable<'_> {
+    /// Encodes the table, one entry per [`TypeIndex`].
+    pub fn encode(types: &[TrampolineOffsets]) -> Vec<u8> {
+        let mut out = Vec::with_capacity(types.len() * 8);
+        for t in types {
+            push_u32(&mut out, t.entry);
+            push_u32(&mut out, t.host_shim);
+        }
+        out
+    }
+
+    /// Where a type's trampolines are.
+    pub fn get(&self, index: TypeIndex) -> Option<TrampolineOffsets> {
+        Some(TrampolineOffsets {
+            entry: read_u32(self.0, index.index() * 2)?,
+            host_shim: read_u32(self.0, index.index() * 2 + 1)?,
+        })
+    }
+}
+
+/// Which trap an instruction means: `count`, then `count` sorted text offsets, then `count` trap codes (one byte each).
+#[derive(Copy, Clone, Debug)]
+pub struct TrapTable<'a>(pub &'a [u8]);
+
+impl TrapTable<'_> {
+    /// Encodes the table from text offsets of trapping instructions, sorted by offset.
+    pub fn encode(traps: &[(u32, Trap)]) -> Vec<u8> {
+        debug_assert!(traps.is_sorted_by_key(|t| t.0));
+        let mut out = Vec::with_capacity(4 + traps.len() * 5);
+        push_u32(&mut out, traps.len() as u32);
+        for (offset, _) in traps {
+            push_u32(&mut out, *offset);
+        }
+        out.extend(traps.iter().map(|(_, trap)| *trap as u8));
+        out
+    }
+
+    /// The trap of the instruction at exactly this text offset. Async-signal-safe: reads memory, nothing else.
+    pub fn lookup(&self, text_offset: u32) -> Option<Trap> {
+        let count = read_u32(self.0, 0)? as usize;
+        let after = upper_bound(count, text_offset, |i| read_u32(self.0, i + 1));
+        let position = after.checked_sub(1)?;
+        if read_u32(self.0, position + 1)? != text_offset {
+            return None;
+        }
+        let codes = (count + 1).checked_mul(4)?;
+        Trap::from_u8(*self.0.get(codes.checked_add(position)?)?)
+    }
+}
+
+/// Which byte of the binary an instruction comes from: `count`, `count` sorted text offsets at which a new position begins,
+/// then `count` positions in the binary ([`u32::MAX`] for "none").
+#[derive(Copy, Clone, Debug)]
+pub struct AddressMap<'a>(pub &'a [u8]);
+
+impl AddressMap<'_> {
+    /// Encodes the map from `(text offset, position in the binary)` pairs, sorted by text offset.
+    pub fn encode(entries: &[(u32, Option<u32>)]) -> Vec<u8> {
+        debug_assert!(entries.is_sorted_by_key(|e| e.0));
+        let mut out = Vec::with_capacity(4 + entries.len() * 8);
+        push_u32(&mut out, entries.len() as u32);
+        for (offset, _) in entries {
+            push_u32(&mut out, *offset);
+        }
+        for (_, position) in entries {
+            push_u32(&mut out, position.unwrap_or(NONE));
+        }
+        out
+    }
+
+    /// Byte offset in the WebAssembly binary of the operator whose code contains a text offset.
+    pub fn lookup(&self, text_offset: u32) -> Option<u32> {
+        let count = read_u32(self.0, 0)? as usize;
+        let after = upper_bound(count, text_offset, |i| read_u32(self.0, i + 1));
+        let position = read_u32(self.0, count.checked_add(after)?)?;
+        (after > 0 && position != NONE).then_some(position)
+    }
+}
+
+/// Function names: `count`, then per named function its index, then `count + 1` ends in the text that follows.
+#[derive(Copy, Clone, Debug)]
+pub struct NameTable<'a>(pub &'a [u8]);
+
+impl<'a> NameTable<'a> {
+    /// Encodes the table from names sorted by function index, each at most once.
+    pub fn encode<'n>(names: impl IntoIterator<Item = (FuncIndex, &'n str)>) -> Vec<u8> {
+        let (mut indices, mut starts, mut text) = (Vec::new(), vec![0u32], String::new());
+        for (index, name) in names {
+            indices.push(index.as_u32());
+            text.push_str(name);
+            starts.push(text.len() as u32);
+        }
+        debug_assert!(indices.is_sorted());
+        let mut out = Vec::with_capacity(4 * (1 + indices.len() + starts.len()) + text.len());
+        push_u32(&mut out, indices.len() as u32);
+        for number in indices.iter().chain(&starts) {
+            push_u32(&mut out, *number);
+        }
+        out.extend_from_slice(text.as_bytes());
+        out
+    }
+
+    fn text_range(&self, count: usize, position: usize) -> Option<Range<usize>> {
+        let text = 4 * (2 + 2 * count);
+        let start = read_u32(self.0, 1 + count + position)? as usize;
+        let end = read_u32(self.0, 2 + count + position)? as usize;
+        Some(text + start..text + end)
+    }
+
+    /// A function's name, if it has one.
+    pub fn get(&self, index: FuncIndex) -> Option<&'a str> {
+        let count = read_u32(self.0, 0)? as usize;
+        let after = upper_bound(count, index.as_u32(), |i| read_u32(self.0, i + 1));
+        let position = after.checked_sub(1)?;
+        if read_u32(self.0, position + 1)? != index.as_u32() {
+            return None;
+        }
+        std::str::from_utf8(self.0.get(self.text_range(count, position)?)?).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn functions_are_found_by_offset() {
+        let bytes = FunctionTable::encode(&[
+            CodeRange { offset: 0, len: 10 },
+            CodeRange { offset: 16, len: 4 },
+        ]);
+        let table = FunctionTable(&bytes);
+        let found = |offset| table.find(offset).map(|(i, _)| i.as_u32());
+        assert_eq!(found(0), Some(0));
+        assert_eq!(found(9), Some(0));
+        assert_eq!(found(12), None);
+        assert_eq!(found(16), Some(1));
+        assert_eq!(found(20), None);
+    }
+
+    #[test]
+    fn traps_are_found_at_their_exact_offset() {
+        let bytes = TrapTable::encode(&[(3, Trap::IntegerOverflow), (9, Trap::MemoryOutOfBounds)]);
+        let table = TrapTable(&bytes);
+        assert_eq!(table.lookup(3), Some(Trap::IntegerOverflow));
+        assert_eq!(table.lookup(9), Some(Trap::MemoryOutOfBounds));
+        assert_eq!(table.lookup(4), None);
+        assert_eq!(table.lookup(0), None);
+    }
+
+    #[test]
+    fn addresses_cover_up_to_the_next_entry() {
+        let bytes = AddressMap::encode(&[(4, Some(100)), (8, None), (12, Some(200))]);
+        let map = AddressMap(&bytes);
+        let found: Vec<_> = [0, 4, 7, 8, 12, 99].map(|o| map.lookup(o)).to_vec();
+        assert_eq!(found, [None, Some(100), Some(100), None, Some(200), Some(200)]);
+    }
+
+    #[test]
+    fn names_are_found_and_missing_ones_are_not() {
+        let bytes = NameTable::encode([(FuncIndex::from_u32(1), "one"), (FuncIndex::from_u32(5), "fünf")]);
+        let table = NameTable(&bytes);
+        assert_eq!(table.get(FuncIndex::from_u32(1)), Some("one"));
+        assert_eq!(table.get(FuncIndex::from_u32(5)), Some("fünf"));
+        assert_eq!(table.get(FuncIndex::from_u32(2)), None);
+    }
+
+    #[test]
+    fn tables_cut_short_find_nothing_and_do_not_panic() {
+        let names = NameTable::encode([(FuncIndex::from_u32(0), "name")]);
+        let traps = TrapTable::encode(&[(3, Trap::IntegerOverflow)]);
+        let addresses = AddressMap::encode(&[(4, Some(100))]);
+        for len in 0..names.len() {
+            assert_eq!(NameTable(&names[..len]).get(FuncIndex::from_u32(0)), None);
+        }
+        for len in 0..traps.len() {
+            assert_eq!(TrapTable(&traps[..len]).lookup(3), None);
+        }
+        for len in 0..addresses.len() {
+            assert_eq!(AddressMap(&addresses[..len]).lookup(4), None);
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Builtins: functions of the runtime that compiled code calls.
+//!
+//! # Calling conventions
+//!
+//! | convention | who | shape |
+//! |---|---|---|
+//! | guest | guest function to guest function, guest to host shim | Cranelift's `Tail`: `(ctx, wasm params...) -> wasm results` |
+//! | entry | runtime to guest, through a per-signature *entry trampoline* | `extern "C" fn(ctx, code, values: *mut VmValue)`: loads arguments from `values`, calls `code(ctx, ...)`, stores results to `values` from index 0 |
+//! | host | guest to host, through a per-signature *host shim* | the shim is a guest-convention function whose `ctx` is the import record; it stores `exit_fp`/`exit_pc`, spills arguments to a `[VmValue]` and calls [`crate::layout::VmHostFunc::call`] |
+//! | builtin | guest to runtime | `extern "C" fn(vmctx, args...) -> result` through [`crate::layout::VmHeader::builtins`] |
+//!
+//! `i32` and `externref` values travel as CLIF `i32`, `funcref` and addresses as `i64`. `ctx` is CLIF's `vmctx` parameter.
+//!
+//! A builtin that fails raises the trap itself and does not return. Before it runs, its assembly stub stores the frame pointer
+//! and return address into [`crate::layout::StoreContext`], so compiled code only has to keep frame pointers.
+
+/// Calls a macro with the list of builtins: `name(param: type, ...) -> type;` where types are `u32` (CLIF `i32`), `u64`
+/// (CLIF `i64`) and `funcref` (CLIF `i64`). The leading `vmctx` is implied.
+#[macro_export]
+macro_rules! for_each_builtin {
+    ($mac:ident) => {
+        $mac! {
+            /// `memory.grow`: the old size in pages, or all ones.
+            memory_grow(memory: u32, delta: u64) -> u64;
+            /// `memory.copy`
+            memory_copy(dst_memory: u32, src_memory: u32, dst: u64, src: u64, len: u64);
+            /// `memory.fill`
+            memory_fill(memory: u32, dst: u64, value: u32, len: u64);
+            /// `memory.init`
+            memory_init(memory: u32, data: u32, dst: u64, src: u32, len: u32);
+            /// `data.drop`
+            data_drop(data: u32);
+            /// The element of a table of functions that has not been built yet (index is in bounds).
+            table_get_func(table: u32, index: u64) -> funcref;
+            /// `table.grow` on a table of functions: the old size, or all ones.
+            table_grow_func(table: u32, delta: u64, value: funcref) -> u64;
+            /// `table.grow` on a table of host references: the old size, or all ones.
+            table_grow_extern(table: u32, delta: u64, value: u32) -> u64;
+            /// `table.fill` on a table of functions.
+            table_fill_func(table: u32, dst: u64, value: funcref, len: u64);
+            /// `table.fill` on a table of host references.
+            table_fill_extern(table: u32, dst: u64, value: u32, len: u64);
+            /// `table.copy`
+            table_copy(dst_table: u32, src_table: u32, dst: u64, src: u64, len: u64);
+            /// `table.init`
+            table_init(table: u32, elem: u32, dst: u64, src: u32, len: u32);
+            /// `elem.drop`
+            elem_drop(elem: u32);
+            /// `ref.func`
+            ref_func(func: u32) -> funcref;
+        }
+    };
+}
+
+macro_rules! declare {
+    ($($(#[$doc:meta])* $name:ident($($param:ident: $ty:ident),*) $(-> $ret:ident)?;)*) => {
+        /// Number of a builtin: its position in the array at [`crate::layout::VmHeader::builtins`].
+        #[derive(Copy, Clone, Debug, PartialEq, Eq)]
+        #[expect(non_camel_case_types, reason = "variants are named exactly as the functions they number")]
+        pub enum BuiltinIndex {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl BuiltinIndex {
+            /// Every builtin, in order.
+            pub const ALL: &'static [BuiltinIndex] = &[$(BuiltinIndex::$name),*];
+
+            /// Its name.
+            pub fn name(self) -> &'static str {
+                match self { $(BuiltinIndex::$name => stringify!($name),)* }
+            }
+
+            /// Its parameters after `vmctx`, and its result.
+            pub fn signature(self) -> (&'static [BuiltinType], Option<BuiltinType>) {
+                match self {
+                    $(BuiltinIndex::$name => (
+                        &[$(BuiltinType::$ty),*],
+                        [$(BuiltinType::$ret)?].first().copied(),
+                    ),)*
+                }
+            }
+        }
+    };
+}
+
+/// Type of a builtin's parameter or result.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+#[expect(non_camel_case_types, reason = "variants are named as in the declaration")]
+pub enum BuiltinType {
+    /// CLIF `i32`
+    u32,
+    /// CLIF `i64`
+    u64,
+    /// CLIF `i64`: address of a `VmFuncRef`, or 0
+    funcref,
+}
+
+for_each_builtin!(declare);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_positions() {
+        for (position, builtin) in BuiltinIndex::ALL.iter().enumerate() {
+            assert_eq!(*builtin as usize, position);
+        }
+        assert_eq!(
+            BuiltinIndex::memory_grow.signature(),
+            (&[BuiltinType::u32, BuiltinType::u64][..], Some(BuiltinType::u64))
+        );
+        assert_eq!(BuiltinIndex::data_drop.signature().1, None);
+    }
+}

@@ -1,0 +1,236 @@
+//! Knobs: every setting of the engine, declared once.
+//!
+//! From the one declaration in `for_each_knob!` follow the field in [`Knobs`] and its default, the setter of the public
+//! `Config`, the command line's `-C name=value` with its help text, and the knob's part in an artifact's fingerprint. A fuzzer
+//! draws settings from [`Knob::samples`].
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+
+/// Calls a macro with the list of knobs: `/// doc`, `name: type = default, scope, [values worth trying];`
+///
+/// `scope` is `code` when the knob changes generated code or what it relies on (so that an artifact only runs under the same
+/// value) and `runtime` when it does not.
+#[macro_export]
+macro_rules! for_each_knob {
+    ($mac:ident) => {
+        $mac! {
+            /// How hard the code generator optimises.
+            cranelift_opt_level: OptLevel = OptLevel::Speed, code, ["none", "speed", "speed_and_size"];
+            /// Checks the intermediate code after each step. Slow; finds bugs of the engine itself.
+            cranelift_debug_verifier: bool = false, runtime, ["true", "false"];
+            /// Makes every NaN that arithmetic produces the canonical one, so that results do not depend on the processor.
+            cranelift_nan_canonicalization: bool = false, code, ["true", "false"];
+            /// Compiles the functions of a module on all cores.
+            parallel_compilation: bool = true, runtime, ["true", "false"];
+            /// Keeps the map from machine code to positions in the binary, for backtraces.
+            generate_address_map: bool = true, code, ["true", "false"];
+            /// Bytes of address space reserved for each linear memory. From 4294967296 on, 32-bit memories need no bounds checks.
+            memory_reservation: u64 = 4 << 30, code, ["0", "65536", "4294967296"];
+            /// Bytes of inaccessible address space behind each reservation.
+            memory_guard_size: u64 = 32 << 20, code, ["0", "65536", "33554432"];
+            /// Bytes of stack for guest code.
+            max_wasm_stack: u64 = 1 << 20, runtime, ["65536", "1048576"];
+            /// Bytes of stack that must be left when a host function is called; they come on top of `max_wasm_stack`.
+            host_stack_reserve: u64 = 256 << 10, runtime, ["65536", "262144"];
+            /// Lays out data segments ahead of time and maps them copy-on-write.
+            memory_init_cow: bool = true, code, ["true", "false"];
+            /// Allows functions, blocks and branches with several results.
+            wasm_multi_value: bool = true, code, ["true", "false"];
+            /// Allows bulk memory and table operations.
+            wasm_bulk_memory: bool = true, code, ["true", "false"];
+            /// Allows reference types.
+            wasm_reference_types: bool = true, code, ["true", "false"];
+            /// Allows 128-bit vectors.
+            wasm_simd: bool = true, code, ["true", "false"];
+            /// Allows arithmetic in constant expressions.
+            wasm_extended_const: bool = true, code, ["true", "false"];
+            /// Allows more than one memory in a module.
+            wasm_multi_memory: bool = true, code, ["true", "false"];
+        }
+    };
+}
+
+/// How hard the code generator optimises.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum OptLevel {
+    /// Compile as fast as possible.
+    None,
+    /// Make the code fast.
+    Speed,
+    /// Make the code fast, then small.
+    SpeedAndSize,
+}
+
+impl FromStr for OptLevel {
+    type Err = ();
+
+    fn from_str(s: &str) -> Result<Self, ()> {
+        match s {
+            "none" => Ok(OptLevel::None),
+            "speed" => Ok(OptLevel::Speed),
+            "speed_and_size" => Ok(OptLevel::SpeedAndSize),
+            _ => Err(()),
+        }
+    }
+}
+
+impl fmt::Display for OptLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            OptLevel::None => "none",
+            OptLevel::Speed => "speed",
+            OptLevel::SpeedAndSize => "speed_and_size",
+        })
+    }
+}
+
+/// What a knob changes.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum KnobScope {
+    /// Generated code, or what generated code relies on.
+    Code,
+    /// Only how the engine works.
+    Runtime,
+}
+
+/// Description of one knob.
+#[derive(Copy, Clone, Debug)]
+pub struct Knob {
+    /// Its name, as in `-C name=value`.
+    pub name: &'static str,
+    /// What it does, for people. Has a leading space on each line, as doc comments do.
+    pub help: &'static str,
+    /// What it changes.
+    pub scope: KnobScope,
+    /// Values worth trying: what a fuzzer draws from and `--help` shows.
+    pub samples: &'static [&'static str],
+}
+
+/// A setting that was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KnobError {
+    /// There is no such knob.
+    #[error("unknown setting `{0}`; known settings: {known}", known = Knob::names())]
+    Unknown(String),
+    /// The value does not fit the knob.
+    #[error("setting `{name}` does not take `{value}`; examples: {samples}")]
+    BadValue {
+        /// The knob.
+        name: &'static str,
+        /// What was given.
+        value: String,
+        /// Values it does take.
+        samples: String,
+    },
+}
+
+macro_rules! declare {
+    ($($(#[doc = $doc:literal])* $name:ident: $ty:ty = $default:expr, $scope:ident, [$($sample:literal),*];)*) => {
+        /// The value of every knob.
+        #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+        pub struct Knobs {
+            $($(#[doc = $doc])* pub $name: $ty,)*
+        }
+
+        impl Default for Knobs {
+            fn default() -> Self {
+                Knobs { $($name: $default,)* }
+            }
+        }
+
+        impl Knob {
+            /// Every knob, in order of declaration.
+            pub const ALL: &'static [Knob] = &[$(Knob {
+                name: stringify!($name),
+                help: concat!($($doc),*),
+                scope: declare!(@scope $scope),
+                samples: &[$($sample),*],
+            }),*];
+        }
+
+        impl Knobs {
+            /// Sets a knob by name from text.
+            ///
+            /// # Errors
+            /// When there is no such knob or the value does not parse; nothing is changed then.
+            pub fn set(&mut self, name: &str, value: &str) -> Result<(), KnobError> {
+                match name {
+                    $(stringify!($name) => {
+                        self.$name = value.parse::<$ty>().map_err(|_| KnobError::BadValue {
+                            name: stringify!($name),
+                            value: value.to_string(),
+                            samples: [$($sample),*].join(", "),
+                        })?;
+                    })*
+                    _ => return Err(KnobError::Unknown(name.to_string())),
+                }
+                Ok(())
+            }
+
+            /// Every knob with its value as text, in order of declaration.
+            pub fn values(&self) -> Vec<(&'static Knob, String)> {
+                let values = [$(self.$name.to_string()),*];
+                Knob::ALL.iter().zip(values).collect()
+            }
+        }
+    };
+    (@scope code) => { KnobScope::Code };
+    (@scope runtime) => { KnobScope::Runtime };
+}
+
+for_each_knob!(declare);
+
+impl Knob {
+    fn names() -> String {
+        let names: Vec<_> = Knob::ALL.iter().map(|k| k.name).collect();
+        names.join(", ")
+    }
+}
+
+impl Knobs {
+    /// The knobs that change code, as `name=value` words: what an artifact must match.
+    pub fn code_fingerprint(&self) -> String {
+        let words: Vec<_> = self
+            .values()
+            .into_iter()
+            .filter(|(knob, _)| knob.scope == KnobScope::Code)
+            .map(|(knob, value)| format!("{}={value}", knob.name))
+            .collect();
+        words.join(" ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knobs_are_set_by_name_and_wrong_ones_are_named() {
+        let mut knobs = Knobs::default();
+        knobs.set("cranelift_opt_level", "none").unwrap();
+        assert_eq!(knobs.cranelift_opt_level, OptLevel::None);
+        let unknown = knobs.set("no_such", "1").unwrap_err();
+        assert!(unknown.to_string().contains("wasm_simd"), "{unknown}");
+        let bad = knobs.set("wasm_simd", "maybe").unwrap_err();
+        assert!(bad.to_string().contains("wasm_simd"), "{bad}");
+    }
+
+    #[test]
+    fn every_sample_parses() {
+        for knob in Knob::ALL {
+            for sample in knob.samples {
+                Knobs::default().set(knob.name, sample).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn only_code_knobs_are_in_the_fingerprint() {
+        let fingerprint = Knobs::default().code_fingerprint();
+        assert!(fingerprint.contains("memory_guard_size=33554432"));
+        assert!(!fingerprint.contains("parallel_compilation"));
+    }
+}

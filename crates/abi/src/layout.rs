@@ -1,0 +1,339 @@
+//! The VMContext: the memory that compiled code reads and writes directly.
+//!
+//! A VMContext is the tail of an instance's allocation. Its head is the same for every module, the arrays behind it depend on
+//! the module. Hot things come first.
+//!
+//! ```text
+//!  vmctx ->  0 | magic, store, builtins, type ids        VmHeader
+//!              | defined memories                        [VmMemory]
+//!              | imported memories                       [*mut VmMemory]
+//!              | defined globals                         [VmGlobal]       (16-aligned)
+//!              | imported globals                        [*mut VmGlobal]
+//!              | defined tables                          [VmTable]
+//!              | imported tables                         [*mut VmTable]
+//!              | imported functions                      [VmFuncImport]
+//!              | funcrefs of escaping functions          [VmFuncRef]
+//!         size +
+//!              | padding to a multiple of 64
+//!   memory 0 ->| memory0_distance()                      (only a memory whose plan says `MemoryBase::Slot`)
+//! ```
+//!
+//! Records are `#[repr(C)]` structs here; the compiler takes offsets from them with [`core::mem::offset_of`], the runtime uses
+//! the same structs. Nothing is written down twice.
+
+use crate::index::*;
+use crate::module::ModuleInfo;
+use std::mem::{align_of, size_of};
+
+/// First word of every VMContext: catches wrong pointer arithmetic.
+pub const VM_MAGIC: u32 = u32::from_le_bytes(*b"cowl");
+
+/// The VMContext itself: only ever used behind a pointer, its size depends on the module.
+#[repr(C, align(16))]
+pub struct VmContext {
+    /// The part every module has.
+    pub header: VmHeader,
+}
+
+/// The head of every VMContext.
+#[repr(C)]
+pub struct VmHeader {
+    /// [`VM_MAGIC`]
+    pub magic: u32,
+    /// Keeps the next field aligned; zero.
+    pub reserved: u32,
+    /// The store this instance lives in.
+    pub store: *mut StoreContext,
+    /// Addresses of the functions in [`crate::builtins`], in order of their number.
+    pub builtins: *const usize,
+    /// For each [`TypeIndex`] of the module the engine-wide id (`u32`) of that function type.
+    pub type_ids: *const u32,
+}
+
+/// State of a store that compiled code touches. The runtime embeds it as the first field of a larger struct.
+#[repr(C)]
+#[derive(Debug)]
+pub struct StoreContext {
+    /// Frame pointer of the guest frame that called the host or a builtin last: where a backtrace starts.
+    pub exit_fp: usize,
+    /// Return address into that guest frame.
+    pub exit_pc: usize,
+    /// Lowest stack pointer at which the host may still be called.
+    pub host_stack_limit: usize,
+    /// Fuel left, when the module counts it.
+    pub fuel: i64,
+}
+
+/// A linear memory as compiled code sees it.
+#[repr(C)]
+#[derive(Debug)]
+pub struct VmMemory {
+    /// Address of byte 0.
+    pub base: *mut u8,
+    /// Current size in bytes.
+    pub byte_len: usize,
+}
+
+/// A global's value; which bytes count depends on its type. References are stored as described at [`VmValue`].
+#[repr(C, align(16))]
+#[derive(Debug, Copy, Clone)]
+pub struct VmGlobal {
+    /// Little-endian value, from byte 0.
+    pub bytes: [u8; 16],
+}
+
+/// A table as compiled code sees it.
+///
+/// A table of functions has elements of 8 bytes: 0 means *not built yet* (call
+/// [`table_get_func`](crate::builtins::BuiltinIndex::table_get_func)), otherwise the address of a [`VmFuncRef`] (or 0 for null)
+/// with [`TABLE_ELEMENT_BUILT`] set. A table of `externref` has elements of 4 bytes: the handle itself.
+#[repr(C)]
+#[derive(Debug)]
+pub struct VmTable {
+    /// Address of element 0.
+    pub base: *mut u8,
+    /// Current size in elements.
+    pub len: usize,
+}
+
+/// Bit set in an element of a function table once it has been built.
+pub const TABLE_ELEMENT_BUILT: usize = 1;
+
+/// Bytes of an element in a table of functions.
+pub const FUNC_ELEMENT_SIZE: usize = 8;
+
+/// Bytes of an element in a table of host references.
+pub const EXTERN_ELEMENT_SIZE: usize = 4;
+
+/// An imported function, resolved: its *import record*.
+///
+/// Every call passes `ctx` as its context. For a function of another instance that is its VMContext. For a host function it is
+/// the address of this very record, from which the closure, the calling instance and the store are found, so that calls between
+/// guest functions carry one context and no more.
+#[repr(C)]
+#[derive(Debug)]
+pub struct VmFuncImport {
+    /// Code to call, in the guest convention ([`crate::builtins`] describes the conventions).
+    pub code: *const u8,
+    /// Context to call it with.
+    pub ctx: *mut u8,
+    /// The host function, or null for a guest function. Points at a [`VmHostFunc`].
+    pub host: *const VmHostFunc,
+    /// The instance that imports it, or null when a host function became a funcref without being imported.
+    pub caller: *mut VmContext,
+    /// The store.
+    pub store: *mut StoreContext,
+    /// Signature-specific entry trampoline, see [`VmFuncRef::entry`].
+    pub entry: *const u8,
+    /// Engine-wide id of its function type.
+    pub type_id: u32,
+    /// Keeps the size a multiple of 8; zero.
+    pub reserved: u32,
+}
+
+/// The head of a host function: what a module's host shim reads.
+#[repr(C)]
+#[derive(Debug)]
+pub struct VmHostFunc {
+    /// `extern "C" fn(record: *const VmFuncImport, values: *mut VmValue)`: reads the arguments from `values`, leaves the results
+    /// there. Does not return when the function fails: it raises the trap itself.
+    pub call: *const u8,
+}
+
+/// What a reference to a function points at. 32 bytes.
+#[repr(C)]
+#[derive(Debug)]
+pub struct VmFuncRef {
+    /// Code to call, in the guest convention.
+    pub code: *const u8,
+    /// Context to call it with: a VMContext or the address of a [`VmFuncImport`] of a host function.
+    pub ctx: *mut u8,
+    /// Entry trampoline for its signature: `extern "C" fn(ctx, code, values: *mut VmValue)`.
+    pub entry: *const u8,
+    /// Engine-wide id of its function type.
+    pub type_id: u32,
+    /// Keeps the size a multiple of 8; zero.
+    pub reserved: u32,
+}
+
+/// A value in memory, as trampolines pass them: 16 bytes, little-endian from byte 0. `funcref` is the address of a
+/// [`VmFuncRef`] or 0 (8 bytes), `externref` a handle or 0 (4 bytes). Bytes past the value's width are unspecified.
+#[repr(C, align(16))]
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub struct VmValue {
+    /// The value's bytes.
+    pub bytes: [u8; 16],
+}
+
+macro_rules! value_accessors {
+    ($($get:ident $from:ident $ty:ty;)*) => {
+        impl VmValue {$(
+            #[doc = concat!("Reads it as `", stringify!($ty), "`.")]
+            #[inline]
+            pub fn $get(&self) -> $ty {
+                let mut bytes = [0; size_of::<$ty>()];
+                bytes.copy_from_slice(&self.bytes[..size_of::<$ty>()]);
+                <$ty>::from_le_bytes(bytes)
+            }
+
+            #[doc = concat!("A value that holds this `", stringify!($ty), "`.")]
+            #[inline]
+            pub fn $from(value: $ty) -> VmValue {
+                let mut out = VmValue::default();
+                out.bytes[..size_of::<$ty>()].copy_from_slice(&value.to_le_bytes());
+                out
+            }
+        )*}
+    };
+}
+
+value_accessors! {
+    i32 from_i32 i32;
+    u32 from_u32 u32;
+    i64 from_i64 i64;
+    u64 from_u64 u64;
+    f32 from_f32 f32;
+    f64 from_f64 f64;
+    u128 from_u128 u128;
+}
+
+/// Offsets inside the VMContext of one module.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VmLayout {
+    memories: u32,
+    imported_memories: u32,
+    globals: u32,
+    imported_globals: u32,
+    tables: u32,
+    imported_tables: u32,
+    imported_functions: u32,
+    funcrefs: u32,
+    size: u32,
+}
+
+/// The memory behind a VMContext starts at a multiple of this many bytes from it.
+const MEMORY0_ALIGN: u32 = 64;
+
+macro_rules! element_offsets {
+    ($($(#[$doc:meta])* $name:ident($index:ident: $Index:ty) = $field:ident [$Record:ty];)*) => {
+        impl VmLayout {$(
+            $(#[$doc])*
+            pub fn $name(&self, $index: $Index) -> u32 {
+                self.$field + $index.as_u32() * size_of::<$Record>() as u32
+            }
+        )*}
+    };
+}
+
+element_offsets! {
+    /// Offset of a defined memory's [`VmMemory`].
+    defined_memory(index: DefinedMemoryIndex) = memories [VmMemory];
+    /// Offset of the pointer to an imported memory's [`VmMemory`].
+    imported_memory(index: MemoryIndex) = imported_memories [*mut VmMemory];
+    /// Offset of a defined global's [`VmGlobal`].
+    defined_global(index: DefinedGlobalIndex) = globals [VmGlobal];
+    /// Offset of the pointer to an imported global's [`VmGlobal`].
+    imported_global(index: GlobalIndex) = imported_globals [*mut VmGlobal];
+    /// Offset of a defined table's [`VmTable`].
+    defined_table(index: DefinedTableIndex) = tables [VmTable];
+    /// Offset of the pointer to an imported table's [`VmTable`].
+    imported_table(index: TableIndex) = imported_tables [*mut VmTable];
+    /// Offset of an imported function's [`VmFuncImport`].
+    imported_function(index: FuncIndex) = imported_functions [VmFuncImport];
+    /// Offset of an escaping function's [`VmFuncRef`].
+    funcref(index: FuncRefIndex) = funcrefs [VmFuncRef];
+}
+
+impl VmLayout {
+    /// Computes the layout for a module, or `None` if it would pass 1 GiB (validation limits keep real modules far below).
+    pub fn new(info: &ModuleInfo) -> Option<VmLayout> {
+        let mut end = size_of::<VmHeader>() as u64;
+        let mut array = |count: usize, size: usize, align: usize| {
+            let start = end.next_multiple_of(align as u64);
+            end = start + count as u64 * size as u64;
+            start as u32
+        };
+        fn pointers(count: u32) -> (usize, usize, usize) {
+            (count as usize, size_of::<usize>(), align_of::<usize>())
+        }
+        macro_rules! records {
+            ($count:expr, $Record:ty) => {
+                array($count, size_of::<$Record>(), align_of::<$Record>())
+            };
+        }
+        macro_rules! pointers {
+            ($count:expr) => {{
+                let (count, size, align) = pointers($count);
+                array(count, size, align)
+            }};
+        }
+        let layout = VmLayout {
+            memories: records!(info.defined_memory_count(), VmMemory),
+            imported_memories: pointers!(info.imported_memories),
+            globals: records!(info.defined_global_count(), VmGlobal),
+            imported_globals: pointers!(info.imported_globals),
+            tables: records!(info.defined_table_count(), VmTable),
+            imported_tables: pointers!(info.imported_tables),
+            imported_functions: records!(info.imported_functions as usize, VmFuncImport),
+            funcrefs: records!(info.escaping_functions as usize, VmFuncRef),
+            size: 0,
+        };
+        let size = end.next_multiple_of(align_of::<VmContext>() as u64);
+        (size <= 1 << 30).then_some(VmLayout {
+            size: size as u32,
+            ..layout
+        })
+    }
+
+    /// Size of the VMContext in bytes.
+    pub fn size(&self) -> u32 {
+        self.size
+    }
+
+    /// Distance in bytes from the VMContext up to byte 0 of a memory in the slot.
+    pub fn memory0_distance(&self) -> u32 {
+        self.size.next_multiple_of(MEMORY0_ALIGN)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::module::FunctionInfo;
+    use crate::types::*;
+
+    #[test]
+    fn arrays_follow_each_other_without_overlap() {
+        let mut info = ModuleInfo::default();
+        let ty = info.types.push(FuncType {
+            params: [].into(),
+            results: [].into(),
+        });
+        for _ in 0..3 {
+            info.functions.push(FunctionInfo { ty, funcref: None });
+        }
+        info.imported_functions = 2;
+        info.mark_escaping(FuncIndex::from_u32(2));
+        let global = GlobalType {
+            content: ValType::I32,
+            mutable: true,
+        };
+        info.globals.push(global);
+        info.globals.push(global);
+        info.imported_globals = 1;
+        let layout = VmLayout::new(&info).unwrap();
+        assert_eq!(layout.defined_global(DefinedGlobalIndex::from_u32(0)) % 16, 0);
+        let import1 = layout.imported_function(FuncIndex::from_u32(1));
+        let funcref0 = layout.funcref(FuncRefIndex::from_u32(0));
+        assert_eq!(import1 as usize + size_of::<VmFuncImport>(), funcref0 as usize);
+        assert!(layout.size() as usize >= funcref0 as usize + size_of::<VmFuncRef>());
+        assert_eq!(layout.memory0_distance() % 64, 0);
+    }
+
+    #[test]
+    fn values_round_trip() {
+        assert_eq!(VmValue::from_f64(-0.5).f64(), -0.5);
+        assert_eq!(VmValue::from_i32(-1).u32(), u32::MAX);
+        assert_eq!(VmValue::from_u128(1 << 100).u128(), 1 << 100);
+    }
+}

@@ -1,0 +1,106 @@
+//! How a memory is reached and checked. The compiler emits accesses and the runtime maps memories by the same plan.
+//!
+//! ```text
+//!   index + offset < 2^33        a 32-bit index, zero-extended, plus a constant 32-bit offset
+//!
+//!   | accessible | reserved, inaccessible .......... | guard |
+//!   0            size                      reservation        reservation + guard
+//! ```
+//!
+//! A 32-bit index cannot pass 4 GiB, so with a reservation of at least 4 GiB any access whose constant offset (plus its own
+//! width) fits the guard either hits the memory or faults: no check is emitted. Larger offsets are checked against the size.
+
+use crate::index::MemoryIndex;
+use crate::knobs::Knobs;
+use crate::module::ModuleInfo;
+use crate::types::MemoryType;
+
+/// Where compiled code finds the base address of a memory.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum MemoryBase {
+    /// At a constant distance above the VMContext: [`crate::layout::VmLayout::memory0_distance`].
+    Slot,
+    /// In the [`crate::layout::VmMemory`] record, which is re-read because the memory may move.
+    Record,
+}
+
+/// How accesses to a memory are kept inside it.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct MemoryPlan {
+    /// Where its base address is found.
+    pub base: MemoryBase,
+    /// Bytes of address space kept for it from its base. It never grows past them in place.
+    pub reservation: u64,
+    /// Inaccessible bytes behind the reservation.
+    pub guard: u64,
+    /// May it be moved to another address when it outgrows its reservation? A slot's memory never is.
+    pub movable: bool,
+    /// Does every 32-bit index with an offset up to `guard` land in reservation and guard? If not, each access is checked.
+    pub guarded: bool,
+}
+
+impl MemoryPlan {
+    /// The plan for a memory of a module.
+    ///
+    /// Imported memories follow the plan of a defined memory of the same type that is not in a slot's place 0: whoever defines
+    /// it must map it so. Therefore `reservation` and `guard` are the same for every memory of an engine.
+    ///
+    /// # Panics
+    /// If the module has no such memory.
+    pub fn new(info: &ModuleInfo, index: MemoryIndex, knobs: &Knobs) -> MemoryPlan {
+        let in_slot = index.as_u32() == 0 && !info.is_imported_memory(index);
+        Self::for_type(&info.memories[index], in_slot, knobs)
+    }
+
+    /// The plan for a memory of this type; `in_slot`: is it memory 0 of the instance that defines it?
+    pub fn for_type(ty: &MemoryType, in_slot: bool, knobs: &Knobs) -> MemoryPlan {
+        let index_span = 1u64 << 32;
+        let guarded = !ty.memory64 && knobs.memory_reservation >= index_span;
+        // Only a memory that never leaves its place may lie in the slot: a 32-bit one whose whole range is reserved.
+        let in_slot = in_slot && guarded && !ty.shared;
+        MemoryPlan {
+            base: if in_slot { MemoryBase::Slot } else { MemoryBase::Record },
+            reservation: knobs.memory_reservation,
+            guard: knobs.memory_guard_size,
+            movable: !in_slot && !ty.shared && !guarded,
+            guarded,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ty(memory64: bool) -> MemoryType {
+        MemoryType {
+            minimum: 1,
+            maximum: None,
+            memory64,
+            shared: false,
+            page_size_log2: 16,
+        }
+    }
+
+    #[test]
+    fn default_knobs_put_a_32_bit_memory_in_the_slot_without_checks() {
+        let plan = MemoryPlan::for_type(&ty(false), true, &Knobs::default());
+        assert_eq!(plan.base, MemoryBase::Slot);
+        assert!(plan.guarded && !plan.movable);
+    }
+
+    #[test]
+    fn small_reservations_and_64_bit_memories_are_checked_and_may_move() {
+        let small = Knobs {
+            memory_reservation: 1 << 20,
+            ..Knobs::default()
+        };
+        for plan in [
+            MemoryPlan::for_type(&ty(false), true, &small),
+            MemoryPlan::for_type(&ty(true), true, &Knobs::default()),
+        ] {
+            assert_eq!(plan.base, MemoryBase::Record);
+            assert!(!plan.guarded && plan.movable);
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! WebAssembly types, as module facts use them.
+//!
+//! They print in the notation of the text format, because error messages name types that way.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Bytes in a page of a linear memory that does not choose its own page size.
+pub const WASM_PAGE_SIZE: u64 = 1 << 16;
+
+/// The type of a value.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum ValType {
+    /// 32-bit integer.
+    I32,
+    /// 64-bit integer.
+    I64,
+    /// 32-bit float.
+    F32,
+    /// 64-bit float.
+    F64,
+    /// 128-bit vector.
+    V128,
+    /// A reference.
+    Ref(RefType),
+}
+
+/// The type of a reference.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct RefType {
+    /// May it be null?
+    pub nullable: bool,
+    /// What it refers to.
+    pub heap: HeapType,
+}
+
+/// What a reference refers to.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum HeapType {
+    /// Any function. In compiled code: the address of a [`crate::layout::VmFuncRef`], or 0 for null.
+    Func,
+    /// A host value. In compiled code: a 32-bit handle into the store's table of host values, or 0 for null.
+    Extern,
+}
+
+impl RefType {
+    /// `funcref`
+    pub const FUNCREF: RefType = RefType {
+        nullable: true,
+        heap: HeapType::Func,
+    };
+    /// `externref`
+    pub const EXTERNREF: RefType = RefType {
+        nullable: true,
+        heap: HeapType::Extern,
+    };
+}
+
+impl ValType {
+    /// `funcref`
+    pub const FUNCREF: ValType = ValType::Ref(RefType::FUNCREF);
+    /// `externref`
+    pub const EXTERNREF: ValType = ValType::Ref(RefType::EXTERNREF);
+}
+
+impl fmt::Display for RefType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let heap = match self.heap {
+            HeapType::Func => "func",
+            HeapType::Extern => "extern",
+        };
+        if self.nullable {
+            write!(f, "{heap}ref")
+        } else {
+            write!(f, "(ref {heap})")
+        }
+    }
+}
+
+impl fmt::Display for ValType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ValType::I32 => f.write_str("i32"),
+            ValType::I64 => f.write_str("i64"),
+            ValType::F32 => f.write_str("f32"),
+            ValType::F64 => f.write_str("f64"),
+            ValType::V128 => f.write_str("v128"),
+            ValType::Ref(r) => r.fmt(f),
+        }
+    }
+}
+
+/// The type of a function.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct FuncType {
+    /// Parameter types, first to last.
+    pub params: Box<[ValType]>,
+    /// Result types, first to last.
+    pub results: Box<[ValType]>,
+}
+
+impl fmt::Display for FuncType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(func")?;
+        for (keyword, types) in [("param", &self.params), ("result", &self.results)] {
+            if !types.is_empty() {
+                write!(f, " ({keyword}")?;
+                for ty in types {
+                    write!(f, " {ty}")?;
+                }
+                f.write_str(")")?;
+            }
+        }
+        f.write_str(")")
+    }
+}
+
+/// The type of a table. Sizes are in elements.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct TableType {
+    /// Type of the elements.
+    pub element: RefType,
+    /// Initial size in elements.
+    pub minimum: u64,
+    /// Largest size in elements, if limited.
+    pub maximum: Option<u64>,
+    /// Indexed by `i64` rather than `i32`?
+    pub table64: bool,
+}
+
+impl fmt::Display for TableType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(table ")?;
+        if self.table64 {
+            f.write_str("i64 ")?;
+        }
+        write!(f, "{}", self.minimum)?;
+        if let Some(max) = self.maximum {
+            write!(f, " {max}")?;
+        }
+        write!(f, " {})", self.element)
+    }
+}
+
+/// The type of a linear memory. Sizes are in pages of the memory's own page size.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct MemoryType {
+    /// Initial size in pages.
+    pub minimum: u64,
+    /// Largest size in pages, if limited.
+    pub maximum: Option<u64>,
+    /// Indexed by `i64` rather than `i32`?
+    pub memory64: bool,
+    /// May several threads use it at once?
+    pub shared: bool,
+    /// Bytes in a page, as a power of two: 16 unless the memory chose its own.
+    pub page_size_log2: u8,
+}
+
+impl MemoryType {
+    /// Bytes in a page of this memory.
+    pub fn page_size(&self) -> u64 {
+        1 << self.page_size_log2
+    }
+
+    /// Initial size in bytes, or `None` if it does not fit in 64 bits.
+    pub fn minimum_bytes(&self) -> Option<u64> {
+        self.minimum.checked_mul(self.page_size())
+    }
+
+    /// The most pages this memory may ever have, by its type and the width of its index.
+    pub fn maximum_pages(&self) -> u64 {
+        let addressable = if self.memory64 {
+            // 2^64 bytes do not fit in a u64; one page less is beyond any machine anyway.
+            u64::MAX >> self.page_size_log2
+        } else {
+            (1 << 32) >> self.page_size_log2
+        };
+        self.maximum.map_or(addressable, |m| m.min(addressable))
+    }
+}
+
+impl fmt::Display for MemoryType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(memory ")?;
+        if self.memory64 {
+            f.write_str("i64 ")?;
+        }
+        write!(f, "{}", self.minimum)?;
+        if let Some(max) = self.maximum {
+            write!(f, " {max}")?;
+        }
+        if self.shared {
+            f.write_str(" shared")?;
+        }
+        if self.page_size_log2 != 16 {
+            write!(f, " (pagesize {})", self.page_size())?;
+        }
+        f.write_str(")")
+    }
+}
+
+/// The type of a global.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct GlobalType {
+    /// Type of the value.
+    pub content: ValType,
+    /// May it be assigned?
+    pub mutable: bool,
+}
+
+impl fmt::Display for GlobalType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.mutable {
+            write!(f, "(global (mut {}))", self.content)
+        } else {
+            write!(f, "(global {})", self.content)
+        }
+    }
+}
+
+/// The type of an import or export, whatever its kind.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum EntityType {
+    /// A function.
+    Func(FuncType),
+    /// A table.
+    Table(TableType),
+    /// A memory.
+    Memory(MemoryType),
+    /// A global.
+    Global(GlobalType),
+}
+
+impl fmt::Display for EntityType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            EntityType::Func(t) => t.fmt(f),
+            EntityType::Table(t) => t.fmt(f),
+            EntityType::Memory(t) => t.fmt(f),
+            EntityType::Global(t) => t.fmt(f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_print_in_text_format_notation() {
+        let func = FuncType {
+            params: [ValType::I32, ValType::FUNCREF].into(),
+            results: [ValType::V128].into(),
+        };
+        assert_eq!(func.to_string(), "(func (param i32 funcref) (result v128))");
+        let memory = MemoryType {
+            minimum: 1,
+            maximum: Some(2),
+            memory64: true,
+            shared: true,
+            page_size_log2: 0,
+        };
+        assert_eq!(memory.to_string(), "(memory i64 1 2 shared (pagesize 1))");
+    }
+
+    #[test]
+    fn a_32_bit_memory_never_passes_4_gib() {
+        let memory = MemoryType {
+            minimum: 0,
+            maximum: Some(1 << 20),
+            memory64: false,
+            shared: false,
+            page_size_log2: 16,
+        };
+        assert_eq!(memory.maximum_pages(), 1 << 16);
+    }
+}
