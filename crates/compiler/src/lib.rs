@@ -1,1 +1,7 @@
-//! placeholder
+//! # cowling-compiler: from WebAssembly to an artifact
+
+#![forbid(unsafe_code)]
+
+mod error;
+
+pub use error::{CompileError, FunctionLabel};
