@@ -8,6 +8,7 @@
 //!   .cowling.funcs     FunctionTable: where each defined function's code is
 //!   .cowling.tramps    TrampolineTable: where each type's entry trampoline and host shim are
 //!   .cowling.traps     TrapTable: which trap an instruction means
+//!   .cowling.catches   ExceptionTable: what to do when an exception passes a call
 //!   .cowling.addrs     AddressMap: which byte of the binary an instruction comes from
 //!   .cowling.names     NameTable: function names
 //!   .cowling.data      bytes of data segments that are applied or used at run time
@@ -20,11 +21,15 @@
 //!
 //! Each table has its `encode` beside the reader that understands it, so that a format is in one place.
 
+mod exceptions;
 mod header;
 mod tables;
 
+pub use exceptions::{CallSite, Catch, ExceptionTable};
 pub use header::{Header, HeaderError, MAGIC};
-pub use tables::{AddressMap, CodeRange, FunctionTable, NameTable, TrampolineOffsets, TrampolineTable, TrapTable};
+pub use tables::{
+    AddressMap, CodeRange, FunctionTable, NameTable, TrampolineOffsets, TrampolineTable, TrapTable,
+};
 
 /// Machine code.
 pub const SECTION_TEXT: &str = ".text";
@@ -38,6 +43,8 @@ pub const SECTION_FUNCTIONS: &str = ".cowling.funcs";
 pub const SECTION_TRAMPOLINES: &str = ".cowling.tramps";
 /// [`TrapTable`]
 pub const SECTION_TRAPS: &str = ".cowling.traps";
+/// [`ExceptionTable`]
+pub const SECTION_EXCEPTIONS: &str = ".cowling.catches";
 /// [`AddressMap`]
 pub const SECTION_ADDRESSES: &str = ".cowling.addrs";
 /// [`NameTable`]

@@ -11,6 +11,16 @@
 //!
 //! `i32` and `externref` values travel as CLIF `i32`, `funcref` and addresses as `i64`. `ctx` is CLIF's `vmctx` parameter.
 //!
+//! # Exceptions
+//!
+//! A call inside a `try_table` is Cranelift's `try_call` with one exception table item per catch clause, innermost
+//! `try_table` first: `Tag(tag index of the module)` for `catch`, `Default` for `catch_all`, and one `Context(vmctx)` before
+//! them all, so that the unwinder can tell which instance's tag index is meant. Throwing walks frame pointers outwards from
+//! `exit_fp`/`exit_pc`, looks up each return address in the artifact's [`crate::artifact::ExceptionTable`], and at the first
+//! clause whose tag has the exception's identity continues in its handler with the exception's handle (`exnref`) in
+//! Cranelift's first exception payload register. The walk ends at the entry of the innermost activation: an exception nobody
+//! catches there is reported to the host function or embedder that called the guest.
+//!
 //! A builtin that fails raises the trap itself and does not return. Before it runs, its assembly stub stores the frame pointer
 //! and return address into [`crate::layout::StoreContext`], so compiled code only has to keep frame pointers.
 
@@ -48,6 +58,13 @@ macro_rules! for_each_builtin {
             elem_drop(elem: u32);
             /// `ref.func`
             ref_func(func: u32) -> funcref;
+            /// `throw`: makes an exception of a tag of this module from the `VmValue`s at the address `values` and throws it.
+            /// Does not return.
+            throw(tag: u32, values: u64);
+            /// `throw_ref`: throws an exception again; traps on null. Does not return.
+            throw_ref(exception: u32);
+            /// Copies the values an exception carries to the `VmValue`s at the address `values`.
+            exception_values(exception: u32, values: u64);
         }
     };
 }
@@ -85,7 +102,10 @@ macro_rules! declare {
 
 /// Type of a builtin's parameter or result.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-#[expect(non_camel_case_types, reason = "variants are named as in the declaration")]
+#[expect(
+    non_camel_case_types,
+    reason = "variants are named as in the declaration"
+)]
 pub enum BuiltinType {
     /// CLIF `i32`
     u32,
@@ -108,7 +128,10 @@ mod tests {
         }
         assert_eq!(
             BuiltinIndex::memory_grow.signature(),
-            (&[BuiltinType::u32, BuiltinType::u64][..], Some(BuiltinType::u64))
+            (
+                &[BuiltinType::u32, BuiltinType::u64][..],
+                Some(BuiltinType::u64)
+            )
         );
         assert_eq!(BuiltinIndex::data_drop.signature().1, None);
     }

@@ -34,6 +34,10 @@ indices! {
     GlobalIndex "global",
     /// A global defined in this module.
     DefinedGlobalIndex "defined_global",
+    /// An exception tag, imported or defined.
+    TagIndex "tag",
+    /// An exception tag defined in this module.
+    DefinedTagIndex "defined_tag",
     /// An element segment.
     ElemIndex "elem",
     /// A data segment.
@@ -54,4 +58,6 @@ pub enum EntityIndex {
     Memory(MemoryIndex),
     /// A global.
     Global(GlobalIndex),
+    /// An exception tag.
+    Tag(TagIndex),
 }

@@ -48,6 +48,8 @@ macro_rules! for_each_knob {
             wasm_extended_const: bool = true, code, ["true", "false"];
             /// Allows more than one memory in a module.
             wasm_multi_memory: bool = true, code, ["true", "false"];
+            /// Allows exceptions: tags, `throw`, `throw_ref`, `try_table`, `exnref`.
+            wasm_exceptions: bool = true, code, ["true", "false"];
         }
     };
 }

@@ -13,6 +13,8 @@
 //!              | imported tables                         [*mut VmTable]
 //!              | imported functions                      [VmFuncImport]
 //!              | funcrefs of escaping functions          [VmFuncRef]
+//!              | defined exception tags                  [VmTag]
+//!              | imported exception tags                 [*mut VmTag]
 //!         size +
 //!              | padding to a multiple of 64
 //!   memory 0 ->| memory0_distance()                      (only a memory whose plan says `MemoryBase::Slot`)
@@ -156,6 +158,16 @@ pub struct VmFuncRef {
     pub reserved: u32,
 }
 
+/// An exception tag. Its identity is its address: an importer points at the tag of the instance that defines it.
+#[repr(C)]
+#[derive(Debug)]
+pub struct VmTag {
+    /// Engine-wide id of the function type that declares it.
+    pub type_id: u32,
+    /// Keeps the size a multiple of 8; zero.
+    pub reserved: u32,
+}
+
 /// A value in memory, as trampolines pass them: 16 bytes, little-endian from byte 0. `funcref` is the address of a
 /// [`VmFuncRef`] or 0 (8 bytes), `externref` a handle or 0 (4 bytes). Bytes past the value's width are unspecified.
 #[repr(C, align(16))]
@@ -208,6 +220,8 @@ pub struct VmLayout {
     imported_tables: u32,
     imported_functions: u32,
     funcrefs: u32,
+    tags: u32,
+    imported_tags: u32,
     size: u32,
 }
 
@@ -242,6 +256,10 @@ element_offsets! {
     imported_function(index: FuncIndex) = imported_functions [VmFuncImport];
     /// Offset of an escaping function's [`VmFuncRef`].
     funcref(index: FuncRefIndex) = funcrefs [VmFuncRef];
+    /// Offset of a defined exception tag's [`VmTag`].
+    defined_tag(index: DefinedTagIndex) = tags [VmTag];
+    /// Offset of the pointer to an imported exception tag's [`VmTag`].
+    imported_tag(index: TagIndex) = imported_tags [*mut VmTag];
 }
 
 impl VmLayout {
@@ -276,6 +294,8 @@ impl VmLayout {
             imported_tables: pointers!(info.imported_tables),
             imported_functions: records!(info.imported_functions as usize, VmFuncImport),
             funcrefs: records!(info.escaping_functions as usize, VmFuncRef),
+            tags: records!(info.defined_tag_count(), VmTag),
+            imported_tags: pointers!(info.imported_tags),
             size: 0,
         };
         let size = end.next_multiple_of(align_of::<VmContext>() as u64);
@@ -322,10 +342,16 @@ mod tests {
         info.globals.push(global);
         info.imported_globals = 1;
         let layout = VmLayout::new(&info).unwrap();
-        assert_eq!(layout.defined_global(DefinedGlobalIndex::from_u32(0)) % 16, 0);
+        assert_eq!(
+            layout.defined_global(DefinedGlobalIndex::from_u32(0)) % 16,
+            0
+        );
         let import1 = layout.imported_function(FuncIndex::from_u32(1));
         let funcref0 = layout.funcref(FuncRefIndex::from_u32(0));
-        assert_eq!(import1 as usize + size_of::<VmFuncImport>(), funcref0 as usize);
+        assert_eq!(
+            import1 as usize + size_of::<VmFuncImport>(),
+            funcref0 as usize
+        );
         assert!(layout.size() as usize >= funcref0 as usize + size_of::<VmFuncRef>());
         assert_eq!(layout.memory0_distance() % 64, 0);
     }

@@ -28,6 +28,8 @@ pub struct ModuleInfo {
     pub memories: PrimaryMap<MemoryIndex, MemoryType>,
     /// All globals, imported first.
     pub globals: PrimaryMap<GlobalIndex, GlobalType>,
+    /// All exception tags, imported first, each by the function type that declares it.
+    pub tags: PrimaryMap<TagIndex, TypeIndex>,
     /// How many of `functions` are imported.
     pub imported_functions: u32,
     /// How many of `tables` are imported.
@@ -36,6 +38,8 @@ pub struct ModuleInfo {
     pub imported_memories: u32,
     /// How many of `globals` are imported.
     pub imported_globals: u32,
+    /// How many of `tags` are imported.
+    pub imported_tags: u32,
     /// How many functions escape, that is: length of the VMContext's funcref array.
     pub escaping_functions: u32,
     /// Initial values of defined globals.
@@ -241,6 +245,7 @@ index_spaces! {
     imported_tables, tables, TableIndex, DefinedTableIndex, defined_table, table_index, is_imported_table, defined_table_count;
     imported_memories, memories, MemoryIndex, DefinedMemoryIndex, defined_memory, memory_index, is_imported_memory, defined_memory_count;
     imported_globals, globals, GlobalIndex, DefinedGlobalIndex, defined_global, global_index, is_imported_global, defined_global_count;
+    imported_tags, tags, TagIndex, DefinedTagIndex, defined_tag, tag_index, is_imported_tag, defined_tag_count;
 }
 
 impl ModuleInfo {
@@ -250,6 +255,16 @@ impl ModuleInfo {
     /// If the module has no such function.
     pub fn func_type(&self, index: FuncIndex) -> &FuncType {
         &self.types[self.functions[index].ty]
+    }
+
+    /// The type of a tag.
+    ///
+    /// # Panics
+    /// If the module has no such tag.
+    pub fn tag_type(&self, index: TagIndex) -> TagType {
+        TagType {
+            params: self.types[self.tags[index]].params.clone(),
+        }
     }
 
     /// The type of any entity.
@@ -262,6 +277,7 @@ impl ModuleInfo {
             EntityIndex::Table(i) => EntityType::Table(self.tables[i]),
             EntityIndex::Memory(i) => EntityType::Memory(self.memories[i]),
             EntityIndex::Global(i) => EntityType::Global(self.globals[i]),
+            EntityIndex::Tag(i) => EntityType::Tag(self.tag_type(i)),
         }
     }
 

@@ -59,7 +59,11 @@ impl MemoryPlan {
         // Only a memory that never leaves its place may lie in the slot: a 32-bit one whose whole range is reserved.
         let in_slot = in_slot && guarded && !ty.shared;
         MemoryPlan {
-            base: if in_slot { MemoryBase::Slot } else { MemoryBase::Record },
+            base: if in_slot {
+                MemoryBase::Slot
+            } else {
+                MemoryBase::Record
+            },
             reservation: knobs.memory_reservation,
             guard: knobs.memory_guard_size,
             movable: !in_slot && !ty.shared && !guarded,

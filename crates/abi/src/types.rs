@@ -41,6 +41,8 @@ pub enum HeapType {
     Func,
     /// A host value. In compiled code: a 32-bit handle into the store's table of host values, or 0 for null.
     Extern,
+    /// An exception. In compiled code: a 32-bit handle into the same table as host values, or 0 for null.
+    Exn,
 }
 
 impl RefType {
@@ -54,6 +56,11 @@ impl RefType {
         nullable: true,
         heap: HeapType::Extern,
     };
+    /// `exnref`
+    pub const EXNREF: RefType = RefType {
+        nullable: true,
+        heap: HeapType::Exn,
+    };
 }
 
 impl ValType {
@@ -61,6 +68,8 @@ impl ValType {
     pub const FUNCREF: ValType = ValType::Ref(RefType::FUNCREF);
     /// `externref`
     pub const EXTERNREF: ValType = ValType::Ref(RefType::EXTERNREF);
+    /// `exnref`
+    pub const EXNREF: ValType = ValType::Ref(RefType::EXNREF);
 }
 
 impl fmt::Display for RefType {
@@ -68,6 +77,7 @@ impl fmt::Display for RefType {
         let heap = match self.heap {
             HeapType::Func => "func",
             HeapType::Extern => "extern",
+            HeapType::Exn => "exn",
         };
         if self.nullable {
             write!(f, "{heap}ref")
@@ -219,6 +229,27 @@ impl fmt::Display for GlobalType {
     }
 }
 
+/// The type of an exception tag: a function type whose parameters are what an exception carries. It has no results.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct TagType {
+    /// Types of the values an exception with this tag carries.
+    pub params: Box<[ValType]>,
+}
+
+impl fmt::Display for TagType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(tag")?;
+        if !self.params.is_empty() {
+            f.write_str(" (param")?;
+            for ty in &self.params {
+                write!(f, " {ty}")?;
+            }
+            f.write_str(")")?;
+        }
+        f.write_str(")")
+    }
+}
+
 /// The type of an import or export, whatever its kind.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum EntityType {
@@ -230,6 +261,8 @@ pub enum EntityType {
     Memory(MemoryType),
     /// A global.
     Global(GlobalType),
+    /// An exception tag.
+    Tag(TagType),
 }
 
 impl fmt::Display for EntityType {
@@ -239,6 +272,7 @@ impl fmt::Display for EntityType {
             EntityType::Table(t) => t.fmt(f),
             EntityType::Memory(t) => t.fmt(f),
             EntityType::Global(t) => t.fmt(f),
+            EntityType::Tag(t) => t.fmt(f),
         }
     }
 }

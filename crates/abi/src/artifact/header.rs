@@ -107,7 +107,9 @@ impl Header {
             return Err(HeaderError::NotAnArtifact("wrong magic number"));
         }
         let len = u32::from_le_bytes([prefix[8], prefix[9], prefix[10], prefix[11]]) as usize;
-        let body = body.get(..len).ok_or(HeaderError::NotAnArtifact("header cut off"))?;
+        let body = body
+            .get(..len)
+            .ok_or(HeaderError::NotAnArtifact("header cut off"))?;
         if blake3::hash(body).as_bytes()[..] != prefix[12..] {
             return Err(HeaderError::HeaderAltered);
         }
@@ -132,7 +134,11 @@ impl Header {
                 found: self.target.clone(),
             });
         }
-        if let Some(missing) = self.cpu_features.iter().find(|f| !engine.cpu_features.contains(f)) {
+        if let Some(missing) = self
+            .cpu_features
+            .iter()
+            .find(|f| !engine.cpu_features.contains(f))
+        {
             return Err(HeaderError::CpuFeature(missing.clone()));
         }
         if self.settings != engine.settings {
@@ -192,6 +198,9 @@ mod tests {
         );
         other = header();
         other.cpu_features.clear();
-        assert_eq!(header().check_compatible(&other), Err(HeaderError::CpuFeature("avx".into())));
+        assert_eq!(
+            header().check_compatible(&other),
+            Err(HeaderError::CpuFeature("avx".into()))
+        );
     }
 }

@@ -7,20 +7,20 @@ use cranelift_entity::EntityRef;
 use std::ops::Range;
 
 /// Number that stands for "none".
-const NONE: u32 = u32::MAX;
+pub(super) const NONE: u32 = u32::MAX;
 
-fn read_u32(bytes: &[u8], position: usize) -> Option<u32> {
+pub(super) fn read_u32(bytes: &[u8], position: usize) -> Option<u32> {
     let start = position.checked_mul(4)?;
     let word = bytes.get(start..start.checked_add(4)?)?;
     Some(u32::from_le_bytes([word[0], word[1], word[2], word[3]]))
 }
 
-fn push_u32(out: &mut Vec<u8>, value: u32) {
+pub(super) fn push_u32(out: &mut Vec<u8>, value: u32) {
     out.extend_from_slice(&value.to_le_bytes());
 }
 
 /// Number of leading positions below `count` whose key is at most `key`, by binary search.
-fn upper_bound(count: usize, key: u32, key_at: impl Fn(usize) -> Option<u32>) -> usize {
+pub(super) fn upper_bound(count: usize, key: u32, key_at: impl Fn(usize) -> Option<u32>) -> usize {
     let (mut low, mut high) = (0, count);
     while low < high {
         let middle = low + (high - low) / 2;
@@ -252,12 +252,18 @@ mod tests {
         let bytes = AddressMap::encode(&[(4, Some(100)), (8, None), (12, Some(200))]);
         let map = AddressMap(&bytes);
         let found: Vec<_> = [0, 4, 7, 8, 12, 99].map(|o| map.lookup(o)).to_vec();
-        assert_eq!(found, [None, Some(100), Some(100), None, Some(200), Some(200)]);
+        assert_eq!(
+            found,
+            [None, Some(100), Some(100), None, Some(200), Some(200)]
+        );
     }
 
     #[test]
     fn names_are_found_and_missing_ones_are_not() {
-        let bytes = NameTable::encode([(FuncIndex::from_u32(1), "one"), (FuncIndex::from_u32(5), "fünf")]);
+        let bytes = NameTable::encode([
+            (FuncIndex::from_u32(1), "one"),
+            (FuncIndex::from_u32(5), "fünf"),
+        ]);
         let table = NameTable(&bytes);
         assert_eq!(table.get(FuncIndex::from_u32(1)), Some("one"));
         assert_eq!(table.get(FuncIndex::from_u32(5)), Some("fünf"));
