@@ -3,5 +3,6 @@
 #![forbid(unsafe_code)]
 
 mod error;
+mod parse;
 
 pub use error::{CompileError, FunctionLabel};

@@ -1,0 +1,131 @@
+//! Reading and validating a binary: one pass that fills a [`ModuleInfo`] and collects what is not a fact but content, as
+//! slices of the binary: function bodies (validated later, while they are lowered), data bytes and names.
+//!
+//! A module is hostile until proven otherwise. Nothing here is proportional to a number that a module merely *declares*
+//! (sizes of memories and tables): only to bytes it really has.
+
+mod convert;
+mod sections;
+
+use crate::error::CompileError;
+use cowling_abi::artifact::NameTable;
+use cowling_abi::knobs::Knobs;
+use cowling_abi::{DataIndex, DefinedFuncIndex, FuncIndex, ModuleInfo};
+use cranelift_entity::PrimaryMap;
+use wasmparser::{
+    Encoding, FuncToValidate, FunctionBody, Parser, Payload, ValidPayload, Validator,
+    ValidatorResources, WasmFeatures,
+};
+
+pub(crate) use convert::{heap_type, val_type};
+
+/// A module that is valid except perhaps for its function bodies.
+pub(crate) struct Parsed<'wasm> {
+    /// The facts.
+    pub info: ModuleInfo,
+    /// Bodies of defined functions.
+    pub bodies: PrimaryMap<DefinedFuncIndex, Body<'wasm>>,
+    /// Bytes of data segments.
+    pub data: PrimaryMap<DataIndex, &'wasm [u8]>,
+    /// Function names, sorted by function, at most one each.
+    pub names: Vec<(FuncIndex, &'wasm str)>,
+}
+
+/// The body of a function, still to be validated.
+pub(crate) struct Body<'wasm> {
+    /// Its bytes.
+    pub body: FunctionBody<'wasm>,
+    /// What validates it.
+    pub validator: FuncToValidate<ValidatorResources>,
+}
+
+/// The proposals that these knobs switch on.
+fn features(knobs: &Knobs) -> WasmFeatures {
+    let mut features = WasmFeatures::MVP
+        | WasmFeatures::MUTABLE_GLOBAL
+        | WasmFeatures::SATURATING_FLOAT_TO_INT
+        | WasmFeatures::SIGN_EXTENSION;
+    for (on, feature) in [
+        (knobs.wasm_multi_value, WasmFeatures::MULTI_VALUE),
+        (knobs.wasm_bulk_memory, WasmFeatures::BULK_MEMORY),
+        (knobs.wasm_reference_types, WasmFeatures::REFERENCE_TYPES),
+        (knobs.wasm_simd, WasmFeatures::SIMD),
+        (knobs.wasm_extended_const, WasmFeatures::EXTENDED_CONST),
+        (knobs.wasm_multi_memory, WasmFeatures::MULTI_MEMORY),
+        (knobs.wasm_exceptions, WasmFeatures::EXCEPTIONS),
+    ] {
+        features.set(feature, on);
+    }
+    features
+}
+
+/// Reads a module.
+///
+/// # Errors
+/// When it is malformed, invalid (outside function bodies), or passes a limit.
+pub(crate) fn parse<'wasm>(
+    wasm: &'wasm [u8],
+    knobs: &Knobs,
+) -> Result<Parsed<'wasm>, CompileError> {
+    // Positions in the binary are kept in 32 bits, with one value to spare.
+    if wasm.len() >= u32::MAX as usize {
+        return Err(CompileError::TooLarge {
+            what: format!("the binary has {} bytes, the limit is 4 GiB", wasm.len()),
+        });
+    }
+    let features = features(knobs);
+    let mut parser = Parser::new(0);
+    parser.set_features(features);
+    let mut validator = Validator::new_with_features(features);
+    let mut parsed = Parsed {
+        info: ModuleInfo::default(),
+        bodies: PrimaryMap::new(),
+        data: PrimaryMap::new(),
+        names: Vec::new(),
+    };
+    for payload in parser.parse_all(wasm) {
+        let payload = payload?;
+        if let Payload::Version {
+            encoding: Encoding::Component,
+            range,
+            ..
+        } = &payload
+        {
+            return Err(CompileError::Unsupported {
+                offset: range.start,
+                what: "this is a component, not a module".into(),
+            });
+        }
+        match validator.payload(&payload)? {
+            ValidPayload::Func(validator, body) => {
+                parsed.bodies.push(Body { body, validator });
+            }
+            ValidPayload::Ok | ValidPayload::Parser(_) | ValidPayload::End(_) => {
+                parsed.section(payload)?;
+            }
+        }
+    }
+    sort_names(&mut parsed.names, parsed.info.functions.len());
+    Ok(parsed)
+}
+
+/// Puts names into the order that [`NameTable`] wants and drops those it cannot use. The name section is not validated, so a
+/// function may be named twice (the first name stays) and a name may be for a function that does not exist.
+fn sort_names(names: &mut Vec<(FuncIndex, &str)>, functions: usize) {
+    names.retain(|(index, _)| (index.as_u32() as usize) < functions);
+    names.sort_by_key(|(index, _)| *index);
+    names.dedup_by_key(|(index, _)| *index);
+}
+
+impl Parsed<'_> {
+    /// The name of a function, if it has one.
+    pub(crate) fn name(&self, index: FuncIndex) -> Option<&str> {
+        let position = self.names.binary_search_by_key(&index, |(i, _)| *i).ok()?;
+        Some(self.names[position].1)
+    }
+
+    /// The names, as the artifact keeps them.
+    pub(crate) fn name_table(&self) -> Vec<u8> {
+        NameTable::encode(self.names.iter().copied())
+    }
+}
