@@ -154,8 +154,8 @@ pub struct VmFuncRef {
     pub entry: *const u8,
     /// Engine-wide id of its function type.
     pub type_id: u32,
-    /// Keeps the size a multiple of 8; zero.
-    pub reserved: u32,
+    /// 1 if `ctx` is the import record of a host function, 0 if it is a VMContext. Compiled code does not care.
+    pub is_host: u32,
 }
 
 /// An exception tag. Its identity is its address: an importer points at the tag of the instance that defines it.
