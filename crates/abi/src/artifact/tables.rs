@@ -124,13 +124,19 @@ pub struct TrapTable<'a>(pub &'a [u8]);
 impl TrapTable<'_> {
     /// Encodes the table from text offsets of trapping instructions, sorted by offset.
     pub fn encode(traps: &[(u32, Trap)]) -> Vec<u8> {
-        debug_assert!(traps.is_sorted_by_key(|t| t.0));
-        let mut out = Vec::with_capacity(4 + traps.len() * 5);
-        push_u32(&mut out, traps.len() as u32);
-        for (offset, _) in traps {
-            push_u32(&mut out, *offset);
+        Self::encode_iter(traps.iter().copied())
+    }
+
+    /// The same from an iterator, which is run through three times.
+    pub fn encode_iter(traps: impl Iterator<Item = (u32, Trap)> + Clone) -> Vec<u8> {
+        debug_assert!(traps.clone().is_sorted_by_key(|t| t.0));
+        let count = traps.clone().count();
+        let mut out = Vec::with_capacity(4 + count * 5);
+        push_u32(&mut out, count as u32);
+        for (offset, _) in traps.clone() {
+            push_u32(&mut out, offset);
         }
-        out.extend(traps.iter().map(|(_, trap)| *trap as u8));
+        out.extend(traps.map(|(_, trap)| trap as u8));
         out
     }
 
@@ -155,11 +161,17 @@ pub struct AddressMap<'a>(pub &'a [u8]);
 impl AddressMap<'_> {
     /// Encodes the map from `(text offset, position in the binary)` pairs, sorted by text offset.
     pub fn encode(entries: &[(u32, Option<u32>)]) -> Vec<u8> {
-        debug_assert!(entries.is_sorted_by_key(|e| e.0));
-        let mut out = Vec::with_capacity(4 + entries.len() * 8);
-        push_u32(&mut out, entries.len() as u32);
-        for (offset, _) in entries {
-            push_u32(&mut out, *offset);
+        Self::encode_iter(entries.iter().copied())
+    }
+
+    /// The same from an iterator, which is run through three times.
+    pub fn encode_iter(entries: impl Iterator<Item = (u32, Option<u32>)> + Clone) -> Vec<u8> {
+        debug_assert!(entries.clone().is_sorted_by_key(|e| e.0));
+        let count = entries.clone().count();
+        let mut out = Vec::with_capacity(4 + count * 8);
+        push_u32(&mut out, count as u32);
+        for (offset, _) in entries.clone() {
+            push_u32(&mut out, offset);
         }
         for (_, position) in entries {
             push_u32(&mut out, position.unwrap_or(NONE));
