@@ -1,0 +1,213 @@
+//! Calls: guest functions, imports, table elements, builtins.
+//!
+//! ```text
+//!   defined function    call, pc-relative          ctx = vmctx
+//!   import              code, ctx from its import record
+//!   table element       bounds -> element (built if it is the first use) -> type id -> code, ctx from its VmFuncRef
+//!   builtin             address from the header's array, C convention, ctx = vmctx
+//! ```
+//!
+//! A null element needs no check of its own: reading the type id behind a null pointer faults, and that fault is the trap.
+
+use super::CompileError;
+use super::state::{FuncLowering, POINTER};
+use super::traps;
+use super::types::guest_signature;
+use cowling_abi::builtins::{BuiltinIndex, BuiltinType};
+use cowling_abi::layout::{VmFuncImport, VmFuncRef, VmHeader};
+use cowling_abi::{FuncIndex, TableIndex, Trap, TypeIndex};
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::{
+    AbiParam, ArgumentPurpose, ExtFuncData, ExternalName, FuncRef, Inst, InstBuilder, MemFlagsData,
+    SigRef, Signature, UserExternalName, Value, types,
+};
+use smallvec::SmallVec;
+use std::mem::offset_of;
+
+/// What is called.
+#[derive(Copy, Clone)]
+pub(super) enum Callee {
+    /// A function of this module.
+    Direct(FuncRef),
+    /// The code at an address.
+    Indirect(Value),
+}
+
+impl FuncLowering<'_> {
+    /// `call`
+    ///
+    /// # Errors
+    /// When the function lists too many exception handlers.
+    pub(super) fn call(&mut self, index: u32) -> Result<(), CompileError> {
+        let index = FuncIndex::from_u32(index);
+        let ty = self.env.info.functions[index].ty;
+        if !self.env.info.is_imported_func(index) {
+            let callee = Callee::Direct(self.callee(index));
+            return self.call_guest(callee, self.vmctx, ty);
+        }
+        let record = self.env.layout.imported_function(index);
+        let code = record + offset_of!(VmFuncImport, code) as u32;
+        let ctx = record + offset_of!(VmFuncImport, ctx) as u32;
+        let code = self.load_constant_field(POINTER, self.vmctx, code);
+        let ctx = self.load_constant_field(POINTER, self.vmctx, ctx);
+        self.call_guest(Callee::Indirect(code), ctx, ty)
+    }
+
+    /// `call_indirect`
+    ///
+    /// # Errors
+    /// When the function lists too many exception handlers.
+    pub(super) fn call_indirect(&mut self, ty: u32, table: u32) -> Result<(), CompileError> {
+        let ty = TypeIndex::from_u32(ty);
+        let index = self.pop1();
+        let function = self.table_function(TableIndex::from_u32(table), index);
+
+        let type_ids = self.load_header(offset_of!(VmHeader, type_ids));
+        let type_id_offset = ty.as_u32() * size_of::<u32>() as u32;
+        let expected = self.load_constant_field(types::I32, type_ids, type_id_offset);
+        let null_traps = MemFlagsData::trusted()
+            .with_readonly()
+            .with_trap_code(Some(traps::to_clif(Trap::IndirectCallToNull)));
+        let found = self.load_funcref(
+            types::I32,
+            null_traps,
+            function,
+            offset_of!(VmFuncRef, type_id),
+        );
+        let differ = self.builder.ins().icmp(IntCC::NotEqual, found, expected);
+        self.trap_if(differ, Trap::BadSignature);
+
+        // Valid only behind the check for null, so these must stay here.
+        let flags = MemFlagsData::trusted().with_readonly();
+        let code = self.load_funcref(POINTER, flags, function, offset_of!(VmFuncRef, code));
+        let ctx = self.load_funcref(POINTER, flags, function, offset_of!(VmFuncRef, ctx));
+        self.call_guest(Callee::Indirect(code), ctx, ty)
+    }
+
+    fn load_funcref(
+        &mut self,
+        ty: types::Type,
+        flags: MemFlagsData,
+        function: Value,
+        offset: usize,
+    ) -> Value {
+        self.builder.ins().load(ty, flags, function, offset as i32)
+    }
+
+    /// Calls guest code with the arguments on the operand stack and pushes the results.
+    fn call_guest(
+        &mut self,
+        callee: Callee,
+        ctx: Value,
+        ty: TypeIndex,
+    ) -> Result<(), CompileError> {
+        let signature = self.signature(ty);
+        let count = self.env.info.types[ty].params.len();
+        self.canonicalize(count);
+        let params = self.stack.len() - count;
+        let mut args: SmallVec<[Value; 8]> = SmallVec::with_capacity(count + 1);
+        args.push(ctx);
+        args.extend_from_slice(&self.stack[params..]);
+        self.stack.truncate(params);
+        if !self.handlers.is_empty() {
+            let next = self.try_call(callee, signature, &args)?;
+            self.stack
+                .extend_from_slice(self.builder.block_params(next));
+            return Ok(());
+        }
+        let inst = match callee {
+            Callee::Direct(function) => self.builder.ins().call(function, &args),
+            Callee::Indirect(code) => self.builder.ins().call_indirect(signature, code, &args),
+        };
+        self.stack
+            .extend_from_slice(self.builder.inst_results(inst));
+        Ok(())
+    }
+
+    /// The signature of a function type.
+    fn signature(&mut self, ty: TypeIndex) -> SigRef {
+        if let Some(&known) = self.signatures.get(&ty) {
+            return known;
+        }
+        let signature = guest_signature(&self.env.info.types[ty], self.env.isa);
+        let signature = self.builder.import_signature(signature);
+        self.signatures.insert(ty, signature);
+        signature
+    }
+
+    /// The reference by which a defined function is called.
+    fn callee(&mut self, index: FuncIndex) -> FuncRef {
+        if let Some(&known) = self.callees.get(&index) {
+            return known;
+        }
+        let signature = self.signature(self.env.info.functions[index].ty);
+        // The imported ones come first in the index space and were taken care of.
+        let position = index.as_u32() - self.env.info.imported_functions;
+        let name = self
+            .builder
+            .func
+            .declare_imported_user_function(UserExternalName::new(0, position));
+        let callee = self.builder.import_function(ExtFuncData {
+            name: ExternalName::user(name),
+            signature,
+            colocated: true,
+            patchable: false,
+        });
+        self.callees.insert(index, callee);
+        callee
+    }
+
+    /// The address and signature of a builtin.
+    pub(super) fn builtin(&mut self, builtin: BuiltinIndex) -> (Value, SigRef) {
+        let number = builtin as usize;
+        let signature = match self.builtin_signatures[number] {
+            Some(known) => known,
+            None => {
+                let signature = self.builtin_signature(builtin);
+                let signature = self.builder.import_signature(signature);
+                self.builtin_signatures[number] = Some(signature);
+                signature
+            }
+        };
+        let builtins = self.load_header(offset_of!(VmHeader, builtins));
+        let offset = number * size_of::<usize>();
+        let address = self.load_constant_field(POINTER, builtins, offset as u32);
+        (address, signature)
+    }
+
+    fn builtin_signature(&self, builtin: BuiltinIndex) -> Signature {
+        let param = |ty: &BuiltinType| {
+            AbiParam::new(match ty {
+                BuiltinType::u32 => types::I32,
+                BuiltinType::u64 | BuiltinType::funcref => types::I64,
+            })
+        };
+        let (params, result) = builtin.signature();
+        let mut signature = Signature::new(self.env.isa.default_call_conv());
+        signature
+            .params
+            .push(AbiParam::special(POINTER, ArgumentPurpose::VMContext));
+        signature.params.extend(params.iter().map(param));
+        signature.returns.extend(result.iter().map(param));
+        signature
+    }
+
+    /// Calls a builtin that has a result.
+    pub(super) fn call_builtin_for_result(
+        &mut self,
+        builtin: BuiltinIndex,
+        args: &[Value],
+    ) -> Value {
+        let inst = self.call_builtin(builtin, args);
+        self.builder.inst_results(inst)[0]
+    }
+
+    /// Calls a builtin with these arguments behind the context.
+    pub(super) fn call_builtin(&mut self, builtin: BuiltinIndex, args: &[Value]) -> Inst {
+        let (address, signature) = self.builtin(builtin);
+        let mut all: SmallVec<[Value; 8]> = SmallVec::with_capacity(args.len() + 1);
+        all.push(self.vmctx);
+        all.extend_from_slice(args);
+        self.builder.ins().call_indirect(signature, address, &all)
+    }
+}

@@ -1,0 +1,120 @@
+//! Lowering: one WebAssembly function body becomes one CLIF function, validated in the same pass.
+//!
+//! ```text
+//!   operator -> validator -> dispatch (this file) -> operator family -> FunctionBuilder
+//!
+//!   state      FuncLowering: value stack, locals, records of the runtime; what every family builds on
+//!   control    blocks, branches, unreachable code
+//!   call       calls of every kind, builtins
+//!   exception  try_table, throw, handlers
+//!   numeric    integers, floats, conversions
+//!   simd       vectors
+//!   memory     addresses, loads, stores, memory operations
+//!   table      elements, table operations
+//!   global     global.get, global.set
+//!   reference  references
+//!   regions    what cannot alias
+//!   traps      trap codes
+//!   types      types and signatures
+//! ```
+//!
+//! Invariant: an operator is lowered only after the validator accepted it, and only while the current position is reachable.
+//! So operands are on the stack and have the right types, and indices are in range.
+
+mod call;
+mod control;
+mod dispatch;
+mod exception;
+mod global;
+mod memory;
+mod numeric;
+mod reference;
+mod regions;
+mod simd;
+mod state;
+mod table;
+pub(crate) mod traps;
+mod types;
+
+pub(crate) use state::FuncLowering;
+pub(crate) use types::{clif_type, guest_signature};
+
+use crate::CompileError;
+use cowling_abi::knobs::Knobs;
+use cowling_abi::layout::VmLayout;
+use cowling_abi::{DefinedFuncIndex, ModuleInfo};
+use cranelift_codegen::ir;
+use cranelift_codegen::isa::TargetIsa;
+use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
+use wasmparser::{FuncValidator, FunctionBody, OperatorsReader, ValidatorResources};
+
+/// What lowering needs to know of the module and the machine.
+pub(crate) struct ModuleEnv<'a> {
+    /// The module, complete.
+    pub(crate) info: &'a ModuleInfo,
+    /// Where things are in its VMContext.
+    pub(crate) layout: &'a VmLayout,
+    /// Settings.
+    pub(crate) knobs: &'a Knobs,
+    /// The machine.
+    pub(crate) isa: &'a dyn TargetIsa,
+}
+
+/// Validates a function body and translates it into `clif`, which arrives cleared.
+///
+/// The function is named `UserFuncName::user(0, index)`; a direct call names its callee the same way.
+///
+/// # Errors
+/// When the body is invalid or uses something that is not translated. `clif` is then of no use.
+pub(crate) fn lower_function(
+    env: &ModuleEnv<'_>,
+    index: DefinedFuncIndex,
+    validator: &mut FuncValidator<ValidatorResources>,
+    body: &FunctionBody<'_>,
+    context: &mut FunctionBuilderContext,
+    clif: &mut ir::Function,
+) -> Result<(), CompileError> {
+    let result = lower_body(env, index, validator, body, context, clif);
+    if result.is_err() {
+        // It still holds the state of the function that was given up.
+        *context = FunctionBuilderContext::new();
+    }
+    result
+}
+
+fn lower_body(
+    env: &ModuleEnv<'_>,
+    index: DefinedFuncIndex,
+    validator: &mut FuncValidator<ValidatorResources>,
+    body: &FunctionBody<'_>,
+    context: &mut FunctionBuilderContext,
+    clif: &mut ir::Function,
+) -> Result<(), CompileError> {
+    let ty = env.info.func_type(env.info.func_index(index));
+    clif.name = ir::UserFuncName::user(0, index.as_u32());
+    clif.signature = guest_signature(ty, env.isa);
+
+    let mut locals = body.get_locals_reader()?;
+    let start = locals.original_position();
+    let builder = FunctionBuilder::new(clif, context);
+    let mut lowering = FuncLowering::new(env, builder, ty, start);
+    for _ in 0..locals.get_count() {
+        let offset = locals.original_position();
+        let (count, ty) = locals.read()?;
+        validator.define_locals(offset, count, ty)?;
+        lowering.offset = offset;
+        lowering.declare_locals(count, ty)?;
+    }
+
+    let mut operators = OperatorsReader::new(locals.get_binary_reader());
+    while !operators.eof() {
+        let offset = operators.original_position();
+        let operator = operators.read()?;
+        validator.op(offset, &operator)?;
+        lowering.set_offset(offset);
+        lowering.lower_operator(&operator)?;
+    }
+    operators.finish()?;
+    lowering.finish();
+    Ok(())
+}

@@ -1,0 +1,47 @@
+//! References, and `select`, which chooses between values of any type.
+
+use super::CompileError;
+use super::state::FuncLowering;
+use super::types::parsed_heap_type;
+use cowling_abi::builtins::BuiltinIndex;
+use cranelift_codegen::ir::InstBuilder;
+use cranelift_codegen::ir::condcodes::IntCC;
+use wasmparser::HeapType;
+
+impl FuncLowering<'_> {
+    /// `ref.null`
+    ///
+    /// # Errors
+    /// When references of this kind are not translated.
+    pub(super) fn ref_null(&mut self, heap: HeapType) -> Result<(), CompileError> {
+        let ty = parsed_heap_type(heap)
+            .ok_or_else(|| self.unsupported(format!("reference to {heap:?}")))?;
+        let null = self.zero(ty);
+        self.push(null);
+        Ok(())
+    }
+
+    /// `ref.is_null`
+    pub(super) fn ref_is_null(&mut self) {
+        let reference = self.pop1();
+        let is_null = self.builder.ins().icmp_imm_u(IntCC::Equal, reference, 0);
+        self.push_bool(is_null);
+    }
+
+    /// `ref.func`
+    pub(super) fn ref_func(&mut self, function: u32) {
+        let function = self.immediate(function);
+        let reference = self.call_builtin_for_result(BuiltinIndex::ref_func, &[function]);
+        self.push(reference);
+    }
+
+    /// `select`, with or without a type
+    pub(super) fn select(&mut self) {
+        let condition = self.pop_condition();
+        let (on_true, on_false) = self.pop2();
+        let on_true = self.canonical(on_true);
+        let on_false = self.canonical(on_false);
+        let value = self.builder.ins().select(condition, on_true, on_false);
+        self.push(value);
+    }
+}

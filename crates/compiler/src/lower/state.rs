@@ -1,0 +1,340 @@
+//! The state of lowering one function, and the small steps every operator family is made of.
+
+use super::control::Frame;
+use super::exception::Handler;
+use super::regions::Region;
+use super::traps;
+use super::types::{clif_type, parsed_type};
+use super::{CompileError, ModuleEnv};
+use cowling_abi::builtins::BuiltinIndex;
+use cowling_abi::layout::VmContext;
+use cowling_abi::{FuncIndex, FuncType, Trap, TypeIndex};
+use cranelift_codegen::ir::{
+    self, BlockArg, Endianness, FuncRef, InstBuilder, InstructionData, MemFlagsData, Opcode,
+    SigRef, SourceLoc, StackSlot, Value, ValueDef, types,
+};
+use cranelift_frontend::{FunctionBuilder, Variable};
+use std::collections::HashMap;
+use std::mem::offset_of;
+use wasmparser::ValType;
+
+/// The type of an address. Compiled code runs on 64-bit machines only.
+pub(crate) const POINTER: ir::Type = types::I64;
+
+/// A function being lowered.
+pub(crate) struct FuncLowering<'a> {
+    pub(super) env: &'a ModuleEnv<'a>,
+    pub(super) builder: FunctionBuilder<'a>,
+    /// This function's context.
+    pub(super) vmctx: Value,
+    /// WebAssembly's operand stack.
+    pub(super) stack: Vec<Value>,
+    /// Open blocks, outermost first. The first is the function's body.
+    pub(super) control: Vec<Frame>,
+    /// Can the current position be reached? If not, operators are validated and nothing more.
+    pub(super) reachable: bool,
+    /// How many blocks were opened since the position became unreachable.
+    pub(super) skipped_blocks: u32,
+    /// Offset in the binary of the current operator.
+    pub(super) offset: u64,
+    /// Where arguments of branches are put together.
+    pub(super) block_args: Vec<BlockArg>,
+    /// Signatures of guest functions that this function mentions.
+    pub(super) signatures: HashMap<TypeIndex, SigRef>,
+    /// Functions that this function calls directly.
+    pub(super) callees: HashMap<FuncIndex, FuncRef>,
+    /// Signatures of builtins that this function calls, by number.
+    pub(super) builtin_signatures: [Option<SigRef>; BuiltinIndex::ALL.len()],
+    /// What catches exceptions here, innermost last.
+    pub(super) handlers: Vec<Handler>,
+    /// How many handlers all calls so far have listed.
+    pub(super) listed_handlers: usize,
+    /// Where values that an exception carries pass through, once there are any.
+    pub(super) exception_values: Option<StackSlot>,
+    /// Zero of each type that locals have been declared of.
+    zeros: HashMap<ir::Type, Value>,
+}
+
+impl<'a> FuncLowering<'a> {
+    /// Starts a function: its entry block, with parameters as the first locals.
+    pub(super) fn new(
+        env: &'a ModuleEnv<'a>,
+        mut builder: FunctionBuilder<'a>,
+        ty: &FuncType,
+        offset: u64,
+    ) -> Self {
+        builder.set_srcloc(source_loc(offset));
+        let entry = builder.create_block();
+        builder.append_block_params_for_function_params(entry);
+        builder.switch_to_block(entry);
+        builder.seal_block(entry);
+        let vmctx = builder.block_params(entry)[0];
+        for (position, &ty) in ty.params.iter().enumerate() {
+            let local = builder.declare_var(clif_type(ty));
+            debug_assert_eq!(local.as_u32() as usize, position);
+            let value = builder.block_params(entry)[position + 1];
+            builder.def_var(local, value);
+        }
+        let body = Frame::function(ty);
+        FuncLowering {
+            env,
+            builder,
+            vmctx,
+            stack: Vec::new(),
+            control: vec![body],
+            reachable: true,
+            skipped_blocks: 0,
+            offset,
+            block_args: Vec::new(),
+            signatures: HashMap::new(),
+            callees: HashMap::new(),
+            builtin_signatures: [None; BuiltinIndex::ALL.len()],
+            handlers: Vec::new(),
+            listed_handlers: 0,
+            exception_values: None,
+            zeros: HashMap::new(),
+        }
+    }
+
+    /// Declares locals of one type, starting as zero or null.
+    pub(super) fn declare_locals(&mut self, count: u32, ty: ValType) -> Result<(), CompileError> {
+        let ty = parsed_type(ty).ok_or_else(|| self.unsupported(format!("local of type {ty}")))?;
+        if count == 0 {
+            return Ok(());
+        }
+        let zero = match self.zeros.get(&ty) {
+            Some(&zero) => zero,
+            None => {
+                let zero = self.zero(ty);
+                self.zeros.insert(ty, zero);
+                zero
+            }
+        };
+        for _ in 0..count {
+            let local = self.builder.declare_var(ty);
+            self.builder.def_var(local, zero);
+        }
+        Ok(())
+    }
+
+    /// Goes to the operator at this offset of the binary.
+    pub(super) fn set_offset(&mut self, offset: u64) {
+        self.offset = offset;
+        self.builder.set_srcloc(source_loc(offset));
+    }
+
+    /// Ends the function.
+    pub(super) fn finish(self) {
+        self.builder.finalize(self.env.isa.frontend_config());
+    }
+
+    /// The error for something that is valid but not translated.
+    pub(super) fn unsupported(&self, what: impl Into<String>) -> CompileError {
+        CompileError::Unsupported {
+            offset: self.offset,
+            what: what.into(),
+        }
+    }
+
+    // --- the operand stack ---
+
+    /// Pushes a value. A vector may have any 128-bit vector type.
+    pub(crate) fn push(&mut self, value: Value) {
+        self.stack.push(value);
+    }
+
+    /// Pops the topmost value.
+    pub(crate) fn pop1(&mut self) -> Value {
+        self.stack
+            .pop()
+            .expect("the validator checked that operands are there")
+    }
+
+    /// Pops two values, the topmost last.
+    pub(crate) fn pop2(&mut self) -> (Value, Value) {
+        let second = self.pop1();
+        (self.pop1(), second)
+    }
+
+    /// Pops three values, the topmost last.
+    pub(crate) fn pop3(&mut self) -> (Value, Value, Value) {
+        let third = self.pop1();
+        let (first, second) = self.pop2();
+        (first, second, third)
+    }
+
+    /// Pops a vector as this 128-bit vector type.
+    pub(crate) fn pop_vector(&mut self, ty: ir::Type) -> Value {
+        let value = self.pop1();
+        self.as_vector(value, ty)
+    }
+
+    /// Pops two vectors as this 128-bit vector type, the topmost last.
+    pub(crate) fn pop_vector2(&mut self, ty: ir::Type) -> (Value, Value) {
+        let (first, second) = self.pop2();
+        (self.as_vector(first, ty), self.as_vector(second, ty))
+    }
+
+    /// Pushes a comparison's result as an `i32`.
+    pub(crate) fn push_bool(&mut self, value: Value) {
+        let value = self.builder.ins().uextend(types::I32, value);
+        self.push(value);
+    }
+
+    /// Pops a condition: a value that is compared with zero. Looks through the extension of a comparison's result, which
+    /// branches and selects do not need.
+    pub(crate) fn pop_condition(&mut self) -> Value {
+        let value = self.pop1();
+        self.condition(value)
+    }
+
+    fn condition(&self, value: Value) -> Value {
+        if let Some(inst) = self.builder.func.dfg.value_def(value).inst()
+            && let InstructionData::Unary {
+                opcode: Opcode::Uextend,
+                arg,
+            } = self.builder.func.dfg.insts[inst]
+            && self.builder.func.dfg.value_type(arg) == types::I8
+        {
+            return arg;
+        }
+        value
+    }
+
+    /// The type of a value.
+    pub(crate) fn type_of(&self, value: Value) -> ir::Type {
+        self.builder.func.dfg.value_type(value)
+    }
+
+    /// A vector as another 128-bit vector type: the same 16 bytes, lane 0 first.
+    pub(crate) fn as_vector(&mut self, value: Value, ty: ir::Type) -> Value {
+        if self.type_of(value) == ty {
+            return value;
+        }
+        let flags = MemFlagsData::new().with_endianness(Endianness::Little);
+        self.builder.ins().bitcast(ty, flags, value)
+    }
+
+    /// The value as it must be where values meet: a vector as `i8x16`, everything else as it is.
+    pub(super) fn canonical(&mut self, value: Value) -> Value {
+        if self.type_of(value).is_vector() {
+            return self.as_vector(value, types::I8X16);
+        }
+        value
+    }
+
+    /// Makes the topmost `count` values canonical where they are.
+    pub(super) fn canonicalize(&mut self, count: usize) {
+        for position in self.stack.len() - count..self.stack.len() {
+            let value = self.stack[position];
+            self.stack[position] = self.canonical(value);
+        }
+    }
+
+    // --- locals ---
+
+    /// `local.get`
+    pub(super) fn local_get(&mut self, index: u32) {
+        let value = self.builder.use_var(Variable::from_u32(index));
+        self.push(value);
+    }
+
+    /// `local.set`
+    pub(super) fn local_set(&mut self, index: u32) {
+        let value = self.pop1();
+        let value = self.canonical(value);
+        self.builder.def_var(Variable::from_u32(index), value);
+    }
+
+    /// `local.tee`
+    pub(super) fn local_tee(&mut self, index: u32) {
+        self.local_set(index);
+        self.local_get(index);
+    }
+
+    // --- constants ---
+
+    /// Zero or null of a type.
+    pub(super) fn zero(&mut self, ty: ir::Type) -> Value {
+        match ty {
+            types::F32 => self.builder.ins().f32const(0.0),
+            types::F64 => self.builder.ins().f64const(0.0),
+            types::I8X16 => {
+                let zero = self.builder.func.dfg.constants.insert([0; 16][..].into());
+                self.builder.ins().vconst(ty, zero)
+            }
+            _ => self.builder.ins().iconst(ty, 0),
+        }
+    }
+
+    /// The unsigned value of an integer, if it is a constant.
+    pub(super) fn constant(&self, value: Value) -> Option<u64> {
+        let dfg = &self.builder.func.dfg;
+        let ValueDef::Result(inst, 0) = dfg.value_def(value) else {
+            return None;
+        };
+        let InstructionData::UnaryImm {
+            opcode: Opcode::Iconst,
+            imm,
+        } = dfg.insts[inst]
+        else {
+            return None;
+        };
+        let bits = dfg.value_type(value).bits();
+        Some(imm.bits() as u64 & (u64::MAX >> (64 - bits)))
+    }
+
+    /// An index as 64 bits.
+    pub(super) fn index64(&mut self, index: Value) -> Value {
+        if self.type_of(index) == types::I64 {
+            return index;
+        }
+        match self.constant(index) {
+            Some(constant) => self.builder.ins().iconst(types::I64, constant as i64),
+            None => self.builder.ins().uextend(types::I64, index),
+        }
+    }
+
+    // --- records of the runtime ---
+
+    /// Loads a field that never changes while compiled code can see it. `base` is valid wherever it is available.
+    pub(super) fn load_constant_field(&mut self, ty: ir::Type, base: Value, offset: u32) -> Value {
+        let flags = MemFlagsData::trusted().with_readonly().with_can_move();
+        self.builder.ins().load(ty, flags, base, offset as i32)
+    }
+
+    /// Loads a field that the runtime may change during a call.
+    pub(super) fn load_field(&mut self, ty: ir::Type, base: Value, offset: u32) -> Value {
+        let flags = self.flags(MemFlagsData::trusted(), Region::Runtime);
+        self.builder.ins().load(ty, flags, base, offset as i32)
+    }
+
+    /// Loads a pointer of the VMContext's header. None of them changes.
+    pub(super) fn load_header(&mut self, field: usize) -> Value {
+        let offset = offset_of!(VmContext, header) + field;
+        self.load_constant_field(POINTER, self.vmctx, offset as u32)
+    }
+
+    /// Memory flags with the alias region set.
+    pub(super) fn flags(&mut self, flags: MemFlagsData, region: Region) -> MemFlagsData {
+        flags.with_alias_region(Some(region.declare(self.builder.func)))
+    }
+
+    // --- traps ---
+
+    /// Traps if a condition is not zero.
+    pub(super) fn trap_if(&mut self, condition: Value, trap: Trap) {
+        self.builder.ins().trapnz(condition, traps::to_clif(trap));
+    }
+
+    /// Ends the current block with a trap.
+    pub(super) fn trap(&mut self, trap: Trap) {
+        self.builder.ins().trap(traps::to_clif(trap));
+        self.reachable = false;
+    }
+}
+
+/// The source location of an offset in the binary. Modules of 4 GiB and more are refused before any function is lowered.
+fn source_loc(offset: u64) -> SourceLoc {
+    SourceLoc::new(offset as u32)
+}

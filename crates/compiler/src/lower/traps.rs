@@ -1,0 +1,61 @@
+//! Trap codes: the contract's numbers and Cranelift's.
+//!
+//! Cranelift has codes of its own for traps that its instructions raise (division, conversion, heap accesses). Every other trap
+//! is a *user* code with the contract's number.
+
+use cowling_abi::Trap;
+use cranelift_codegen::ir::TrapCode;
+
+/// Traps that Cranelift has a code for.
+const OWN: [(Trap, TrapCode); 5] = [
+    (Trap::StackOverflow, TrapCode::STACK_OVERFLOW),
+    (Trap::MemoryOutOfBounds, TrapCode::HEAP_OUT_OF_BOUNDS),
+    (Trap::IntegerOverflow, TrapCode::INTEGER_OVERFLOW),
+    (
+        Trap::IntegerDivisionByZero,
+        TrapCode::INTEGER_DIVISION_BY_ZERO,
+    ),
+    (
+        Trap::BadConversionToInteger,
+        TrapCode::BAD_CONVERSION_TO_INTEGER,
+    ),
+];
+
+/// The code that makes an instruction raise this trap.
+pub(crate) fn to_clif(trap: Trap) -> TrapCode {
+    match OWN.iter().find(|(own, _)| *own == trap) {
+        Some((_, code)) => *code,
+        // Numbers of traps are small and never 0, so this is a user code.
+        None => TrapCode::unwrap_user(trap as u8),
+    }
+}
+
+/// The trap an instruction with this code raises, or `None` for a code the lowering never emits.
+pub(crate) fn from_clif(code: TrapCode) -> Option<Trap> {
+    match OWN.iter().find(|(_, own)| *own == code) {
+        Some((trap, _)) => Some(*trap),
+        None => Trap::from_u8(code.as_raw().get()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::num::NonZeroU8;
+
+    #[test]
+    fn every_trap_survives_the_way_through_clif() {
+        for &trap in Trap::ALL {
+            assert_eq!(from_clif(to_clif(trap)), Some(trap));
+        }
+    }
+
+    #[test]
+    fn every_code_of_cranelift_is_a_trap_and_unknown_ones_are_none() {
+        for &code in TrapCode::non_user_traps() {
+            assert!(from_clif(code).is_some(), "{code}");
+        }
+        let unknown = NonZeroU8::new(200).map(TrapCode::from_raw);
+        assert_eq!(unknown.and_then(from_clif), None);
+    }
+}
