@@ -17,8 +17,6 @@ use wasmparser::{
     ValidatorResources, WasmFeatures,
 };
 
-pub(crate) use convert::{heap_type, val_type};
-
 /// A module that is valid except perhaps for its function bodies.
 pub(crate) struct Parsed<'wasm> {
     /// The facts.

@@ -16,7 +16,7 @@ fn unsupported(offset: u64, what: impl Into<String>) -> CompileError {
 }
 
 /// What a reference refers to. `offset` is where the type stands in the binary.
-pub(crate) fn heap_type(heap: wasmparser::HeapType, offset: u64) -> Result<HeapType, CompileError> {
+pub(super) fn heap_type(heap: wasmparser::HeapType, offset: u64) -> Result<HeapType, CompileError> {
     match heap {
         wasmparser::HeapType::Abstract { shared: false, ty } => match ty {
             AbstractHeapType::Func => Ok(HeapType::Func),
@@ -37,7 +37,7 @@ pub(super) fn ref_type(ty: wasmparser::RefType, offset: u64) -> Result<RefType, 
 }
 
 /// The type of a value. `offset` is where the type stands in the binary.
-pub(crate) fn val_type(ty: wasmparser::ValType, offset: u64) -> Result<ValType, CompileError> {
+pub(super) fn val_type(ty: wasmparser::ValType, offset: u64) -> Result<ValType, CompileError> {
     Ok(match ty {
         wasmparser::ValType::I32 => ValType::I32,
         wasmparser::ValType::I64 => ValType::I64,

@@ -1,0 +1,180 @@
+//! One piece of machine code, as it comes from the code generator: bytes and what has to be known about them. Offsets are
+//! from the start of the piece.
+
+use crate::lower::traps;
+use cowling_abi::artifact::{CallSite, Catch};
+use cowling_abi::{DefinedFuncIndex, TagIndex, Trap};
+use cranelift_codegen::binemit::Reloc;
+use cranelift_codegen::control::ControlPlane;
+use cranelift_codegen::ir::{ExternalName, Function};
+use cranelift_codegen::isa::TargetIsa;
+use cranelift_codegen::isa::unwind::{CfaUnwindInfo, UnwindInfo};
+use cranelift_codegen::{
+    CompiledCode, Context, ExceptionContextLoc, FinalizedMachExceptionHandler, FinalizedMachReloc,
+    FinalizedRelocTarget,
+};
+use cranelift_entity::EntityRef;
+
+/// Stands for "from no operator" among positions in the binary.
+pub(crate) const NO_POSITION: u32 = u32::MAX;
+
+/// A function or trampoline.
+pub(crate) struct Code {
+    /// The machine code, constants included.
+    pub bytes: Box<[u8]>,
+    /// What its start must be a multiple of.
+    pub align: u32,
+    /// Calls to other functions of the module.
+    pub calls: Vec<Call>,
+    /// Instructions that may trap, sorted by offset.
+    pub traps: Vec<(u32, Trap)>,
+    /// Where code from another operator begins, sorted by offset: position in the binary, or [`NO_POSITION`].
+    pub positions: Vec<(u32, u32)>,
+    /// Calls inside a `try_table`, sorted by return offset.
+    pub call_sites: Vec<CallSite>,
+    /// How to unwind it.
+    pub unwind: Option<CfaUnwindInfo>,
+}
+
+/// A place where the distance to another function is to be filled in, as a signed 32-bit number.
+#[derive(Debug)]
+pub(crate) struct Call {
+    /// Where.
+    pub offset: u32,
+    /// Which function.
+    pub callee: DefinedFuncIndex,
+    /// What to add to the distance from that place to the start of the function.
+    pub addend: i64,
+}
+
+/// Generates code for the function in `context`.
+///
+/// # Errors
+/// What the code generator refuses, in its words.
+pub(crate) fn generate(
+    context: &mut Context,
+    isa: &dyn TargetIsa,
+    keep_positions: bool,
+) -> Result<Code, String> {
+    context
+        .compile(isa, &mut ControlPlane::default())
+        .map_err(|e| match e.inner {
+            // Its own message says no more than "verifier errors".
+            cranelift_codegen::CodegenError::Verifier(errors) => errors.to_string(),
+            error => error.to_string(),
+        })?;
+    let Some(compiled) = context.compiled_code() else {
+        return Err("the code generator gave no code".into());
+    };
+    let buffer = &compiled.buffer;
+    let calls = buffer.relocs().iter().map(|r| call(r, &context.func));
+    let traps = buffer.traps().iter().map(|trap| {
+        let meaning = traps::from_clif(trap.code);
+        meaning
+            .map(|meaning| (trap.offset, meaning))
+            .ok_or_else(|| format!("unknown trap code `{}`", trap.code))
+    });
+    Ok(Code {
+        bytes: buffer.data().into(),
+        align: buffer.alignment,
+        calls: calls.collect::<Result<_, _>>()?,
+        traps: traps.collect::<Result<_, _>>()?,
+        positions: if keep_positions {
+            positions(compiled)
+        } else {
+            Vec::new()
+        },
+        call_sites: call_sites(compiled)?,
+        unwind: match compiled
+            .create_unwind_info(isa)
+            .map_err(|e| e.to_string())?
+        {
+            Some(UnwindInfo::SystemV(info)) => Some(info),
+            _ => None,
+        },
+    })
+}
+
+fn call(reloc: &FinalizedMachReloc, function: &Function) -> Result<Call, String> {
+    let unexpected = || {
+        Err(format!(
+            "unexpected relocation {:?} to {}",
+            reloc.kind,
+            reloc.target.display(Some(&function.params))
+        ))
+    };
+    let FinalizedRelocTarget::ExternalName(ExternalName::User(name)) = &reloc.target else {
+        return unexpected();
+    };
+    let name = &function.params.user_named_funcs()[*name];
+    if name.namespace != 0 || reloc.kind != Reloc::X86CallPCRel4 {
+        return unexpected();
+    }
+    Ok(Call {
+        offset: reloc.offset,
+        callee: DefinedFuncIndex::from_u32(name.index),
+        addend: reloc.addend,
+    })
+}
+
+/// Positions in the binary, neighbours with the same one merged.
+fn positions(compiled: &CompiledCode) -> Vec<(u32, u32)> {
+    let mut positions: Vec<(u32, u32)> = Vec::new();
+    let mut push = |offset, position| {
+        if positions.last().is_none_or(|(_, last)| *last != position) {
+            positions.push((offset, position));
+        }
+    };
+    let mut end = 0;
+    for location in compiled.buffer.get_srclocs_sorted() {
+        if location.start > end {
+            push(end, NO_POSITION);
+        }
+        // The default location is all ones, which is what stands for "none" here too.
+        push(location.start, location.loc.bits());
+        end = location.end;
+    }
+    if end < compiled.buffer.total_size() {
+        push(end, NO_POSITION);
+    }
+    positions
+}
+
+/// Calls that an exception may be caught at.
+fn call_sites(compiled: &CompiledCode) -> Result<Vec<CallSite>, String> {
+    let mut sites = Vec::new();
+    for site in compiled.buffer.call_sites() {
+        if site.exception_handlers.is_empty() {
+            continue;
+        }
+        let mut context = None;
+        let mut catches = Vec::new();
+        for handler in site.exception_handlers {
+            let (tag, handler) = match *handler {
+                FinalizedMachExceptionHandler::Context(place) => match (place, context) {
+                    (ExceptionContextLoc::SPOffset(offset), None) => {
+                        context = Some(offset);
+                        continue;
+                    }
+                    _ => return Err(format!("unexpected exception context at {place:?}")),
+                },
+                FinalizedMachExceptionHandler::Tag(tag, handler) => {
+                    (Some(TagIndex::new(tag.index())), handler)
+                }
+                FinalizedMachExceptionHandler::Default(handler) => (None, handler),
+            };
+            catches.push(Catch { tag, handler });
+        }
+        let (Some(context), Some(frame_size)) = (context, site.frame_offset) else {
+            return Err("a call site with handlers lacks its context or frame size".into());
+        };
+        sites.push(CallSite {
+            return_offset: site.ret_addr,
+            frame_size,
+            context,
+            catches,
+        });
+    }
+    sites.sort_by_key(|site| site.return_offset);
+    Ok(sites)
+}

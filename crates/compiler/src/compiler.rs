@@ -1,0 +1,66 @@
+//! The public face: from bytes to an artifact.
+
+use crate::error::CompileError;
+use crate::{driver, emit, init, isa, parse};
+use cowling_abi::DefinedFuncIndex;
+use cowling_abi::knobs::Knobs;
+use cranelift_codegen::isa::OwnedTargetIsa;
+
+/// A compiler for this machine under fixed settings. It may be used from several threads at once.
+pub struct Compiler {
+    isa: OwnedTargetIsa,
+    knobs: Knobs,
+}
+
+impl Compiler {
+    /// A compiler for this machine.
+    ///
+    /// # Errors
+    /// When this machine lacks a processor feature that compiled code needs.
+    pub fn new(knobs: &Knobs) -> Result<Compiler, CompileError> {
+        Ok(Compiler {
+            isa: isa::target(knobs)?,
+            knobs: knobs.clone(),
+        })
+    }
+
+    /// Checks that a binary is a valid module that may be compiled under these settings.
+    ///
+    /// # Errors
+    /// Says what is wrong and at which byte.
+    pub fn validate(&self, wasm: &[u8]) -> Result<(), CompileError> {
+        let parsed = parse::parse(wasm, &self.knobs)?;
+        driver::validate(&parsed, &self.knobs)
+    }
+
+    /// Compiles a module to an artifact, as [`cowling_abi::artifact`] describes it. Equal bytes under equal settings give equal
+    /// artifacts, whatever the number of threads.
+    ///
+    /// `progress` is called with the number of functions done and the number of all functions, from several threads and not
+    /// necessarily in order.
+    ///
+    /// # Errors
+    /// When the module is not valid, uses something that is not supported, or passes a limit.
+    pub fn compile(
+        &self,
+        wasm: &[u8],
+        progress: &(dyn Fn(u64, u64) + Sync),
+    ) -> Result<Vec<u8>, CompileError> {
+        let span = tracing::debug_span!("compile", bytes = wasm.len());
+        let _entered = span.enter();
+        let mut parsed = parse::parse(wasm, &self.knobs)?;
+        let initial = init::lay_out(&mut parsed, &self.knobs);
+        let code = driver::compile(&parsed, &*self.isa, &self.knobs, progress)?;
+        emit::artifact(&parsed, initial, code, &*self.isa, &self.knobs)
+    }
+
+    /// The intermediate code of one function before optimisation, as text. For tests that show how something is translated.
+    ///
+    /// # Errors
+    /// As [`compile`](Self::compile), or when there is no such function.
+    #[doc(hidden)]
+    pub fn clif(&self, wasm: &[u8], function: DefinedFuncIndex) -> Result<String, CompileError> {
+        let parsed = parse::parse(wasm, &self.knobs)?;
+        driver::clif(&parsed, &*self.isa, &self.knobs, function)
+    }
+}

@@ -1,0 +1,235 @@
+//! From function bodies to machine code: lowers and generates every function and trampoline of a module, on all cores.
+//!
+//! Nothing but machine code and its tables outlives a function: its CLIF and the code generator's state are reused for the
+//! next one on the same thread.
+
+use crate::code::{self, Code};
+use crate::error::{CompileError, FunctionLabel};
+use crate::lower::{self, ModuleEnv};
+use crate::parse::{Body, Parsed};
+use crate::queue;
+use crate::trampoline::{self, Trampoline};
+use cowling_abi::knobs::Knobs;
+use cowling_abi::layout::VmLayout;
+use cowling_abi::{DefinedFuncIndex, FuncType, TypeIndex};
+use cranelift_codegen::Context;
+use cranelift_codegen::isa::TargetIsa;
+use cranelift_entity::{EntityRef, PrimaryMap};
+use cranelift_frontend::FunctionBuilderContext;
+use indexmap::IndexSet;
+use std::mem;
+use std::sync::atomic::{AtomicU64, Ordering};
+use wasmparser::{FuncToValidate, FuncValidator, FuncValidatorAllocations, ValidatorResources};
+
+/// All machine code of a module.
+pub(crate) struct ModuleCode {
+    /// Code of defined functions.
+    pub functions: PrimaryMap<DefinedFuncIndex, Code>,
+    /// Entry trampoline and host shim of each distinct type.
+    pub trampolines: Vec<[Code; 2]>,
+    /// For each type of the module its place in `trampolines`.
+    pub types: PrimaryMap<TypeIndex, usize>,
+}
+
+/// What a thread reuses from function to function.
+struct Worker {
+    context: Context,
+    builder: FunctionBuilderContext,
+    validation: FuncValidatorAllocations,
+}
+
+/// What all threads look at.
+struct Shared<'a, 'wasm> {
+    parsed: &'a Parsed<'wasm>,
+    env: ModuleEnv<'a>,
+    types: IndexSet<&'a FuncType>,
+}
+
+/// Where things are in the module's VMContext.
+fn vm_layout(parsed: &Parsed<'_>) -> Result<VmLayout, CompileError> {
+    VmLayout::new(&parsed.info).ok_or_else(|| CompileError::TooLarge {
+        what: "its instances would need more than 1 GiB for globals, tables and functions".into(),
+    })
+}
+
+/// Compiles everything. `progress` is told how many functions are done, of how many; it is called from several threads.
+pub(crate) fn compile(
+    parsed: &Parsed<'_>,
+    isa: &dyn TargetIsa,
+    knobs: &Knobs,
+    progress: &(dyn Fn(u64, u64) + Sync),
+) -> Result<ModuleCode, CompileError> {
+    let layout = vm_layout(parsed)?;
+    let mut types = IndexSet::new();
+    let places = parsed.info.types.values();
+    let places = places.map(|ty| types.insert_full(ty).0).collect();
+    let shared = Shared {
+        parsed,
+        env: ModuleEnv {
+            info: &parsed.info,
+            layout: &layout,
+            knobs,
+            isa,
+        },
+        types,
+    };
+
+    // Tasks: functions, then two trampolines for each distinct type.
+    let functions = parsed.bodies.len();
+    let order = queue::costly_first(functions + 2 * shared.types.len(), |task| {
+        let body = parsed.bodies.get(DefinedFuncIndex::new(task));
+        body.map_or(0, |b| b.body.as_bytes().len() as u64)
+    });
+    let done = AtomicU64::new(0);
+    let task = |worker: &mut Worker, task: usize| match task.checked_sub(functions) {
+        None => {
+            let code = worker.function(&shared, DefinedFuncIndex::new(task))?;
+            let done = 1 + done.fetch_add(1, Ordering::Relaxed);
+            progress(done, functions as u64);
+            Ok(code)
+        }
+        Some(task) => {
+            let kind = [Trampoline::Entry, Trampoline::HostShim][task % 2];
+            worker.trampoline(&shared, shared.types[task / 2], kind)
+        }
+    };
+    let mut code = queue::run(&order, knobs.parallel_compilation, Worker::new, task)?;
+
+    let mut trampolines = Vec::with_capacity(shared.types.len());
+    let mut rest = code.drain(functions..);
+    while let (Some(entry), Some(shim)) = (rest.next(), rest.next()) {
+        trampolines.push([entry, shim]);
+    }
+    drop(rest);
+    Ok(ModuleCode {
+        functions: code.into_iter().collect(),
+        trampolines,
+        types: places,
+    })
+}
+
+/// The CLIF of one function before optimisation, as text.
+pub(crate) fn clif(
+    parsed: &Parsed<'_>,
+    isa: &dyn TargetIsa,
+    knobs: &Knobs,
+    index: DefinedFuncIndex,
+) -> Result<String, CompileError> {
+    let layout = vm_layout(parsed)?;
+    let env = ModuleEnv {
+        info: &parsed.info,
+        layout: &layout,
+        knobs,
+        isa,
+    };
+    let body = parsed.bodies.get(index).ok_or(CompileError::Invalid {
+        offset: 0,
+        message: format!("there is no {index}"),
+    })?;
+    let mut worker = Worker::new();
+    worker.lower(&env, index, body)?;
+    Ok(worker.context.func.display().to_string())
+}
+
+/// Validates all function bodies.
+pub(crate) fn validate(parsed: &Parsed<'_>, knobs: &Knobs) -> Result<(), CompileError> {
+    let order = queue::costly_first(parsed.bodies.len(), |task| {
+        let body = &parsed.bodies[DefinedFuncIndex::new(task)].body;
+        body.as_bytes().len() as u64
+    });
+    let parallel = knobs.parallel_compilation;
+    let task = |allocations: &mut FuncValidatorAllocations, task: usize| {
+        let body = &parsed.bodies[DefinedFuncIndex::new(task)];
+        let mut validator = validator(body, allocations);
+        let mut reader = body.body.get_binary_reader();
+        validator.read_locals(&mut reader)?;
+        while !reader.eof() {
+            let position = reader.original_position();
+            reader.visit_operator(&mut validator.visitor(position))??;
+        }
+        reader.finish_expression(&validator.visitor(reader.original_position()))?;
+        *allocations = validator.into_allocations();
+        Ok(())
+    };
+    queue::run(&order, parallel, FuncValidatorAllocations::default, task)?;
+    Ok(())
+}
+
+fn validator(
+    body: &Body<'_>,
+    allocations: &mut FuncValidatorAllocations,
+) -> FuncValidator<ValidatorResources> {
+    let validator = FuncToValidate {
+        resources: body.validator.resources.clone(),
+        index: body.validator.index,
+        ty: body.validator.ty,
+        features: body.validator.features,
+    };
+    validator.into_validator(mem::take(allocations))
+}
+
+impl Worker {
+    fn new() -> Self {
+        Worker {
+            context: Context::new(),
+            builder: FunctionBuilderContext::new(),
+            validation: FuncValidatorAllocations::default(),
+        }
+    }
+
+    /// Leaves the CLIF of a function in the context.
+    fn lower(
+        &mut self,
+        env: &ModuleEnv<'_>,
+        index: DefinedFuncIndex,
+        body: &Body<'_>,
+    ) -> Result<(), CompileError> {
+        self.context.clear();
+        let mut validator = validator(body, &mut self.validation);
+        lower::lower_function(
+            env,
+            index,
+            &mut validator,
+            &body.body,
+            &mut self.builder,
+            &mut self.context.func,
+        )?;
+        self.validation = validator.into_allocations();
+        Ok(())
+    }
+
+    fn function(
+        &mut self,
+        shared: &Shared<'_, '_>,
+        index: DefinedFuncIndex,
+    ) -> Result<Code, CompileError> {
+        let env = &shared.env;
+        self.lower(env, index, &shared.parsed.bodies[index])?;
+        let keep_positions = env.knobs.generate_address_map;
+        code::generate(&mut self.context, env.isa, keep_positions).map_err(|message| {
+            let index = env.info.func_index(index);
+            CompileError::Codegen {
+                function: FunctionLabel::Function {
+                    index,
+                    name: shared.parsed.name(index).map(str::to_string),
+                },
+                message,
+            }
+        })
+    }
+
+    fn trampoline(
+        &mut self,
+        shared: &Shared<'_, '_>,
+        ty: &FuncType,
+        kind: Trampoline,
+    ) -> Result<Code, CompileError> {
+        let isa = shared.env.isa;
+        self.context.clear();
+        trampoline::build(kind, ty, isa, &mut self.builder, &mut self.context.func);
+        code::generate(&mut self.context, isa, false).map_err(|message| CompileError::Codegen {
+            function: FunctionLabel::Trampoline(ty.to_string()),
+            message,
+        })
+    }
+}

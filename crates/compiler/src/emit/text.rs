@@ -1,0 +1,172 @@
+//! `.text`: where each piece of code goes.
+//!
+//! ```text
+//!   | function 0 | pad | function 1 | pad | ... | entry 0 | pad | shim 0 | pad | entry 1 | ...
+//! ```
+//!
+//! Functions lie in the order of their index, so that a function is found by its offset with a binary search. Padding between
+//! pieces is filled with breakpoints: nothing runs there.
+
+use crate::code::{Code, NO_POSITION};
+use crate::driver::ModuleCode;
+use crate::error::CompileError;
+use cowling_abi::DefinedFuncIndex;
+use cowling_abi::artifact::{
+    AddressMap, CallSite, Catch, CodeRange, ExceptionTable, FunctionTable, TrampolineOffsets,
+    TrampolineTable, TrapTable,
+};
+use cranelift_entity::PrimaryMap;
+
+/// What `.text` may have at most, so that the distance between any two places in it fits a signed 32-bit number.
+const LIMIT: u64 = i32::MAX as u64;
+
+/// `int3`
+const PADDING: u8 = 0xcc;
+
+/// Where everything is in `.text`.
+pub(super) struct Layout {
+    functions: PrimaryMap<DefinedFuncIndex, CodeRange>,
+    trampolines: Vec<TrampolineOffsets>,
+    len: u32,
+}
+
+/// The next free place in `.text`.
+struct Cursor(u64);
+
+impl Cursor {
+    fn place(&mut self, code: &Code) -> Result<CodeRange, CompileError> {
+        let offset = self.0.next_multiple_of(u64::from(code.align));
+        let len = code.bytes.len() as u64;
+        self.0 = offset + len;
+        if self.0 > LIMIT {
+            return Err(CompileError::TooLarge {
+                what: "its machine code has more than 2 GiB".into(),
+            });
+        }
+        Ok(CodeRange {
+            offset: offset as u32,
+            len: len as u32,
+        })
+    }
+}
+
+impl Layout {
+    /// Places all pieces.
+    ///
+    /// # Errors
+    /// When the code is too large.
+    pub(super) fn new(code: &ModuleCode) -> Result<Layout, CompileError> {
+        let mut cursor = Cursor(0);
+        let functions = code.functions.values().map(|f| cursor.place(f));
+        let functions = functions.collect::<Result<PrimaryMap<_, _>, _>>()?;
+        let trampolines = code.trampolines.iter().map(|[entry, shim]| {
+            Ok(TrampolineOffsets {
+                entry: cursor.place(entry)?.offset,
+                host_shim: cursor.place(shim)?.offset,
+            })
+        });
+        Ok(Layout {
+            functions,
+            trampolines: trampolines.collect::<Result<_, CompileError>>()?,
+            len: cursor.0 as u32,
+        })
+    }
+
+    /// Size of `.text` in bytes.
+    pub(super) fn len(&self) -> u64 {
+        u64::from(self.len)
+    }
+
+    /// Offsets of all pieces, in order.
+    fn offsets(&self) -> impl Iterator<Item = u32> + Clone {
+        let functions = self.functions.values().map(|range| range.offset);
+        let trampolines = self.trampolines.iter();
+        functions.chain(trampolines.flat_map(|t| [t.entry, t.host_shim]))
+    }
+
+    /// All pieces with their offsets, in order.
+    pub(super) fn pieces<'a>(
+        &'a self,
+        code: &'a ModuleCode,
+    ) -> impl Iterator<Item = (u32, &'a Code)> + Clone {
+        let trampolines = code.trampolines.iter().flatten();
+        self.offsets()
+            .zip(code.functions.values().chain(trampolines))
+    }
+
+    pub(super) fn function_table(&self) -> Vec<u8> {
+        FunctionTable::encode(self.functions.as_values_slice())
+    }
+
+    pub(super) fn trampoline_table(&self, code: &ModuleCode) -> Vec<u8> {
+        let types = code.types.values().map(|place| self.trampolines[*place]);
+        TrampolineTable::encode(&types.collect::<Vec<_>>())
+    }
+
+    pub(super) fn trap_table(&self, code: &ModuleCode) -> Vec<u8> {
+        TrapTable::encode_iter(self.pieces(code).flat_map(|(start, code)| {
+            code.traps
+                .iter()
+                .map(move |(offset, trap)| (start + offset, *trap))
+        }))
+    }
+
+    pub(super) fn exception_table(&self, code: &ModuleCode) -> Vec<u8> {
+        let sites = self.pieces(code).flat_map(|(start, code)| {
+            code.call_sites.iter().map(move |site| CallSite {
+                return_offset: start + site.return_offset,
+                catches: site
+                    .catches
+                    .iter()
+                    .map(|catch| Catch {
+                        handler: start + catch.handler,
+                        ..*catch
+                    })
+                    .collect(),
+                ..*site
+            })
+        });
+        ExceptionTable::encode(&sites.collect::<Vec<_>>())
+    }
+
+    pub(super) fn address_map(&self, code: &ModuleCode) -> Vec<u8> {
+        let entries = self.pieces(code).flat_map(|(start, code)| {
+            code.positions.iter().map(move |(offset, position)| {
+                let position = (*position != NO_POSITION).then_some(*position);
+                (start + offset, position)
+            })
+        });
+        AddressMap::encode_iter(entries)
+    }
+
+    /// Writes `.text`, giving each piece back to the allocator as soon as it is written.
+    pub(super) fn write(&self, code: ModuleCode, out: &mut dyn FnMut(&[u8])) {
+        let trampolines = code.trampolines.into_iter().flatten();
+        let pieces = code.functions.into_iter().map(|(_, code)| code);
+        let mut end = 0;
+        for (start, mut piece) in self.offsets().zip(pieces.chain(trampolines)) {
+            self.connect(start, &mut piece);
+            let padding = [PADDING; 64];
+            let mut gap = (start - end) as usize;
+            while gap > 0 {
+                let step = gap.min(padding.len());
+                out(&padding[..step]);
+                gap -= step;
+            }
+            out(&piece.bytes);
+            end = start + piece.bytes.len() as u32;
+        }
+    }
+
+    /// Fills in the distances to the functions a piece calls.
+    fn connect(&self, start: u32, piece: &mut Code) {
+        for call in &piece.calls {
+            let place = i64::from(start + call.offset);
+            let callee = i64::from(self.functions[call.callee].offset);
+            // `LIMIT` keeps every distance in range.
+            let distance = (callee - place + call.addend) as i32;
+            let at = call.offset as usize;
+            piece.bytes[at..at + 4].copy_from_slice(&distance.to_le_bytes());
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Initial contents laid out ahead of time, so that instantiation copies nothing.
+//!
+//! Leading active segments whose place is known are *folded*: element segments into the table's list of functions, data
+//! segments into an image of the memory.
+//!
+//! ```text
+//!   data segments   | 0 active, constant | 1 active, constant | 2 at global.get | 3 active, constant | 4 passive |
+//!                   '---------- folded into images ----------' '------- bytes kept in SECTION_DATA ------------'
+//! ```
+//!
+//! Segments take effect in order and the first one that does not fit traps with the ones before it done. So folding stops at
+//! the first segment that cannot be folded: what is left runs as the specification says, on top of what was folded.
+//!
+//! What is folded is bounded by what the module contains, not by what it declares: a one-byte segment at offset 4 GiB stays a
+//! segment.
+
+use crate::parse::Parsed;
+use cowling_abi::artifact::IMAGE_ALIGN;
+use cowling_abi::knobs::Knobs;
+use cowling_abi::module::{ConstOp, ElementItems, MemoryImage, SegmentMode};
+use cowling_abi::{DataIndex, DefinedMemoryIndex, FuncIndex, HeapType, ModuleInfo};
+use cranelift_entity::{PrimaryMap, SecondaryMap};
+use std::ops::Range;
+
+/// Table elements that may always be laid out, over all tables of a module.
+const FREE_TABLE_ELEMENTS: u64 = 1 << 20;
+
+/// Bytes of images that may always be laid out, over all memories of a module.
+const FREE_IMAGE_BYTES: u64 = 16 << 20;
+
+/// Contents of the artifact's data sections.
+pub(crate) struct InitialData<'wasm> {
+    /// What makes up [`cowling_abi::artifact::SECTION_DATA`], one after the other.
+    pub data: Vec<&'wasm [u8]>,
+    /// [`cowling_abi::artifact::SECTION_IMAGE`]
+    pub image: Vec<u8>,
+}
+
+/// Folds what can be folded, and says in the module's facts where everything is.
+pub(crate) fn lay_out<'wasm>(parsed: &mut Parsed<'wasm>, knobs: &Knobs) -> InitialData<'wasm> {
+    fold_elements(&mut parsed.info);
+    let image = if knobs.memory_init_cow {
+        fold_data(&mut parsed.info, &parsed.data)
+    } else {
+        Vec::new()
+    };
+    let mut data = Vec::new();
+    let mut end = 0;
+    for (index, segment) in parsed.info.data.iter_mut() {
+        if !matches!(segment.mode, SegmentMode::Folded) {
+            let bytes = parsed.data[index];
+            segment.bytes = end..end + bytes.len() as u64;
+            end = segment.bytes.end;
+            data.push(bytes);
+        }
+    }
+    InitialData { data, image }
+}
+
+/// The functions of a segment, if every element is a function or null.
+fn functions(items: &ElementItems) -> Option<Vec<Option<FuncIndex>>> {
+    match items {
+        ElementItems::Functions(functions) => Some(functions.iter().copied().map(Some).collect()),
+        ElementItems::Expressions(exprs) => exprs
+            .iter()
+            .map(|expr| match expr.ops[..] {
+                [ConstOp::RefFunc(function)] => Some(Some(function)),
+                [ConstOp::RefNull(HeapType::Func)] => Some(None),
+                _ => None,
+            })
+            .collect(),
+    }
+}
+
+fn fold_elements(info: &mut ModuleInfo) {
+    let contained: u64 = info.elements.values().map(|e| e.items.len() as u64).sum();
+    let mut budget = FREE_TABLE_ELEMENTS.max(contained.saturating_mul(2));
+    for index in info.elements.keys() {
+        let segment = &info.elements[index];
+        let SegmentMode::Active { target, offset } = &segment.mode else {
+            continue;
+        };
+        let table = &info.tables[*target];
+        let (Some(defined), Some(offset), HeapType::Func) = (
+            info.defined_table(*target),
+            offset.constant_offset(),
+            table.element.heap,
+        ) else {
+            return;
+        };
+        let init = &mut info.table_inits[defined];
+        // Where a table starts as something else than null, "null" and "untouched" would be told apart no more.
+        if init.fill.is_some() {
+            return;
+        }
+        let Some(end) = offset
+            .checked_add(segment.items.len() as u64)
+            .filter(|end| *end <= table.minimum)
+        else {
+            return;
+        };
+        let longer = end.saturating_sub(init.functions.len() as u64);
+        let (Some(left), Some(functions)) = (budget.checked_sub(longer), functions(&segment.items))
+        else {
+            return;
+        };
+        budget = left;
+        // An empty segment far out changes nothing and needs no list.
+        if !functions.is_empty() {
+            let (start, end) = (offset as usize, end as usize);
+            if init.functions.len() < end {
+                init.functions.resize(end, None);
+            }
+            init.functions[start..end].copy_from_slice(&functions);
+        }
+        let segment = &mut info.elements[index];
+        segment.mode = SegmentMode::Folded;
+        segment.items = ElementItems::Functions(Vec::new());
+    }
+}
+
+/// A data segment whose place in a memory is known.
+#[derive(Clone)]
+struct Placed {
+    index: DataIndex,
+    /// Bytes of the memory. Not empty.
+    range: Range<u64>,
+}
+
+/// Where an active data segment goes, if that is known ahead of time and inside a memory that can have an image.
+fn place(
+    info: &ModuleInfo,
+    index: DataIndex,
+    len: u64,
+) -> Option<(DefinedMemoryIndex, Range<u64>)> {
+    let SegmentMode::Active { target, offset } = &info.data[index].mode else {
+        return None;
+    };
+    let memory = &info.memories[*target];
+    let defined = info.defined_memory(*target)?;
+    let start = offset.constant_offset()?;
+    let end = start.checked_add(len)?;
+    // The image is rounded up to whole pages, which must not overflow either.
+    end.checked_next_multiple_of(IMAGE_ALIGN)?;
+    (end <= memory.minimum_bytes()? && !memory.shared).then_some((defined, start..end))
+}
+
+/// Folds data segments; returns the images, one after the other.
+fn fold_data(info: &mut ModuleInfo, data: &PrimaryMap<DataIndex, &[u8]>) -> Vec<u8> {
+    let contained: u64 = data.values().map(|bytes| bytes.len() as u64).sum();
+    let limit = FREE_IMAGE_BYTES.max(contained.saturating_mul(2));
+    let mut placed: SecondaryMap<DefinedMemoryIndex, Vec<Placed>> = SecondaryMap::new();
+    let mut spans: SecondaryMap<DefinedMemoryIndex, Range<u64>> = SecondaryMap::new();
+    let mut total = 0;
+    for index in info.data.keys() {
+        if matches!(info.data[index].mode, SegmentMode::Passive) {
+            continue;
+        }
+        let Some((memory, range)) = place(info, index, data[index].len() as u64) else {
+            break;
+        };
+        if !range.is_empty() {
+            let span = &mut spans[memory];
+            let pages = pages_around(&range);
+            let larger = if span.is_empty() {
+                pages
+            } else {
+                span.start.min(pages.start)..span.end.max(pages.end)
+            };
+            let size = |span: &Range<u64>| span.end - span.start;
+            let Some(new_total) = (total - size(span))
+                .checked_add(size(&larger))
+                .filter(|total| *total <= limit)
+            else {
+                break;
+            };
+            (total, *span) = (new_total, larger);
+            placed[memory].push(Placed { index, range });
+        }
+        info.data[index].mode = SegmentMode::Folded;
+    }
+
+    let mut image = vec![0; total as usize];
+    let mut end = 0;
+    for (memory, slot) in info.memory_images.iter_mut() {
+        let span = &spans[memory];
+        if span.is_empty() {
+            continue;
+        }
+        let start = end;
+        end += span.end - span.start;
+        for Placed { index, range } in &placed[memory] {
+            let to = |address: u64| (start + (address - span.start)) as usize;
+            image[to(range.start)..to(range.end)].copy_from_slice(data[*index]);
+        }
+        *slot = Some(MemoryImage {
+            memory_offset: span.start,
+            bytes: start..end,
+        });
+    }
+    image
+}
+
+/// Whole pages of the machine around a range that is not empty.
+fn pages_around(range: &Range<u64>) -> Range<u64> {
+    range.start / IMAGE_ALIGN * IMAGE_ALIGN..range.end.next_multiple_of(IMAGE_ALIGN)
+}

@@ -1,0 +1,111 @@
+//! The code generator's target: this machine, with exactly the processor features that the artifact's header will name.
+
+use crate::error::CompileError;
+use cowling_abi::host;
+use cowling_abi::knobs::Knobs;
+use cranelift_codegen::isa::OwnedTargetIsa;
+use cranelift_codegen::settings::{self, Configurable, SetError};
+use std::str::FromStr;
+use target_lexicon::Triple;
+
+/// Processor features without which the code generator would call library functions for rounding and vector shuffles, which
+/// compiled code has no way to reach. Every x86-64 processor since 2008 has them.
+const NEEDED: [&str; 3] = ["has_sse3", "has_ssse3", "has_sse41"];
+
+/// Frames from this size on (as a power of two) touch each such step of themselves on entry, so that none can jump over the
+/// guard below the guest stack. The guard has twice the size: what a frame may reach below itself before it is touched.
+const PROBE_STEP_LOG2: u8 = 15;
+
+/// Functions begin at multiples of this many bytes (as a power of two).
+const FUNCTION_ALIGN_LOG2: u8 = 5;
+
+/// The target for code under these settings.
+///
+/// # Errors
+/// When this machine lacks a processor feature that is needed, or the code generator does not know a setting.
+pub(crate) fn target(knobs: &Knobs) -> Result<OwnedTargetIsa, CompileError> {
+    let features = host::cpu_features();
+    if let Some(missing) = NEEDED.iter().find(|n| !features.iter().any(|f| f == *n)) {
+        return Err(CompileError::Machine(format!(
+            "the processor lacks a feature that is needed: `{missing}`"
+        )));
+    }
+    let triple = Triple::from_str(host::TARGET)
+        .map_err(|e| CompileError::Machine(format!("target `{}`: {e}", host::TARGET)))?;
+    let mut isa = cranelift_codegen::isa::lookup(triple)
+        .map_err(|e| CompileError::Machine(format!("target `{}`: {e}", host::TARGET)))?;
+    for feature in &features {
+        isa.enable(feature)
+            .map_err(|e| refused(feature, "true", &e))?;
+    }
+    isa.finish(settings::Flags::new(shared_flags(knobs)?))
+        .map_err(|e| CompileError::Machine(e.to_string()))
+}
+
+fn refused(name: &str, value: &str, error: &SetError) -> CompileError {
+    CompileError::Machine(format!("code generator setting `{name}={value}`: {error}"))
+}
+
+fn shared_flags(knobs: &Knobs) -> Result<settings::Builder, CompileError> {
+    let mut flags = settings::builder();
+    let on_off = |on: bool| if on { "true" } else { "false" };
+    let opt_level = knobs.cranelift_opt_level.to_string();
+    let probe_step = PROBE_STEP_LOG2.to_string();
+    let function_align = FUNCTION_ALIGN_LOG2.to_string();
+    for (name, value) in [
+        // The knob has the code generator's own names for its values.
+        ("opt_level", opt_level.as_str()),
+        ("enable_verifier", on_off(knobs.cranelift_debug_verifier)),
+        (
+            "enable_nan_canonicalization",
+            on_off(knobs.cranelift_nan_canonicalization),
+        ),
+        // The only relocations are calls inside `.text`, which are relative to the program counter anyway.
+        ("is_pic", "true"),
+        // Backtraces walk frame pointers.
+        ("preserve_frame_pointers", "true"),
+        ("unwind_info", "true"),
+        ("enable_probestack", "true"),
+        ("probestack_strategy", "inline"),
+        ("probestack_size_log2", &probe_step),
+        // Functions with more results than registers return them through memory.
+        ("enable_multi_ret_implicit_sret", "true"),
+        ("enable_heap_access_spectre_mitigation", "true"),
+        ("enable_table_access_spectre_mitigation", "true"),
+        ("enable_alias_analysis", "true"),
+        ("log2_min_function_alignment", &function_align),
+    ] {
+        flags
+            .set(name, value)
+            .map_err(|e| refused(name, value, &e))?;
+    }
+    Ok(flags)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cowling_abi::knobs::Knob;
+
+    #[test]
+    fn every_value_of_every_knob_has_a_target() {
+        for knob in Knob::ALL {
+            for sample in knob.samples {
+                let mut knobs = Knobs::default();
+                knobs.set(knob.name, sample).unwrap();
+                assert!(target(&knobs).is_ok(), "{}={sample}", knob.name);
+            }
+        }
+    }
+
+    #[test]
+    fn exactly_the_features_of_the_header_are_on() {
+        let isa = target(&Knobs::default()).unwrap();
+        let features = host::cpu_features();
+        for flag in isa.isa_flags() {
+            if let Some(on) = flag.as_bool() {
+                assert_eq!(on, features.iter().any(|f| f == flag.name), "{}", flag.name);
+            }
+        }
+    }
+}
