@@ -1,0 +1,628 @@
+//! Activations: one stretch of guest code, from the host's call into it to its return or trap.
+//!
+//! ```text
+//!                     the thread's own stack              the store's guest stack
+//!                    +-----------------------+      base +---------------------------+
+//!   embedder ------> | call_on_guest_stack   | ========> | closure of the runtime    |
+//!                    |   (waits)             |           | enter: Activation A       | <-+ outer, previous
+//!                    +-----------------------+           | entry trampoline          |   |
+//!                                                        | guest frames              |   |  exit_fp/exit_pc of A's guest
+//!                                                        | host shim, host function  |   |  code are saved in B
+//!                                                        | enter: Activation B ------|---+
+//!                                                        | entry trampoline          |
+//!                                                        | guest frames              |
+//!                                                        | ...                       |
+//!                                                  limit +---------------------------+
+//! ```
+//!
+//! Two lists run through the activations, which all lie on stacks: `previous` joins those of one thread, innermost first, for
+//! the signal handler, which starts at the thread-local [`CURRENT`]; `outer` joins those of one store, for backtraces, and starts
+//! at [`Execution::innermost`]. They differ when a host function of one store runs another store.
+//!
+//! A guest stops early by [`raise`]: the reason is put into the innermost activation and the registers saved by
+//! [`arch::enter_guest`] are restored, as if the guest had returned. Nothing is unwound: guest frames own nothing, and
+//! the host's frames between have run their destructors before.
+//!
+//! Invariants:
+//! * An activation is in both lists exactly while `enter_guest` runs it.
+//! * `StoreContext::exit_pc` and `exit_fp` always describe the innermost activation's last call to the host, or are 0 when it
+//!   has made none: they are saved when an activation begins and restored when it ends, however it ends.
+//! * [`Execution::running_on`] is the stack that the store's code runs on, exactly while it does.
+
+use crate::arch;
+use crate::slot::MapError;
+use crate::stack::{GuestStack, StackBounds, StackSpec};
+use crate::sys::altstack;
+use crate::trap::{Raised, TrapReason};
+use corosensei::{Coroutine, CoroutineResult};
+use cowling_abi::Trap;
+use cowling_abi::layout::{StoreContext, VmValue};
+use std::cell::{Cell, OnceCell, UnsafeCell};
+use std::io;
+use std::ptr::{self, NonNull};
+
+/// How many frames of the innermost activation a trap records. There is no room for more where it may not allocate.
+pub(crate) const MAX_TRAP_FRAMES: usize = 64;
+
+/// Stack that must be left for entering a guest, in bytes: so much that the entry itself cannot overflow.
+const ENTRY_STACK: usize = 8 << 10;
+
+thread_local! {
+    /// The activation this thread runs. Without destructor, so that a signal handler can read it.
+    static CURRENT: Cell<*const Activation> = const { Cell::new(ptr::null()) };
+}
+
+/// The guest cannot be entered.
+#[derive(Debug, thiserror::Error)]
+pub enum EnterError {
+    /// There is no memory for its stack.
+    #[error(transparent)]
+    Stack(#[from] MapError),
+    /// The thread cannot be made ready to handle the guest's faults.
+    #[error("cannot prepare this thread for running guests: {0}")]
+    Thread(#[source] io::Error),
+}
+
+/// What a store needs in order to run guests. Must be the first field of the store, which must not move while it runs one: the
+/// guest finds the store by the address of the [`StoreContext`] inside.
+///
+/// Everything in it changes behind shared references, because guest code and host functions reach it through raw pointers.
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct Execution {
+    context: UnsafeCell<StoreContext>,
+    /// Values of the callee-saved registers when a guest called a throwing builtin: `rbx`, `r12` to `r15`.
+    thrower_registers: UnsafeCell<[u64; 5]>,
+    innermost: Cell<*const Activation>,
+    running_on: Cell<Option<StackBounds>>,
+    stack: OnceCell<GuestStack>,
+    stack_spec: StackSpec,
+    host_stack_reserve: usize,
+    captured: Captured,
+}
+
+/// Frames recorded by [`raise`] or the signal handler until [`enter`] collects them.
+#[derive(Debug)]
+struct Captured {
+    count: Cell<usize>,
+    frames: [Cell<usize>; MAX_TRAP_FRAMES],
+}
+
+impl Captured {
+    fn record(&self, frames: impl Iterator<Item = usize>) {
+        let mut count = 0;
+        for (place, frame) in self.frames.iter().zip(frames) {
+            place.set(frame);
+            count += 1;
+        }
+        self.count.set(count);
+    }
+
+    fn take(&self) -> Vec<usize> {
+        let count = self.count.replace(0);
+        self.frames[..count].iter().map(Cell::get).collect()
+    }
+}
+
+/// Offset of [`Execution`]'s saved registers, for the assembly: from the [`StoreContext`]'s address.
+pub(crate) const THROWER_REGISTERS: usize = std::mem::offset_of!(Execution, thrower_registers);
+
+impl Execution {
+    /// For a store whose guests get this much stack, in bytes. The stack is mapped when it is first needed, unless one is
+    /// [provided](Self::provide_stack) before.
+    pub(crate) fn new(max_wasm_stack: u64, host_stack_reserve: u64) -> Execution {
+        Execution {
+            context: UnsafeCell::new(StoreContext {
+                exit_fp: 0,
+                exit_pc: 0,
+                host_stack_limit: 0,
+                fuel: 0,
+            }),
+            thrower_registers: UnsafeCell::new([0; 5]),
+            innermost: Cell::new(ptr::null()),
+            running_on: Cell::new(None),
+            stack: OnceCell::new(),
+            stack_spec: StackSpec::new(max_wasm_stack, host_stack_reserve),
+            host_stack_reserve: usize::try_from(host_stack_reserve).unwrap_or(usize::MAX),
+            captured: Captured {
+                count: Cell::new(0),
+                frames: [const { Cell::new(0) }; MAX_TRAP_FRAMES],
+            },
+        }
+    }
+
+    /// What compiled code sees of the store.
+    pub(crate) fn context(&self) -> *mut StoreContext {
+        self.context.get()
+    }
+
+    /// How large this store's stacks are.
+    pub(crate) fn stack_spec(&self) -> StackSpec {
+        self.stack_spec
+    }
+
+    /// Does the store have a stack already?
+    pub(crate) fn has_stack(&self) -> bool {
+        self.stack.get().is_some()
+    }
+
+    /// Gives the store its stack: that of its first slot. A second one is dropped.
+    pub(crate) fn provide_stack(&self, stack: GuestStack) {
+        drop(self.stack.set(stack));
+    }
+
+    /// Is guest code of this store on a stack somewhere?
+    pub(crate) fn is_active(&self) -> bool {
+        !self.innermost.get().is_null()
+    }
+
+    /// Is as much stack left as host functions are promised?
+    pub(crate) fn has_host_stack(&self) -> bool {
+        // SAFETY: a plain read of a word that only this thread's code for the store writes.
+        arch::stack_pointer() >= unsafe { (*self.context.get()).host_stack_limit }
+    }
+
+    /// The store's guest frames, as [`Raised::frames`] has them but without a limit: the host function or builtin that is
+    /// running now is called by the first. Empty when no guest of the store is active.
+    pub(crate) fn backtrace(&self) -> Vec<usize> {
+        let mut frames = Vec::new();
+        if let Some(guest) = self.guest_frames() {
+            frames.extend(guest.map(Frame::call_site));
+            // SAFETY: `innermost` is not null as there are guest frames, and activations stay in the list while they live.
+            frames.extend(unsafe { &*self.innermost.get() }.outer_frames());
+        }
+        frames
+    }
+
+    /// The frames of the innermost activation, from the one that called the host or a builtin outwards; `None` if no guest of
+    /// the store is active.
+    pub(crate) fn guest_frames(&self) -> Option<Frames> {
+        // SAFETY: activations are in the list only while they live; they lie on the stack that runs this code.
+        let activation = unsafe { self.innermost.get().as_ref()? };
+        // SAFETY: plain reads of words that only this thread's code for the store writes.
+        let (pc, fp) = unsafe { ((*self.context.get()).exit_pc, (*self.context.get()).exit_fp) };
+        Some(activation.frames(pc, fp))
+    }
+}
+
+/// One stretch of guest code. Lives in the frame of [`enter`].
+#[repr(C)]
+pub(crate) struct Activation {
+    /// Stack pointer inside `enter_guest`, at which everything that has to be restored lies. Written by assembly.
+    resume_sp: Cell<usize>,
+    /// Frame pointer of `enter_guest`: where a walk over guest frames ends. Written by assembly.
+    entry_fp: Cell<usize>,
+    execution: NonNull<Execution>,
+    stack: StackBounds,
+    previous: *const Activation,
+    outer: *const Activation,
+    /// `exit_pc` and `exit_fp` of the outer activation.
+    outer_exit: (usize, usize),
+    reason: UnsafeCell<Option<TrapReason>>,
+}
+
+/// Offset of [`Activation`]'s stack pointer, for the assembly.
+pub(crate) const RESUME_SP: usize = std::mem::offset_of!(Activation, resume_sp);
+/// Offset of [`Activation`]'s frame pointer, for the assembly.
+pub(crate) const ENTRY_FP: usize = std::mem::offset_of!(Activation, entry_fp);
+
+impl Activation {
+    /// The activation that this thread runs. Async-signal-safe.
+    pub(crate) fn current() -> Option<&'static Activation> {
+        // SAFETY: CURRENT holds an activation only while it lives. It outlives every use here: those happen inside it.
+        unsafe { CURRENT.get().as_ref() }
+    }
+
+    /// The stack it runs on.
+    pub(crate) fn stack(&self) -> &StackBounds {
+        &self.stack
+    }
+
+    /// Can it be [raised](arch::raise)? Not in its first and last instructions. Async-signal-safe.
+    pub(crate) fn can_be_raised(&self) -> bool {
+        self.resume_sp.get() != 0
+    }
+
+    /// Notes a trap that the processor noticed. Async-signal-safe. The caller makes the thread continue in
+    /// [`arch::raise`].
+    ///
+    /// `guest` says where the guest was when it trapped itself; `None` if the host did, called by the guest.
+    pub(crate) fn record_fault(
+        &self,
+        trap: Trap,
+        guest: Option<FaultSite>,
+        fault_address: Option<usize>,
+    ) {
+        // SAFETY: the execution outlives its activations.
+        let execution = unsafe { self.execution.as_ref() };
+        let pc = match guest {
+            Some(site) => {
+                let mut rest = self.frames(site.return_address.unwrap_or(site.pc), site.fp);
+                if site.return_address.is_none() {
+                    rest.next();
+                }
+                let frames = std::iter::once(site.pc).chain(rest.map(Frame::call_site));
+                execution.captured.record(frames);
+                site.pc
+            }
+            None => {
+                // SAFETY: plain reads of words that only this thread's code for the store writes.
+                let (pc, fp) = unsafe {
+                    (
+                        (*execution.context.get()).exit_pc,
+                        (*execution.context.get()).exit_fp,
+                    )
+                };
+                execution
+                    .captured
+                    .record(self.frames(pc, fp).map(Frame::call_site));
+                pc
+            }
+        };
+        let reason = TrapReason::Wasm {
+            trap,
+            pc,
+            fault_address,
+        };
+        // SAFETY: nobody else looks at the reason while the guest runs; it is None, so nothing is overwritten undropped.
+        unsafe { self.reason.get().write(Some(reason)) };
+    }
+
+    fn frames(&self, pc: usize, fp: usize) -> Frames {
+        Frames {
+            pc,
+            fp,
+            entry_fp: self.entry_fp.get(),
+            stack: self.stack,
+        }
+    }
+
+    /// Frames of the activations of the same store outside this one.
+    fn outer_frames(&self) -> impl Iterator<Item = usize> {
+        let mut inner = self;
+        std::iter::from_fn(move || {
+            // SAFETY: activations of a store are nested, so outer ones outlive inner ones.
+            let outer = unsafe { inner.outer.as_ref()? };
+            let frames = outer.frames(inner.outer_exit.0, inner.outer_exit.1);
+            inner = outer;
+            Some(frames.map(Frame::call_site))
+        })
+        .flatten()
+    }
+}
+
+/// Where a guest trapped.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct FaultSite {
+    /// The instruction.
+    pub(crate) pc: usize,
+    /// The frame pointer register.
+    pub(crate) fp: usize,
+    /// The return address, if the function had not yet made its own frame.
+    pub(crate) return_address: Option<usize>,
+}
+
+/// A frame of a guest function.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Frame {
+    /// Where it continues: its return address.
+    pub(crate) pc: usize,
+    /// Its frame pointer.
+    pub(crate) fp: usize,
+}
+
+impl Frame {
+    /// An address inside the call instruction it is executing.
+    pub(crate) fn call_site(self) -> usize {
+        self.pc.wrapping_sub(1)
+    }
+}
+
+/// Walks the frames of one activation, innermost first, by their frame pointers. Entry trampolines and host shims, which have
+/// frames too, are among them; their addresses belong to no function.
+///
+/// Async-signal-safe, and safe on a damaged stack: reads only words of the stack and only goes outwards.
+#[derive(Clone, Debug)]
+pub(crate) struct Frames {
+    pc: usize,
+    fp: usize,
+    entry_fp: usize,
+    stack: StackBounds,
+}
+
+impl Iterator for Frames {
+    type Item = Frame;
+
+    fn next(&mut self) -> Option<Frame> {
+        if self.pc == 0 || self.fp >= self.entry_fp {
+            return None;
+        }
+        let frame = Frame {
+            pc: self.pc,
+            fp: self.fp,
+        };
+        let return_slot = self.fp.wrapping_add(size_of::<usize>());
+        self.pc = 0;
+        if self.stack.holds_word(self.fp) && self.stack.holds_word(return_slot) {
+            // SAFETY: both words are on the stack, which is mapped and readable from its limit to its base.
+            let (outer_fp, return_address) =
+                unsafe { (*(self.fp as *const usize), *(return_slot as *const usize)) };
+            if outer_fp > self.fp {
+                (self.fp, self.pc) = (outer_fp, return_address);
+            }
+        }
+        Some(frame)
+    }
+}
+
+/// Runs `f` on the store's guest stack: on a fresh one when called from outside, in place when the store is running there already.
+///
+/// A panic of `f` continues here.
+///
+/// # Errors
+/// When there is no memory for a stack; `f` has not been called then.
+///
+/// # Safety
+/// `execution` must stay valid during the call, and what `f` captures must be usable from another stack of this thread (which
+/// everything but the address of a stack variable used as a stack limit is).
+pub(crate) unsafe fn call_on_guest_stack<R>(
+    execution: NonNull<Execution>,
+    f: impl FnOnce() -> R,
+) -> Result<R, EnterError> {
+    let (outside, own) = {
+        // SAFETY: the caller keeps the execution valid; this reference ends before `f` runs.
+        let execution = unsafe { execution.as_ref() };
+        let outside = execution.running_on.get();
+        if outside.is_some_and(|stack| stack.contains(arch::stack_pointer())) {
+            return Ok(f());
+        }
+        altstack::prepare_thread().map_err(EnterError::Thread)?;
+        // A store whose stack is in use by code that waits for this (a host function that made another thread call the
+        // guest) needs a second one for the time of this call.
+        let own = match execution.stack.get() {
+            Some(stack) if outside.is_none() => stack.bounds().into(),
+            None if outside.is_none() => {
+                let stack = GuestStack::new(execution.stack_spec)?;
+                execution.stack.get_or_init(|| stack).bounds().into()
+            }
+            _ => StackInUse::Temporary(GuestStack::new(execution.stack_spec)?),
+        };
+        (outside, own)
+    };
+    let bounds = own.bounds();
+    let guard = RunningOn::switch(execution, bounds, outside);
+    // SAFETY: the coroutine is driven to its end right here, so what `f` borrows lives long enough; the stack is not in use.
+    let mut coroutine =
+        unsafe { Coroutine::<(), (), R, StackBounds>::with_stack_unchecked(bounds, |_, ()| f()) };
+    let result = match coroutine.resume(()) {
+        CoroutineResult::Return(result) => result,
+        CoroutineResult::Yield(()) => unreachable!("the closure has no access to its yielder"),
+    };
+    drop(guard);
+    Ok(result)
+}
+
+enum StackInUse {
+    OfStore(StackBounds),
+    Temporary(GuestStack),
+}
+
+impl From<StackBounds> for StackInUse {
+    fn from(bounds: StackBounds) -> Self {
+        StackInUse::OfStore(bounds)
+    }
+}
+
+impl StackInUse {
+    fn bounds(&self) -> StackBounds {
+        match self {
+            StackInUse::OfStore(bounds) => *bounds,
+            StackInUse::Temporary(stack) => stack.bounds(),
+        }
+    }
+}
+
+/// The store runs on another stack until this is dropped, by a panic too.
+struct RunningOn {
+    execution: NonNull<Execution>,
+    outside: Option<StackBounds>,
+    outside_limit: usize,
+}
+
+impl RunningOn {
+    fn switch(
+        execution: NonNull<Execution>,
+        stack: StackBounds,
+        outside: Option<StackBounds>,
+    ) -> RunningOn {
+        // SAFETY: `call_on_guest_stack` keeps the execution valid for the life of this value.
+        let this = unsafe { execution.as_ref() };
+        this.running_on.set(Some(stack));
+        let limit = stack
+            .limit()
+            .saturating_add(this.host_stack_reserve)
+            .min(stack.base());
+        // SAFETY: only this thread's code for the store uses the context, and none runs right now.
+        let context = unsafe { &mut *this.context.get() };
+        RunningOn {
+            execution,
+            outside,
+            outside_limit: std::mem::replace(&mut context.host_stack_limit, limit),
+        }
+    }
+}
+
+impl Drop for RunningOn {
+    fn drop(&mut self) {
+        // SAFETY: as in `switch`.
+        let this = unsafe { self.execution.as_ref() };
+        this.running_on.set(self.outside);
+        // SAFETY: as in `switch`.
+        unsafe { (*this.context.get()).host_stack_limit = self.outside_limit };
+    }
+}
+
+/// Calls guest code through its entry trampoline and waits for it to return or stop.
+///
+/// # Errors
+/// Why the guest stopped early, or a stack overflow if there is hardly any stack left to begin with.
+///
+/// # Safety
+/// * Runs inside [`call_on_guest_stack`] for the same `execution`, which stays valid during the call.
+/// * No Rust reference to the store or to anything the guest reaches is held across the call.
+/// * `entry` is the entry trampoline of the type of the function at `code`, `ctx` the context to call it with, and `values` points
+///   to as many values as it has parameters or results, whichever are more.
+/// * [`signals::init`](crate::signals::init) has succeeded.
+pub(crate) unsafe fn enter(
+    execution: NonNull<Execution>,
+    entry: *const u8,
+    ctx: *mut u8,
+    code: *const u8,
+    values: *mut VmValue,
+) -> Result<(), Raised> {
+    let activation = {
+        // SAFETY: the caller keeps the execution valid; this reference ends before the guest runs.
+        let this = unsafe { execution.as_ref() };
+        let context = this.context.get();
+        let Some(stack) = this.running_on.get() else {
+            unreachable!("guests are entered inside call_on_guest_stack")
+        };
+        if arch::stack_pointer() < stack.limit().saturating_add(ENTRY_STACK) {
+            return Err(Raised {
+                reason: TrapReason::Wasm {
+                    trap: Trap::StackOverflow,
+                    pc: 0,
+                    fault_address: None,
+                },
+                frames: this.backtrace(),
+            });
+        }
+        // SAFETY: only this thread's code for the store uses the context, and none runs right now.
+        let outer_exit = unsafe {
+            (
+                std::mem::take(&mut (*context).exit_pc),
+                std::mem::take(&mut (*context).exit_fp),
+            )
+        };
+        Activation {
+            resume_sp: Cell::new(0),
+            entry_fp: Cell::new(0),
+            execution,
+            stack,
+            previous: CURRENT.get(),
+            outer: this.innermost.get(),
+            outer_exit,
+            reason: UnsafeCell::new(None),
+        }
+    };
+    let address = ptr::from_ref(&activation);
+    // SAFETY: as above; each reference ends within its statement.
+    unsafe { execution.as_ref() }.innermost.set(address);
+    CURRENT.set(address);
+
+    // SAFETY: the caller vouches for what is called; the activation is linked as raising and the signal handler need it.
+    let raised = unsafe { arch::enter_guest(address, entry, ctx, code, values) };
+
+    CURRENT.set(activation.previous);
+    // SAFETY: as above, the guest does not run any more.
+    let this = unsafe { execution.as_ref() };
+    this.innermost.set(activation.outer);
+    // SAFETY: as above.
+    unsafe {
+        let context = this.context.get();
+        ((*context).exit_pc, (*context).exit_fp) = activation.outer_exit;
+    }
+    if raised == 0 {
+        return Ok(());
+    }
+    let mut frames = this.captured.take();
+    frames.extend(activation.outer_frames());
+    // SAFETY: whoever raised has put the reason there and does not run any more.
+    let reason = unsafe { (*activation.reason.get()).take() };
+    let Some(reason) = reason else {
+        unreachable!("raising begins with a reason")
+    };
+    Err(Raised { reason, frames })
+}
+
+/// Stops the guest that called the builtin or host function that runs now: its [`enter`] returns `reason`.
+///
+/// # Safety
+/// * `execution` has an active guest, which runs on this thread and has called what runs now: no other activation of the thread
+///   is further in.
+/// * Every frame between the guest's and this one has run its destructors: they are gone without another word.
+pub(crate) unsafe fn raise(execution: NonNull<Execution>, reason: TrapReason) -> ! {
+    let activation = {
+        // SAFETY: an execution with an active guest is valid.
+        let this = unsafe { execution.as_ref() };
+        let frames = this.guest_frames().into_iter().flatten();
+        this.captured.record(frames.map(Frame::call_site));
+        this.innermost.get()
+    };
+    debug_assert_eq!(
+        activation,
+        CURRENT.get(),
+        "the innermost activation of the thread is another store's"
+    );
+    // SAFETY: the activation lives until its `enter_guest` returns, which `arch::raise` makes it do. Its reason is looked at
+    // by nobody else and None so far.
+    unsafe {
+        (*activation).reason.get().write(Some(reason));
+        arch::raise(activation)
+    }
+}
+
+/// [`raise`]s a trap of WebAssembly's.
+///
+/// # Safety
+/// As for [`raise`].
+pub(crate) unsafe fn raise_trap(execution: NonNull<Execution>, trap: Trap) -> ! {
+    // SAFETY: an execution with an active guest is valid; this is a plain read.
+    let pc = unsafe { (*execution.as_ref().context.get()).exit_pc };
+    let reason = TrapReason::Wasm {
+        trap,
+        pc,
+        fault_address: None,
+    };
+    // SAFETY: the caller's promises are the same.
+    unsafe { raise(execution, reason) }
+}
+
+/// What builtin stubs jump to when the stack left is less than the host is promised.
+pub(crate) unsafe extern "C" fn raise_stack_overflow(context: *mut StoreContext) -> ! {
+    // SAFETY: stubs pass the context of the store whose guest called them, and it is the first field of its Execution, from
+    // which it was derived. The stub has no frame.
+    unsafe {
+        let execution = NonNull::new_unchecked(context.cast::<Execution>());
+        raise_trap(execution, Trap::StackOverflow)
+    }
+}
+
+/// Continues the guest in an exception handler of one of the frames of its innermost activation, with `exception` as the payload.
+///
+/// `stack_pointer` and `frame_pointer` are those of the frame; registers that the guest's calling convention preserves have the
+/// values they had when the throwing builtin was called.
+///
+/// # Safety
+/// As for [`raise`]; `handler` is the address of a handler of that frame in the artifact's exception table, and the stack and
+/// frame pointers are as that table says.
+pub(crate) unsafe fn continue_in_handler(
+    execution: NonNull<Execution>,
+    handler: *const u8,
+    stack_pointer: usize,
+    frame_pointer: usize,
+    exception: u32,
+) -> ! {
+    // SAFETY: an execution with an active guest is valid.
+    let registers = unsafe { execution.as_ref() }.thrower_registers.get();
+    // SAFETY: the caller vouches for the frame.
+    unsafe {
+        arch::continue_in_handler(
+            handler,
+            stack_pointer,
+            frame_pointer,
+            u64::from(exception),
+            registers,
+        )
+    }
+}

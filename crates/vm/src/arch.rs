@@ -1,0 +1,6 @@
+//! What has to be written in assembly, one file per architecture. Each has the same functions.
+
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use x86_64::*;

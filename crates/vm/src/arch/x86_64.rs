@@ -1,0 +1,255 @@
+//! Entering and leaving guest code on x86-64.
+//!
+//! The operations are
+//! - [`enter_guest`] to call guest code so that it can be left early,
+//! - [`raise`] to leave it early: `enter_guest` returns another result,
+//! - [`builtin_table!`](builtin_table) to make the stubs through which guest code calls the runtime,
+//! - [`continue_in_handler`] to continue guest code where it catches an exception.
+//!
+//! # The stack while a guest runs
+//!
+//! ```text
+//!   |                        |
+//!   | frame of enter()       |  holds the Activation
+//!   +------------------------+
+//!   | return address         |
+//!   +------------------------+
+//!   | saved rbp              | <- rbp of enter_guest: Activation::entry_fp
+//!   +------------------------+
+//!   | saved rbx              |
+//!   | saved r12              |
+//!   | saved r13              |
+//!   | saved r14              |
+//!   | saved r15              |
+//!   | mxcsr (4), x87 (2)     | <- rsp of enter_guest: Activation::resume_sp, a multiple of 16
+//!   +------------------------+
+//!   | return address         |
+//!   +------------------------+
+//!   | saved rbp              | <- rbp of the entry trampoline
+//!   +------------------------+
+//!   | ...                    |
+//!   +------------------------+
+//!   | return address         |  into the entry trampoline
+//!   +------------------------+
+//!   | saved rbp              | <- rbp of the first guest function
+//!   ~ more guest frames      ~
+//!   +------------------------+
+//!   | return address         |  StoreContext::exit_pc, stored by a builtin's stub
+//!   +------------------------+  (rbp at that moment: StoreContext::exit_fp, the calling guest function's frame)
+//!   | frames of the builtin  |
+//! ```
+//!
+//! Every frame starts with a saved `rbp` and a return address, so one chain leads from any guest frame to `enter_guest`, whose
+//! frame pointer ends the walk.
+//!
+//! # Leaving early
+//!
+//! All that `enter_guest` has to restore lies at fixed places above `resume_sp`. `raise` loads that stack pointer and does what
+//! the end of `enter_guest` does, with another result. It uses nothing of the state it is called in but its argument, `rdi`:
+//! a signal handler that wants the same sets the interrupted thread's `rip` to `raise` and its `rdi` to the activation.
+//!
+//! The guest may stop at any instruction, host code that overflows the stack too, so `raise` also restores what the calling
+//! convention promises about the processor's state: the direction flag is clear, the x87 register stack is empty, and MXCSR and x87
+//! control words are as they were. (On a normal return that is the callee's business.)
+//!
+//! # What an unwinder sees
+//!
+//! `enter_guest` describes its frame, so a debugger that steps out of guest code by frame pointers continues correctly into the
+//! host. `raise` never returns, so it describes itself as the outermost frame. Builtin stubs make no frame: what they save goes
+//! into the store. Panics never cross any of this.
+
+use crate::activation::{Activation, ENTRY_FP, RESUME_SP};
+use cowling_abi::layout::VmValue;
+use std::arch::{asm, naked_asm};
+
+/// The stack pointer, roughly.
+#[inline(always)]
+pub(crate) fn stack_pointer() -> usize {
+    let value: usize;
+    // SAFETY: reads a register.
+    unsafe { asm!("mov {}, rsp", out(reg) value, options(nomem, nostack, preserves_flags)) };
+    value
+}
+
+/// Calls `entry(ctx, code, values)`. Returns 0 when that returns and 1 when [`raise`] was called for the activation.
+///
+/// # Safety
+/// `entry`, `ctx`, `code` and `values` belong together as [`crate::activation::enter`] requires, and the activation stays where it
+/// is during the call.
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn enter_guest(
+    activation: *const Activation,
+    entry: *const u8,
+    ctx: *mut u8,
+    code: *const u8,
+    values: *mut VmValue,
+) -> u32 {
+    naked_asm!(
+        ".cfi_startproc",
+        "push rbp",
+        ".cfi_def_cfa_offset 16",
+        ".cfi_offset rbp, -16",
+        "mov rbp, rsp",
+        ".cfi_def_cfa_register rbp",
+        "push rbx",
+        ".cfi_offset rbx, -24",
+        "push r12",
+        ".cfi_offset r12, -32",
+        "push r13",
+        ".cfi_offset r13, -40",
+        "push r14",
+        ".cfi_offset r14, -48",
+        "push r15",
+        ".cfi_offset r15, -56",
+        "sub rsp, 8",
+        "stmxcsr [rsp]",
+        "fnstcw [rsp + 4]",
+        "mov [rdi + {resume_sp}], rsp",
+        "mov [rdi + {entry_fp}], rbp",
+        "mov rax, rsi",
+        "mov rdi, rdx",
+        "mov rsi, rcx",
+        "mov rdx, r8",
+        "call rax",
+        "xor eax, eax",
+        "mov rbx, [rbp - 8]",
+        "mov r12, [rbp - 16]",
+        "mov r13, [rbp - 24]",
+        "mov r14, [rbp - 32]",
+        "mov r15, [rbp - 40]",
+        "mov rsp, rbp",
+        "pop rbp",
+        ".cfi_def_cfa rsp, 8",
+        "ret",
+        ".cfi_endproc",
+        resume_sp = const RESUME_SP,
+        entry_fp = const ENTRY_FP,
+    )
+}
+
+/// Makes the [`enter_guest`] of an activation return 1.
+///
+/// # Safety
+/// The activation's `enter_guest` has not returned; every frame further in is given up and owns nothing any more.
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn raise(activation: *const Activation) -> ! {
+    naked_asm!(
+        ".cfi_startproc",
+        ".cfi_undefined rip",
+        "mov rsp, [rdi + {resume_sp}]",
+        "cld",
+        "fnclex",
+        "emms",
+        "ldmxcsr [rsp]",
+        "fldcw [rsp + 4]",
+        "add rsp, 8",
+        "pop r15",
+        "pop r14",
+        "pop r13",
+        "pop r12",
+        "pop rbx",
+        "pop rbp",
+        "mov eax, 1",
+        "ret",
+        ".cfi_endproc",
+        resume_sp = const RESUME_SP,
+    )
+}
+
+/// Jumps to `handler` with these stack and frame pointers, the payload in the first exception register (`rax`), and
+/// `rbx`, `r12` to `r15` from `registers`.
+///
+/// # Safety
+/// They describe a guest frame that is still on the stack; every frame further in is given up and owns nothing any more.
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn continue_in_handler(
+    handler: *const u8,
+    stack_pointer: usize,
+    frame_pointer: usize,
+    payload: u64,
+    registers: *const [u64; 5],
+) -> ! {
+    naked_asm!(
+        ".cfi_startproc",
+        ".cfi_undefined rip",
+        "mov rbx, [r8]",
+        "mov r12, [r8 + 8]",
+        "mov r13, [r8 + 16]",
+        "mov r14, [r8 + 24]",
+        "mov r15, [r8 + 32]",
+        "mov rsp, rsi",
+        "mov rbp, rdx",
+        "mov rax, rcx",
+        "xor edx, edx",
+        "jmp rdi",
+        ".cfi_endproc",
+    )
+}
+
+/// Defines `BUILTINS`, the addresses of the stubs of all builtins in the order of their numbers, for
+/// [`cowling_abi::layout::VmHeader::builtins`].
+///
+/// To be given to [`cowling_abi::for_each_builtin!`] where a function `unsafe extern "C" fn name(vmctx: *mut VmContext, ...)` of each
+/// builtin's name is in scope, with parameters and result as declared there (`u32`, `u64`, and `*mut VmFuncRef` or `usize` for
+/// `funcref`).
+///
+/// A stub stores where the guest is, so that backtraces can begin there, checks that the host has its share of the stack, and jumps
+/// on. It uses only `rax`, `r10` and `r11`, which carry no arguments. Those of builtins that throw also keep the registers
+/// that the exception's handler may expect unchanged.
+macro_rules! builtin_table {
+    ($($(#[$doc:meta])* $name:ident($($param:ident: $ty:ident),*) $(-> $ret:ident)?;)*) => {
+        /// Addresses of the stubs of all builtins, in the order of their numbers.
+        pub(crate) static BUILTINS: [unsafe extern "C" fn(); cowling_abi::builtins::BuiltinIndex::ALL.len()] = [
+            $({
+                #[unsafe(naked)]
+                unsafe extern "C" fn stub() {
+                    $crate::arch::builtin_stub!($name)
+                }
+                stub
+            }),*
+        ];
+    };
+}
+pub(crate) use builtin_table;
+
+/// The body of one stub of [`builtin_table!`](builtin_table).
+macro_rules! builtin_stub {
+    (throw) => { $crate::arch::builtin_stub!(@throwing throw) };
+    (throw_ref) => { $crate::arch::builtin_stub!(@throwing throw_ref) };
+    (@throwing $name:ident) => {
+        $crate::arch::builtin_stub!(@body $name,
+            "mov [rax + {registers}], rbx",
+            "mov [rax + {registers} + 8], r12",
+            "mov [rax + {registers} + 16], r13",
+            "mov [rax + {registers} + 24], r14",
+            "mov [rax + {registers} + 32], r15";
+            registers = const $crate::activation::THROWER_REGISTERS,
+        )
+    };
+    ($name:ident) => { $crate::arch::builtin_stub!(@body $name, ; ) };
+    (@body $name:ident, $($more:literal),*; $($operands:tt)*) => {
+        std::arch::naked_asm!(
+            ".cfi_startproc",
+            "mov rax, [rdi + {store}]",
+            "mov r10, [rsp]",
+            "mov [rax + {exit_fp}], rbp",
+            "mov [rax + {exit_pc}], r10",
+            $($more,)*
+            "cmp rsp, [rax + {limit}]",
+            "jb 2f",
+            "jmp {target}",
+            "2:",
+            "mov rdi, rax",
+            "jmp {overflow}",
+            ".cfi_endproc",
+            store = const std::mem::offset_of!(cowling_abi::layout::VmHeader, store),
+            exit_fp = const std::mem::offset_of!(cowling_abi::layout::StoreContext, exit_fp),
+            exit_pc = const std::mem::offset_of!(cowling_abi::layout::StoreContext, exit_pc),
+            limit = const std::mem::offset_of!(cowling_abi::layout::StoreContext, host_stack_limit),
+            target = sym $name,
+            overflow = sym $crate::activation::raise_stack_overflow,
+            $($operands)*
+        )
+    };
+}
+pub(crate) use builtin_stub;

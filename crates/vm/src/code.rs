@@ -1,0 +1,395 @@
+//! A compiled module: machine code and facts, mapped from an artifact.
+//!
+//! ```text
+//!   file (or memory file)    | ELF header | .text          | header, info, tables, data | images      |
+//!   mapping, private         | R          | R+X (pages)    | R                          | R           |
+//!   slots                                                                               `-> mapped again, copy-on-write
+//! ```
+//!
+//! Loading maps the file, checks its header, decodes the [`ModuleInfo`] and checks that every index and range in it and in the
+//! tables is in bounds. Nothing is relocated or copied, and code is not looked at.
+//!
+//! Invariants: the mapping is never writable, and only `.text` is executable; the text is registered (see [`crate::registry`])
+//! exactly while it is mapped and its module is alive; what the accessors index was checked when the module was loaded.
+//!
+//! | file | job |
+//! |---|---|
+//! | [`sections`] | finding the sections of an artifact, header and checksum |
+//! | [`check`] | are all indices and ranges of a module's facts in bounds? |
+//! | [`types`] | engine-wide numbers of function types |
+
+mod check;
+mod sections;
+#[cfg(test)]
+mod tests;
+mod types;
+
+pub use types::TypeRegistry;
+
+use crate::memory::ImageSource;
+use crate::registry::{self, CodeRegion};
+use crate::sys::mapping::{Mapping, Protection};
+use crate::sys::{memfd, round_up_to_page};
+use cowling_abi::artifact::{
+    AddressMap, ExceptionTable, FunctionTable, Header, HeaderError, NameTable, TrampolineOffsets,
+    TrampolineTable,
+};
+use cowling_abi::layout::VmLayout;
+use cowling_abi::{DefinedFuncIndex, DefinedMemoryIndex, FuncIndex, ModuleInfo, TypeIndex};
+use sections::Sections;
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Weak};
+use types::ModuleTypes;
+
+/// How much of an artifact is checked when it is loaded.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Verify {
+    /// Length, header with its own checksum, compatibility, and bounds. The code is trusted to be what the compiler wrote.
+    HeaderOnly,
+    /// The checksum of the whole content too: reads every byte.
+    Full,
+}
+
+/// An artifact was not loaded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// The system refused something.
+    #[error("cannot load artifact: {what}: {source}")]
+    Io {
+        /// What was being done.
+        what: &'static str,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// It is not an artifact for this engine, or not whole.
+    #[error(transparent)]
+    Header(#[from] HeaderError),
+    /// It contradicts itself. The compiler never writes such an artifact.
+    #[error("artifact is malformed: {0}")]
+    Malformed(String),
+}
+
+impl LoadError {
+    fn io(what: &'static str) -> impl Fn(io::Error) -> LoadError {
+        move |source| LoadError::Io { what, source }
+    }
+}
+
+/// Where in a module an instruction is.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct CodeLocation {
+    /// The function.
+    pub func: FuncIndex,
+    /// Bytes from the start of the function's code.
+    pub offset: u32,
+    /// Offset in the WebAssembly binary, if known.
+    pub wasm_offset: Option<u32>,
+}
+
+/// A module in memory, ready to be instantiated.
+#[derive(Debug)]
+pub struct CompiledModule {
+    info: ModuleInfo,
+    layout: VmLayout,
+    types: ModuleTypes,
+    code: Option<Code>,
+}
+
+/// The artifact behind a module.
+#[derive(Debug)]
+struct Code {
+    mapping: Mapping,
+    sections: Sections,
+    /// The file, if memories are to be mapped from it.
+    file: Option<OwnedFd>,
+}
+
+impl Code {
+    fn bytes(&self, range: &Range<usize>) -> &[u8] {
+        // SAFETY: the mapping is readable and nobody writes to it as long as it exists: it is a private mapping, of a sealed memory
+        // file or of a file that its provider vouches for. `get` below checks the range against the file.
+        let file = unsafe {
+            std::slice::from_raw_parts(self.mapping.base().as_ptr(), self.sections.file_len)
+        };
+        file.get(range.clone()).unwrap_or_default()
+    }
+
+    fn text(&self) -> Range<usize> {
+        let base = self.mapping.base().addr().get();
+        base + self.sections.text.start..base + self.sections.text.end
+    }
+
+    fn address(&self, text_offset: u32) -> *const u8 {
+        self.mapping
+            .at(self.sections.text.start + text_offset as usize)
+            .as_ptr()
+    }
+}
+
+impl CompiledModule {
+    /// Loads an artifact from memory. It is copied once, into a file in memory.
+    ///
+    /// # Errors
+    /// When it is not a whole artifact for this engine, or the system refuses memory.
+    ///
+    /// # Trust
+    /// The artifact must be what Cowling's compiler wrote: its code will run. [`Verify::Full`] notices accidents, not malice.
+    /// This crate cannot check that; callers say that they have by what they require of their own callers.
+    pub fn load_bytes(
+        artifact: &[u8],
+        engine: &Header,
+        types: &Arc<TypeRegistry>,
+        verify: Verify,
+    ) -> Result<Arc<CompiledModule>, LoadError> {
+        // Everything that can be refused is refused before the copy.
+        let sections = sections::check(artifact, engine, verify)?;
+        let file =
+            memfd::sealed("cowling-artifact", artifact).map_err(LoadError::io("copying it"))?;
+        Self::map(file, sections, types)
+    }
+
+    /// Loads an artifact by mapping its file.
+    ///
+    /// # Errors
+    /// When it is not a whole artifact for this engine, or the system refuses to map it, for example because it lies on a file
+    /// system that forbids execution.
+    ///
+    /// # Trust
+    /// As for [`load_bytes`](Self::load_bytes), and the file's contents must stay as they are while the module exists.
+    pub fn load_file(
+        file: File,
+        engine: &Header,
+        types: &Arc<TypeRegistry>,
+        verify: Verify,
+    ) -> Result<Arc<CompiledModule>, LoadError> {
+        let metadata = file.metadata().map_err(LoadError::io("reading its size"))?;
+        if !metadata.is_file() {
+            return Err(HeaderError::NotAnArtifact("not a regular file").into());
+        }
+        let len = usize::try_from(metadata.len()).unwrap_or(usize::MAX);
+        if len == 0 {
+            return Err(HeaderError::NotAnArtifact("empty file").into());
+        }
+        let file = OwnedFd::from(file);
+        let mapping = Mapping::file(file.as_fd(), len).map_err(LoadError::io("mapping it"))?;
+        // SAFETY: the mapping is readable and has `len` bytes (rounded up), which the caller keeps as they are.
+        let bytes = unsafe { std::slice::from_raw_parts(mapping.base().as_ptr(), len) };
+        let sections = sections::check(bytes, engine, verify)?;
+        Self::finish(mapping, file, sections, types)
+    }
+
+    /// A module that has facts but no code: for memories, tables and globals that the host creates.
+    ///
+    /// # Errors
+    /// When the facts contradict themselves, or there are functions, data segments or images.
+    pub fn without_code(
+        info: ModuleInfo,
+        types: &Arc<TypeRegistry>,
+    ) -> Result<Arc<CompiledModule>, LoadError> {
+        if info.defined_func_count() > 0 {
+            return Err(LoadError::Malformed("functions without code".into()));
+        }
+        let layout = check::info(&info, None)?;
+        let types = ModuleTypes::intern(types, &info);
+        Ok(Arc::new(CompiledModule {
+            info,
+            layout,
+            types,
+            code: None,
+        }))
+    }
+
+    fn map(
+        file: OwnedFd,
+        sections: Sections,
+        types: &Arc<TypeRegistry>,
+    ) -> Result<Arc<CompiledModule>, LoadError> {
+        let mapping =
+            Mapping::file(file.as_fd(), sections.file_len).map_err(LoadError::io("mapping it"))?;
+        Self::finish(mapping, file, sections, types)
+    }
+
+    fn finish(
+        mapping: Mapping,
+        file: OwnedFd,
+        sections: Sections,
+        types: &Arc<TypeRegistry>,
+    ) -> Result<Arc<CompiledModule>, LoadError> {
+        let mut code = Code {
+            mapping,
+            sections,
+            file: None,
+        };
+        let info: ModuleInfo = postcard::from_bytes(code.bytes(&code.sections.info))
+            .map_err(|error| LoadError::Malformed(format!("its facts do not decode: {error}")))?;
+        let layout = check::info(&info, Some(&code.sections))?;
+        let text_len = code.sections.text.len();
+        check::tables(
+            &info,
+            FunctionTable(code.bytes(&code.sections.functions)),
+            TrampolineTable(code.bytes(&code.sections.trampolines)),
+            text_len,
+        )?;
+        if text_len > 0 {
+            let start = code.sections.text.start;
+            let pages = round_up_to_page(code.sections.text.end).unwrap_or(usize::MAX);
+            // SAFETY: the pages stay readable, which is all that references to them need; nothing runs there yet.
+            unsafe { code.mapping.protect(start..pages, Protection::ReadExecute) }
+                .map_err(LoadError::io("making its code executable"))?;
+        }
+        // The file is kept only if something will be mapped from it: descriptors are scarcer than modules.
+        code.file = info
+            .memory_images
+            .values()
+            .any(Option::is_some)
+            .then_some(file);
+        let types = ModuleTypes::intern(types, &info);
+        let module = Arc::new_cyclic(|weak: &Weak<CompiledModule>| {
+            if text_len > 0 {
+                registry::register(CodeRegion {
+                    text: code.text(),
+                    traps: code.bytes(&code.sections.traps),
+                    functions: code.bytes(&code.sections.functions),
+                    module: weak.clone(),
+                });
+            }
+            CompiledModule {
+                info,
+                layout,
+                types,
+                code: Some(code),
+            }
+        });
+        Ok(module)
+    }
+
+    /// Its facts.
+    pub fn info(&self) -> &ModuleInfo {
+        &self.info
+    }
+
+    /// Layout of its instances' VMContext.
+    pub fn layout(&self) -> &VmLayout {
+        &self.layout
+    }
+
+    /// The registry its types are numbered by.
+    pub fn type_registry(&self) -> &Arc<TypeRegistry> {
+        self.types.registry()
+    }
+
+    /// The engine-wide number of each of its types; a type has its number as long as the module exists.
+    pub fn type_ids(&self) -> &[u32] {
+        self.types.ids()
+    }
+
+    /// The whole artifact; empty for a module without code.
+    pub fn artifact_bytes(&self) -> &[u8] {
+        match &self.code {
+            Some(code) => code.bytes(&(0..code.sections.file_len)),
+            None => &[],
+        }
+    }
+
+    /// A function's name, if the binary gives it one.
+    pub fn function_name(&self, index: FuncIndex) -> Option<&str> {
+        let code = self.code.as_ref()?;
+        NameTable(code.bytes(&code.sections.names)).get(index)
+    }
+
+    /// Address of a function's code, or `None` if the module has no such function.
+    pub(crate) fn func_code(&self, index: DefinedFuncIndex) -> Option<*const u8> {
+        let code = self.code.as_ref()?;
+        let range = FunctionTable(code.bytes(&code.sections.functions)).get(index)?;
+        Some(code.address(range.offset))
+    }
+
+    fn trampolines(&self, index: TypeIndex) -> Option<(&Code, TrampolineOffsets)> {
+        let code = self.code.as_ref()?;
+        let offsets = TrampolineTable(code.bytes(&code.sections.trampolines)).get(index)?;
+        Some((code, offsets))
+    }
+
+    /// Address of a type's entry trampoline, or `None` if the module has no such type or no code.
+    pub(crate) fn entry_trampoline(&self, index: TypeIndex) -> Option<*const u8> {
+        let (code, offsets) = self.trampolines(index)?;
+        Some(code.address(offsets.entry))
+    }
+
+    /// Address of a type's host shim, or `None` if the module has no such type or no code.
+    pub(crate) fn host_shim(&self, index: TypeIndex) -> Option<*const u8> {
+        let (code, offsets) = self.trampolines(index)?;
+        Some(code.address(offsets.host_shim))
+    }
+
+    /// Bytes of a data segment; `range` as [`cowling_abi::module::DataSegment::bytes`] has it.
+    pub(crate) fn data_bytes(&self, range: &Range<u64>) -> &[u8] {
+        let bytes = self.code.as_ref().and_then(|code| {
+            let start = usize::try_from(range.start).ok()?;
+            let end = usize::try_from(range.end).ok()?;
+            code.bytes(&code.sections.data).get(start..end)
+        });
+        bytes.unwrap_or_default()
+    }
+
+    /// What a memory starts with, if it was laid out ahead of time.
+    pub(crate) fn memory_image(&self, index: DefinedMemoryIndex) -> Option<ImageSource<'_>> {
+        let image = self.info.memory_images.get(index)?.as_ref()?;
+        let code = self.code.as_ref()?;
+        Some(ImageSource {
+            file: code.file.as_ref()?.as_fd(),
+            file_offset: code.sections.images.start as u64 + image.bytes.start,
+            len: usize::try_from(image.bytes.end - image.bytes.start).ok()?,
+            memory_offset: usize::try_from(image.memory_offset).ok()?,
+        })
+    }
+
+    /// What to do when an exception passes a call. Its offsets are [`text_offset`](Self::text_offset)s.
+    pub(crate) fn exceptions(&self) -> ExceptionTable<'_> {
+        ExceptionTable(match &self.code {
+            Some(code) => code.bytes(&code.sections.exceptions),
+            None => &[],
+        })
+    }
+
+    /// Offset of an address in the module's text, or `None` if it is elsewhere.
+    pub(crate) fn text_offset(&self, pc: usize) -> Option<u32> {
+        let text = self.code.as_ref()?.text();
+        text.contains(&pc)
+            .then(|| u32::try_from(pc - text.start).ok())
+            .flatten()
+    }
+
+    /// Address of a text offset, or `None` if the text is shorter.
+    pub(crate) fn text_address(&self, offset: u32) -> Option<*const u8> {
+        let code = self.code.as_ref()?;
+        ((offset as usize) < code.sections.text.len()).then(|| code.address(offset))
+    }
+
+    /// Which function an address is in and where. An address behind a call belongs to the next instruction: pass one inside the
+    /// instruction.
+    pub(crate) fn lookup_pc(&self, pc: usize) -> Option<CodeLocation> {
+        let offset = self.text_offset(pc)?;
+        let code = self.code.as_ref()?;
+        let (index, range) = FunctionTable(code.bytes(&code.sections.functions)).find(offset)?;
+        Some(CodeLocation {
+            func: self.info.func_index(index),
+            offset: offset - range.offset,
+            wasm_offset: AddressMap(code.bytes(&code.sections.addresses)).lookup(offset),
+        })
+    }
+}
+
+impl Drop for CompiledModule {
+    fn drop(&mut self) {
+        if let Some(code) = &self.code
+            && !code.sections.text.is_empty()
+        {
+            registry::unregister(code.text().start);
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Tests of loading: artifacts are put together here, without a compiler.

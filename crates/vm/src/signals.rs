@@ -1,0 +1,84 @@
+//! Faults of guests become traps.
+//!
+//! ```text
+//!   what the processor reports          pc in guest code                      pc elsewhere
+//!   access to the guard of the stack    StackOverflow                         StackOverflow
+//!     of the current activation
+//!   anything else                       what the trap table says of this      not a guest's: passed on
+//!                                       instruction; nothing: passed on
+//! ```
+//!
+//! A host function may overflow the stack like a guest does, and is then left without running its destructors; what it held is
+//! leaked. The stack reserve that it is promised makes that a host function's own fault.
+//!
+//! Invariant: a fault is taken only from a thread that runs a guest, and only when the innermost activation can be raised. What
+//! runs here is async-signal-safe.
+
+use crate::activation::{Activation, FaultSite};
+use crate::arch;
+use crate::registry;
+use crate::sys::signal::{self, Fault};
+use crate::sys::{PAGE_SIZE, altstack};
+use cowling_abi::Trap;
+use std::io;
+use std::sync::OnceLock;
+
+/// Installs the signal handlers, the first time it is called in the process.
+///
+/// # Errors
+/// When the system refuses, or has pages of another size than artifacts are made for.
+pub(crate) fn init() -> io::Result<()> {
+    static RESULT: OnceLock<Result<(), (io::ErrorKind, String)>> = OnceLock::new();
+    let result =
+        RESULT.get_or_init(|| install().map_err(|error| (error.kind(), error.to_string())));
+    result
+        .clone()
+        .map_err(|(kind, message)| io::Error::new(kind, message))
+}
+
+fn install() -> io::Result<()> {
+    let page = rustix::param::page_size();
+    if page != PAGE_SIZE {
+        let message =
+            format!("this machine has pages of {page} bytes, guests need pages of {PAGE_SIZE}");
+        return Err(io::Error::new(io::ErrorKind::Unsupported, message));
+    }
+    altstack::prepare_thread()?;
+    signal::install(handle)
+}
+
+fn handle(fault: &mut Fault<'_>) -> bool {
+    let Some(activation) = Activation::current() else {
+        return false;
+    };
+    if !fault.may_be_guests() || !activation.can_be_raised() {
+        return false;
+    }
+    let pc = fault.pc();
+    // Is it guest code, and if so: what does the trap table say, and has the function not made its frame yet?
+    let guest = registry::with_region(pc, |region| {
+        (region.trap_at(pc), region.is_function_start(pc))
+    });
+    let stack = activation.stack();
+    let address = fault.address();
+    let overflow = address.is_some_and(|address| stack.guard_contains(address));
+    let trap = if overflow && stack.contains(fault.stack_pointer()) {
+        Trap::StackOverflow
+    } else {
+        match guest {
+            Some((Some(trap), _)) => trap,
+            _ => return false,
+        }
+    };
+    let site = guest.map(|(_, frameless)| FaultSite {
+        pc,
+        fp: fault.frame_pointer(),
+        return_address: (frameless && stack.holds_word(fault.stack_pointer())).then(|| {
+            // SAFETY: the word is on the stack, which is mapped; a function that has not made its frame was just called.
+            unsafe { *(fault.stack_pointer() as *const usize) }
+        }),
+    });
+    activation.record_fault(trap, site, address);
+    fault.resume_in(arch::raise, activation);
+    true
+}

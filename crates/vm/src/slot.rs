@@ -1,0 +1,168 @@
+//! A slot: the memory of one instance, and perhaps its store's stack, in one piece.
+//!
+//! ```text
+//!   0                    stack_end                  memory0                            end
+//!   | guard | guest stack | (padding) Instance + VMContext | memory 0 ... reserved | guard |
+//!   +---- optional -------+            <- instance_bytes -> +-------- optional -----------+
+//!                                      ^ instance()         ^ page aligned
+//! ```
+//!
+//! The VMContext ends at a constant distance below memory 0, which is why the instance's area is aligned at its end.
+//!
+//! Invariant: everything is inaccessible until it is opened for its use, so nothing lies unguarded between the parts; each part
+//! holds on to the mapping, which goes away with the last of them.
+
+use crate::memory::{ImageSource, LinearMemory};
+use crate::stack::{GuestStack, StackSpec};
+use crate::sys::mapping::{Mapping, Protection};
+use crate::sys::round_up_to_page;
+use cowling_abi::MemoryType;
+use cowling_abi::plan::MemoryPlan;
+use std::io;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+/// Address space or memory could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum MapError {
+    /// The system refused.
+    #[error("no room for {bytes} bytes of {what}: {source}")]
+    System {
+        /// What it was for.
+        what: &'static str,
+        /// How much was asked for.
+        bytes: usize,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// It is larger than any address space.
+    #[error("{what} is larger than the address space")]
+    TooLarge {
+        /// What it was for.
+        what: &'static str,
+    },
+}
+
+impl MapError {
+    /// For `map_err`: the system refused `bytes` bytes of `what`.
+    pub(crate) fn system(what: &'static str, bytes: usize) -> impl Fn(io::Error) -> MapError {
+        move |source| MapError::System {
+            what,
+            bytes,
+            source,
+        }
+    }
+}
+
+/// What a slot should hold.
+pub(crate) struct SlotSpec<'a> {
+    /// A stack, if the slot should have one.
+    pub(crate) stack: Option<StackSpec>,
+    /// Bytes from the start of the `Instance` up to memory 0. A multiple of 64.
+    pub(crate) instance_bytes: usize,
+    /// Memory 0, if it belongs in the slot.
+    pub(crate) memory: Option<SlotMemory<'a>>,
+}
+
+/// What a slot's memory should be.
+pub(crate) struct SlotMemory<'a> {
+    /// Its type.
+    pub(crate) ty: MemoryType,
+    /// Its plan, which must say `MemoryBase::Slot`.
+    pub(crate) plan: MemoryPlan,
+    /// What it starts with; zeros if nothing.
+    pub(crate) image: Option<ImageSource<'a>>,
+}
+
+/// A slot, mapped. Its parts may be taken apart.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    /// Room for the instance, zeroed.
+    pub(crate) instance: InstanceArea,
+    /// The stack, if one was asked for.
+    pub(crate) stack: Option<GuestStack>,
+    /// Memory 0, if it was asked for; its base is where the instance's area ends.
+    pub(crate) memory: Option<LinearMemory>,
+}
+
+/// Room for an `Instance` and its VMContext.
+#[derive(Debug)]
+pub(crate) struct InstanceArea {
+    start: NonNull<u8>,
+    len: usize,
+    _mapping: Arc<Mapping>,
+}
+
+// SAFETY: the value owns the bytes it points at (with the mapping they are in) and gives out only raw pointers.
+unsafe impl Send for InstanceArea {}
+// SAFETY: as above.
+unsafe impl Sync for InstanceArea {}
+
+impl InstanceArea {
+    /// Address of the first byte: a multiple of 64.
+    pub(crate) fn start(&self) -> NonNull<u8> {
+        self.start
+    }
+
+    /// Bytes from there to memory 0.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+}
+
+impl Slot {
+    /// Maps a slot on demand.
+    ///
+    /// # Errors
+    /// When there is no room for it; nothing stays mapped then.
+    pub(crate) fn map(spec: &SlotSpec<'_>) -> Result<Slot, MapError> {
+        const WHAT: &str = "an instance";
+        let too_large = || MapError::TooLarge { what: WHAT };
+        debug_assert!(
+            spec.instance_bytes.is_multiple_of(64),
+            "instance areas are cache line aligned"
+        );
+
+        let stack_bytes = match spec.stack {
+            Some(stack) => stack.mapped_bytes().ok_or_else(too_large)?,
+            None => 0,
+        };
+        let instance_pages = round_up_to_page(spec.instance_bytes.max(1)).ok_or_else(too_large)?;
+        let memory_bytes = match &spec.memory {
+            Some(memory) => LinearMemory::reserved_bytes(&memory.plan, &memory.ty)?,
+            None => 0,
+        };
+        let memory0 = stack_bytes
+            .checked_add(instance_pages)
+            .ok_or_else(too_large)?;
+        let len = memory0.checked_add(memory_bytes).ok_or_else(too_large)?;
+
+        let mapping = Arc::new(Mapping::reserve(len).map_err(MapError::system(WHAT, len))?);
+        let stack = match spec.stack {
+            Some(stack) => Some(GuestStack::open(&mapping, stack)?),
+            None => None,
+        };
+        // SAFETY: the mapping is new, nobody uses it yet.
+        unsafe { mapping.protect(stack_bytes..memory0, Protection::ReadWrite) }
+            .map_err(MapError::system(WHAT, instance_pages))?;
+        let memory = match &spec.memory {
+            Some(memory) => Some(LinearMemory::open(
+                &mapping,
+                memory0,
+                &memory.plan,
+                &memory.ty,
+                memory.image,
+            )?),
+            None => None,
+        };
+        Ok(Slot {
+            instance: InstanceArea {
+                start: mapping.at(memory0 - spec.instance_bytes),
+                len: spec.instance_bytes,
+                _mapping: mapping,
+            },
+            stack,
+            memory,
+        })
+    }
+}

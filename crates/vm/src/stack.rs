@@ -1,0 +1,143 @@
+//! The stack a guest runs on.
+//!
+//! ```text
+//!   guard_start        limit                                   base
+//!   | guard, 64 KiB    | host reserve | guest stack ........... |  grows down from base
+//! ```
+//!
+//! Guest functions do not check for overflow: whoever runs past `limit` hits the guard, frames larger than the guard are probed
+//! page by page. The host is called only while its reserve is left, so with a reasonable host function the guard is hit by guests.
+//!
+//! Invariant: the guard lies directly below the stack, and both belong to one mapping that outlives every [`StackBounds`] in use.
+
+use crate::slot::MapError;
+use crate::sys::mapping::{Mapping, Protection};
+use crate::sys::round_up_to_page;
+use corosensei::stack::{Stack, StackPointer};
+use std::sync::Arc;
+
+/// Inaccessible bytes below a stack. Compiled code probes larger frames.
+pub(crate) const STACK_GUARD: usize = 64 << 10;
+
+/// The smallest stack there is.
+const MINIMUM: usize = 32 << 10;
+
+/// How large a stack is wanted.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StackSpec {
+    /// Usable bytes, without the guard; rounded up to pages.
+    pub(crate) bytes: usize,
+}
+
+impl StackSpec {
+    /// A stack for guest code with this many bytes, and on top of them what host functions are promised.
+    pub(crate) fn new(max_wasm_stack: u64, host_stack_reserve: u64) -> StackSpec {
+        let bytes = max_wasm_stack.saturating_add(host_stack_reserve);
+        StackSpec {
+            bytes: usize::try_from(bytes).unwrap_or(usize::MAX),
+        }
+    }
+
+    /// Bytes of address space it takes, guard included, or `None` if that overflows.
+    pub(crate) fn mapped_bytes(self) -> Option<usize> {
+        round_up_to_page(self.bytes.max(MINIMUM))?.checked_add(STACK_GUARD)
+    }
+}
+
+/// Where a stack is. Only addresses: whoever runs on it keeps its [`GuestStack`] alive.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StackBounds {
+    guard_start: StackPointer,
+    limit: StackPointer,
+    base: StackPointer,
+}
+
+impl StackBounds {
+    /// Lowest usable address.
+    pub(crate) fn limit(&self) -> usize {
+        self.limit.get()
+    }
+
+    /// The address past the highest byte.
+    pub(crate) fn base(&self) -> usize {
+        self.base.get()
+    }
+
+    /// Is this address in the guard?
+    pub(crate) fn guard_contains(&self, address: usize) -> bool {
+        (self.guard_start.get()..self.limit.get()).contains(&address)
+    }
+
+    /// May this be a stack pointer of code that runs on this stack, or has just overflowed it?
+    pub(crate) fn contains(&self, stack_pointer: usize) -> bool {
+        (self.guard_start.get()..=self.base.get()).contains(&stack_pointer)
+    }
+
+    /// Can a word be read at this address?
+    pub(crate) fn holds_word(&self, address: usize) -> bool {
+        address.is_multiple_of(align_of::<usize>())
+            && address >= self.limit.get()
+            && address
+                .checked_add(size_of::<usize>())
+                .is_some_and(|end| end <= self.base.get())
+    }
+}
+
+// SAFETY: there is a guard below the stack, which has at least MINIMUM usable bytes; base and guard_start are page aligned.
+unsafe impl Stack for StackBounds {
+    fn base(&self) -> StackPointer {
+        self.base
+    }
+
+    fn limit(&self) -> StackPointer {
+        self.guard_start
+    }
+}
+
+/// A stack with the mapping it is part of.
+#[derive(Debug)]
+pub(crate) struct GuestStack {
+    bounds: StackBounds,
+    _mapping: Arc<Mapping>,
+}
+
+impl GuestStack {
+    /// Maps a stack on its own.
+    ///
+    /// # Errors
+    /// When there is no room for it.
+    pub(crate) fn new(spec: StackSpec) -> Result<GuestStack, MapError> {
+        let bytes = spec.mapped_bytes().ok_or(MapError::TooLarge {
+            what: "a guest stack",
+        })?;
+        let mapping = Mapping::reserve(bytes).map_err(MapError::system("a guest stack", bytes))?;
+        Self::open(&Arc::new(mapping), spec)
+    }
+
+    /// Makes the first `spec.mapped_bytes()` of a mapping a stack with its guard.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub(crate) fn open(mapping: &Arc<Mapping>, spec: StackSpec) -> Result<GuestStack, MapError> {
+        let end = spec.mapped_bytes().ok_or(MapError::TooLarge {
+            what: "a guest stack",
+        })?;
+        // SAFETY: nobody uses these pages yet: the mapping was made for this.
+        unsafe { mapping.protect(STACK_GUARD..end, Protection::ReadWrite) }
+            .map_err(MapError::system("a guest stack", end - STACK_GUARD))?;
+        let at = |offset| StackPointer::from(mapping.at(offset).addr());
+        Ok(GuestStack {
+            bounds: StackBounds {
+                guard_start: at(0),
+                limit: at(STACK_GUARD),
+                base: at(end),
+            },
+            _mapping: mapping.clone(),
+        })
+    }
+
+    /// Where it is.
+    pub(crate) fn bounds(&self) -> StackBounds {
+        self.bounds
+    }
+}

@@ -1,0 +1,21 @@
+//! The operating system, as one thin layer: every system call of the crate is below this module.
+//!
+//! | file | job |
+//! |---|---|
+//! | [`mapping`] | address space: reserving, opening, mapping files, giving back |
+//! | [`memfd`] | files that exist only in memory |
+//! | [`altstack`] | the stack on which a thread's signal handlers run |
+//! | [`signal`] | installing signal handlers, calling the ones before them, reading a fault's registers |
+
+pub(crate) mod altstack;
+pub(crate) mod mapping;
+pub(crate) mod memfd;
+pub(crate) mod signal;
+
+/// Bytes in a page of this machine. Artifacts align what is mapped from them to it.
+pub(crate) const PAGE_SIZE: usize = cowling_abi::artifact::IMAGE_ALIGN as usize;
+
+/// Rounds a number of bytes up to whole pages, or `None` if that overflows.
+pub(crate) fn round_up_to_page(bytes: usize) -> Option<usize> {
+    bytes.checked_next_multiple_of(PAGE_SIZE)
+}

@@ -1,0 +1,33 @@
+//! Why guest code stopped, as it travels from where it happened to the host code that entered the guest.
+
+use cowling_abi::Trap;
+use std::any::Any;
+
+/// Why guest code stopped.
+#[derive(Debug)]
+pub(crate) enum TrapReason {
+    /// A trap of WebAssembly's.
+    Wasm {
+        /// Which.
+        trap: Trap,
+        /// The instruction that trapped; for traps of the runtime, the guest's return address, or 0 before a guest runs.
+        pc: usize,
+        /// The address it could not access, for traps that the processor noticed.
+        fault_address: Option<usize>,
+    },
+    /// A host function failed or the guest left through an error of the runtime's.
+    Host(anyhow::Error),
+    /// A host function panicked with this payload, which continues in the host code that entered the guest.
+    Panic(Box<dyn Any + Send>),
+}
+
+/// What entering a guest ends with when the guest does not return.
+#[derive(Debug)]
+pub(crate) struct Raised {
+    /// Why.
+    pub(crate) reason: TrapReason,
+    /// The guest frames of the store when it happened, innermost first, across host frames in between: for each an address inside
+    /// the instruction it was executing (so not a return address, which may belong to the next line). Of the innermost
+    /// activation at most [`crate::activation::MAX_TRAP_FRAMES`].
+    pub(crate) frames: Vec<usize>,
+}
