@@ -21,6 +21,7 @@ use cranelift_codegen::ir::{
     AbiParam, ArgumentPurpose, ExtFuncData, ExternalName, FuncRef, Inst, InstBuilder, MemFlagsData,
     SigRef, Signature, UserExternalName, Value, types,
 };
+use cranelift_codegen::isa::CallConv;
 use smallvec::SmallVec;
 use std::mem::offset_of;
 
@@ -183,7 +184,13 @@ impl FuncLowering<'_> {
             })
         };
         let (params, result) = builtin.signature();
-        let mut signature = Signature::new(self.env.isa.default_call_conv());
+        let call_conv = match builtin {
+            // These never return, so they preserve every register; but a handler they end in may count on none. This is the C
+            // convention with just that difference.
+            BuiltinIndex::throw | BuiltinIndex::throw_ref => CallConv::PreserveAll,
+            _ => self.env.isa.default_call_conv(),
+        };
+        let mut signature = Signature::new(call_conv);
         signature
             .params
             .push(AbiParam::special(POINTER, ArgumentPurpose::VMContext));
