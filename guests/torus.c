@@ -44,6 +44,9 @@ static struct {
 
 static const float FLOOR = -1.45f;
 static const float FAR = 24.0f;
+static const float VIEW = 0.5f; // half the height of what is seen, at distance 1
+
+enum { SAMPLES = 2 }; // rays for each pixel, along each side
 
 // Takes a point into the space in which the torus lies flat.
 static Vec into_torus_space(Vec p) {
@@ -162,14 +165,19 @@ static void render(Vec *pixels, int width, int height, float tall, float time) {
     set_scene(time);
     float sway = 0.35f * sinf(0.45f * time);
     Turn about = turn(sway);
-    Vec eye = vec(-4.6f * about.s, 0.9f, -4.6f * about.c);
+    Vec eye = vec(-4.2f * about.s, 0.8f, -4.2f * about.c);
     for (int row = 0; row < height; row++) {
         for (int column = 0; column < width; column++) {
-            float v = -(2.0f * (row + 0.5f) / height - 1.0f) * 0.62f;
-            float u = (2.0f * (column + 0.5f) / width - 1.0f) * 0.62f * width / (height * tall);
-            Vec ray = unit(vec(u, v - 0.18f, 1.0f));
-            ray = vec(ray.x * about.c + ray.z * about.s, ray.y, ray.z * about.c - ray.x * about.s);
-            pixels[row * width + column] = shade(eye, ray, 1);
+            Vec sum = vec(0, 0, 0);
+            for (int sample = 0; sample < SAMPLES * SAMPLES; sample++) {
+                float x = column + (sample % SAMPLES + 0.5f) / SAMPLES, y = row + (sample / SAMPLES + 0.5f) / SAMPLES;
+                float u = (2.0f * x / width - 1.0f) * VIEW * width / (height * tall);
+                float v = (1.0f - 2.0f * y / height) * VIEW - 0.16f;
+                Vec ray = unit(vec(u, v, 1.0f));
+                ray = vec(ray.x * about.c + ray.z * about.s, ray.y, ray.z * about.c - ray.x * about.s);
+                sum = add(sum, shade(eye, ray, 1));
+            }
+            pixels[row * width + column] = scale(sum, 1.0f / (SAMPLES * SAMPLES));
         }
     }
 }
