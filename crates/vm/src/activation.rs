@@ -156,6 +156,17 @@ impl Execution {
         !self.innermost.get().is_null()
     }
 
+    /// The stacks that guest code of this store is on, innermost activation first; one stack may come several times.
+    pub(crate) fn stacks_in_use(&self) -> impl Iterator<Item = StackBounds> {
+        let mut next = self.innermost.get();
+        std::iter::from_fn(move || {
+            // SAFETY: activations are in the list only while they live; they lie on the stacks that this is about.
+            let activation = unsafe { next.as_ref()? };
+            next = activation.outer;
+            Some(activation.stack)
+        })
+    }
+
     /// Is as much stack left as host functions are promised?
     pub(crate) fn has_host_stack(&self) -> bool {
         // SAFETY: a plain read of a word that only this thread's code for the store writes.
@@ -626,3 +637,6 @@ pub(crate) unsafe fn continue_in_handler(
         )
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,16 +1,95 @@
-//! The runtime.
+//! # cowling-vm: the runtime
+//!
+//! Loads artifacts and runs them: address space, stacks, memories, tables, instances, calls in both directions, traps and signals.
+//! All of Cowling's unsafe code is in this crate. It is internal: embedders use the `cowling` crate, which wraps what is exported
+//! here in a safe API without any unsafe code of its own.
+//!
+//! What its safe functions promise: a handle of another store, an index out of bounds, a value of a wrong type is an error, never
+//! undefined behaviour. What they ask for: that artifacts were written by Cowling's compiler ([`CompiledModule::load_bytes`]), and that
+//! two [`StoreInner`]s are not swapped.
+//!
+//! ## Owning and running
+//!
+//! | file | job |
+//! |---|---|
+//! | [`store`] | `Store<T>` and its borrows, handles, what the host does with a store's things |
+//! | [`instance`] | an instance: a struct below its VMContext |
+//! | [`instantiate`] | link, allocate, fill, segments, start |
+//! | [`func`] | the host calls a function |
+//! | [`host`] | a guest calls a host function |
+//! | [`builtins`] | a guest calls the runtime |
+//! | [`exception`] | throwing and catching |
+//! | [`values`] | values at the border, dynamic and typed |
+//! | [`table`] | tables, built lazily |
+//! | [`const_expr`] | constant expressions |
+//! | [`host_ref`] | host values and exceptions behind references, roots, collection |
+//! | [`conservative`] | finding references on guest stacks |
+//! | [`limits`] | what a store's guests may take |
+//! | [`backtrace`] | frames and failed memory accesses of a guest that stopped |
+//! | [`error`] | what can go wrong |
+//!
+//! ## The machine below
+//!
+//! | file | job |
+//! |---|---|
+//! | [`code`] | artifacts in memory, function types |
+//! | [`registry`] | from code addresses to modules, for signal handlers too |
+//! | [`slot`], [`stack`], [`memory`] | address space for an instance, a guest stack, a linear memory |
+//! | [`activation`] | one stretch of guest code: entering, raising, walking frames |
+//! | [`trap`] | why guest code stopped |
+//! | [`signals`] | faults become traps |
+//! | [`arch`] | what has to be assembly |
+//! | [`sys`] | every system call |
 
 mod activation;
 mod arch;
+mod backtrace;
+mod builtins;
 mod code;
+mod conservative;
+mod const_expr;
+mod error;
+mod exception;
+mod func;
+mod host;
+mod host_ref;
+mod instance;
+mod instantiate;
+mod limits;
 mod memory;
 mod registry;
 mod signals;
 mod slot;
 mod stack;
+mod store;
 mod sys;
+mod table;
+#[cfg(test)]
+mod testing;
 mod trap;
+mod values;
 
 pub use activation::EnterError;
+pub use backtrace::{FrameInfo, MemoryFault, WasmBacktrace};
 pub use code::{CodeLocation, CompiledModule, LoadError, TypeRegistry, Verify};
+pub use error::{
+    AccessError, CallError, Error, GrowError, InstantiateError, LinkError, RefError, Result,
+    TypeMismatch, ValueError, WrongStore,
+};
+pub use exception::UncaughtException;
+pub use func::TypedHandle;
+pub use host::{HostCaller, HostFunc};
+pub use host_ref::{ExnRef, HostRef, HostValue, OwnedExnRef, OwnedHostRef, RootScope};
+pub use instantiate::ImportValue;
+pub use limits::{
+    DEFAULT_INSTANCE_LIMIT, DEFAULT_MEMORY_LIMIT, DEFAULT_TABLE_LIMIT, ResourceLimiter,
+    StoreLimits, StoreLimitsBuilder,
+};
 pub use slot::MapError;
+pub use store::{
+    ExternHandle, FuncHandle, GlobalHandle, InstanceHandle, MemoryHandle, RuntimeConfig, Store,
+    StoreId, StoreInner, StoreMut, StoreRef, TableHandle, TagHandle,
+};
+pub use table::MAX_TABLE_ELEMENTS;
+// One trait does for both; signatures read better with two names.
+pub use values::{AbiTy, AbiValues, AbiValues as AbiParams, AbiValues as AbiResults, V128, Value};

@@ -287,3 +287,6 @@ impl LinearMemory {
         .map_err(MapError::system("zeroed memory", len))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -82,3 +82,6 @@ fn handle(fault: &mut Fault<'_>) -> bool {
     fault.resume_in(arch::raise, activation);
     true
 }
+
+#[cfg(test)]
+mod tests;

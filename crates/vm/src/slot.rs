@@ -166,3 +166,6 @@ impl Slot {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

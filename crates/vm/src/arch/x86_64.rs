@@ -71,6 +71,26 @@ pub(crate) fn stack_pointer() -> usize {
     value
 }
 
+/// What the registers hold that a called function must preserve: whatever a caller further out keeps in them.
+#[inline(always)]
+pub(crate) fn callee_saved_registers() -> [u64; 6] {
+    let mut registers = [0; 6];
+    // SAFETY: copies registers to memory.
+    unsafe {
+        asm!(
+            "mov [{0}], rbx",
+            "mov [{0} + 8], rbp",
+            "mov [{0} + 16], r12",
+            "mov [{0} + 24], r13",
+            "mov [{0} + 32], r14",
+            "mov [{0} + 40], r15",
+            in(reg) &raw mut registers,
+            options(nostack, preserves_flags),
+        );
+    }
+    registers
+}
+
 /// Calls `entry(ctx, code, values)`. Returns 0 when that returns and 1 when [`raise`] was called for the activation.
 ///
 /// # Safety

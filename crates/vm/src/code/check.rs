@@ -24,7 +24,9 @@ fn require(condition: bool, what: impl FnOnce() -> String) -> Result {
 }
 
 fn has<K: EntityRef + Display, V>(map: &PrimaryMap<K, V>, index: K, user: &str) -> Result {
-    require(map.is_valid(index), || format!("{user} names {index}, which does not exist"))
+    require(map.is_valid(index), || {
+        format!("{user} names {index}, which does not exist")
+    })
 }
 
 /// Checks a module's facts, and the ranges in them against the sections of its artifact, if it has one.
@@ -38,7 +40,8 @@ pub(super) fn info(info: &ModuleInfo, sections: Option<&Sections>) -> Result<VmL
     initial_contents(info)?;
     segments(info, sections.map_or(0, |s| s.data.len()))?;
     images(info, sections.map_or(0, |s| s.images.len()))?;
-    VmLayout::new(info).ok_or_else(|| LoadError::Malformed("its instances would be too large".into()))
+    VmLayout::new(info)
+        .ok_or_else(|| LoadError::Malformed("its instances would be too large".into()))
 }
 
 /// Checks the tables of code offsets.
@@ -54,7 +57,10 @@ pub(super) fn tables(
     let text_len = text_len as u64;
     let count = info.defined_func_count();
     require(functions.len() == count, || {
-        format!("it defines {count} functions but has code for {}", functions.len())
+        format!(
+            "it defines {count} functions but has code for {}",
+            functions.len()
+        )
     })?;
     // A few instructions per function: 0.1 ms for the largest modules there are.
     let inside = (0..count).all(|index| {
@@ -66,7 +72,9 @@ pub(super) fn tables(
         let inside = trampolines
             .get(index)
             .is_some_and(|t| u64::from(t.entry.max(t.host_shim)) < text_len);
-        require(inside, || format!("trampolines of {index} are missing or outside its text"))?;
+        require(inside, || {
+            format!("trampolines of {index} are missing or outside its text")
+        })?;
     }
     Ok(())
 }
@@ -79,12 +87,22 @@ fn index_spaces(info: &ModuleInfo) -> Result {
         ("globals", info.imported_globals, info.globals.len()),
         ("tags", info.imported_tags, info.tags.len()),
     ] {
-        require(imported as usize <= all, || format!("it imports {imported} of {all} {what}"))?;
+        require(imported as usize <= all, || {
+            format!("it imports {imported} of {all} {what}")
+        })?;
     }
     for (what, defined, described) in [
-        ("globals", info.defined_global_count(), info.global_inits.len()),
+        (
+            "globals",
+            info.defined_global_count(),
+            info.global_inits.len(),
+        ),
         ("tables", info.defined_table_count(), info.table_inits.len()),
-        ("memories", info.defined_memory_count(), info.memory_images.len()),
+        (
+            "memories",
+            info.defined_memory_count(),
+            info.memory_images.len(),
+        ),
     ] {
         require(defined == described, || {
             format!("it defines {defined} {what} but describes {described}")
@@ -97,8 +115,12 @@ fn types_and_sizes(info: &ModuleInfo) -> Result {
     let escaping = info.escaping_functions;
     for (index, function) in &info.functions {
         has(&info.types, function.ty, "a function")?;
-        let in_range = function.funcref.is_none_or(|place| place.as_u32() < escaping);
-        require(in_range, || format!("{index} has a funcref past {escaping}"))?;
+        let in_range = function
+            .funcref
+            .is_none_or(|place| place.as_u32() < escaping);
+        require(in_range, || {
+            format!("{index} has a funcref past {escaping}")
+        })?;
     }
     require(escaping as usize <= info.functions.len(), || {
         format!("{escaping} of {} functions escape", info.functions.len())
@@ -108,7 +130,8 @@ fn types_and_sizes(info: &ModuleInfo) -> Result {
     }
     for (index, memory) in &info.memories {
         let sane = memory.page_size_log2 <= 16 && memory.minimum <= memory.maximum_pages();
-        require(sane, || format!("{index} has an impossible type {memory}"))?;
+        // The type cannot be printed: its page size may be one that does not exist.
+        require(sane, || format!("{index} has an impossible type"))?;
     }
     for (index, table) in &info.tables {
         let sane = table.maximum.is_none_or(|maximum| table.minimum <= maximum);
@@ -139,7 +162,10 @@ fn imports_and_exports(info: &ModuleInfo) -> Result {
             EntityIndex::Tag(i) => (&mut tags, i.as_u32()),
         };
         require(*next == index, || {
-            format!("import {:?}.{:?} is out of order", import.module, import.field)
+            format!(
+                "import {:?}.{:?} is out of order",
+                import.module, import.field
+            )
         })?;
         *next += 1;
     }
@@ -151,7 +177,9 @@ fn imports_and_exports(info: &ModuleInfo) -> Result {
         info.imported_globals,
         info.imported_tags,
     ];
-    require(counted == declared, || "imports are missing or superfluous".into())?;
+    require(counted == declared, || {
+        "imports are missing or superfluous".into()
+    })?;
     for (name, &index) in &info.exports {
         entity(info, index, "an export")?;
         if let EntityIndex::Func(function) = index {
@@ -196,7 +224,9 @@ fn expression(info: &ModuleInfo, expression: &ConstExpr, user: &str) -> Result {
             }
         }
     }
-    require(depth == 1, || format!("{user}: an expression leaves {depth} values"))
+    require(depth == 1, || {
+        format!("{user}: an expression leaves {depth} values")
+    })
 }
 
 /// Checks that a function exists and has a place for its funcref.
@@ -269,14 +299,18 @@ fn images(info: &ModuleInfo, images_len: usize) -> Result {
         let aligned = [image.memory_offset, image.bytes.start, len]
             .iter()
             .all(|n| n.is_multiple_of(IMAGE_ALIGN));
-        require(aligned, || format!("the image of {index} is not page aligned"))?;
+        require(aligned, || {
+            format!("the image of {index} is not page aligned")
+        })?;
         let memory = info.memories[info.memory_index(index)];
         let size = memory
             .minimum_bytes()
             .and_then(|bytes| bytes.checked_next_multiple_of(PAGE_SIZE as u64));
         let end = image.memory_offset.checked_add(len);
         let fits = matches!((end, size), (Some(end), Some(size)) if end <= size);
-        require(fits, || format!("the image of {index} does not fit the memory"))?;
+        require(fits, || {
+            format!("the image of {index} does not fit the memory")
+        })?;
     }
     Ok(())
 }

@@ -42,7 +42,11 @@ pub(super) struct Sections {
 ///
 /// # Errors
 /// When it is not a whole artifact for this engine.
-pub(super) fn check(artifact: &[u8], engine: &Header, verify: Verify) -> Result<Sections, LoadError> {
+pub(super) fn check(
+    artifact: &[u8],
+    engine: &Header,
+    verify: Verify,
+) -> Result<Sections, LoadError> {
     let sections = find(artifact)?;
     let header = Header::decode(&artifact[sections.header.clone()])?;
     // Version first: the lengths and the content of another version's artifact may mean something else.
@@ -63,7 +67,10 @@ pub(super) fn check(artifact: &[u8], engine: &Header, verify: Verify) -> Result<
         (artifact::SECTION_IMAGE, &sections.images),
     ] {
         if !range.start.is_multiple_of(IMAGE_ALIGN as usize) {
-            let message = format!("section {name} does not begin at a page but at byte {}", range.start);
+            let message = format!(
+                "section {name} does not begin at a page but at byte {}",
+                range.start
+            );
             return Err(LoadError::Malformed(message));
         }
     }
@@ -90,7 +97,9 @@ fn find(artifact: &[u8]) -> Result<Sections, LoadError> {
     if section_table_end(elf) > artifact.len() as u64 {
         return Err(wrong_length(section_table_end(elf), artifact).into());
     }
-    let malformed = |error: object::Error| LoadError::Malformed(format!("its sections cannot be read: {error}"));
+    let malformed = |error: object::Error| {
+        LoadError::Malformed(format!("its sections cannot be read: {error}"))
+    };
     let endian = elf.endian().map_err(malformed)?;
     let table = elf.sections(endian, artifact).map_err(malformed)?;
     let mut sections = Sections {
@@ -112,7 +121,8 @@ fn find(artifact: &[u8]) -> Result<Sections, LoadError> {
     ];
     for section in table.iter() {
         let name = table.section_name(endian, section).map_err(malformed)?;
-        let Some((name, place)) = known.iter_mut().find(|(known, _)| known.as_bytes() == name) else {
+        let Some((name, place)) = known.iter_mut().find(|(known, _)| known.as_bytes() == name)
+        else {
             continue;
         };
         let (offset, size) = if section.sh_type(endian) == SHT_NOBITS {
@@ -120,9 +130,12 @@ fn find(artifact: &[u8]) -> Result<Sections, LoadError> {
         } else {
             (section.sh_offset(endian), section.sh_size(endian))
         };
-        let end = offset.checked_add(size).filter(|&end| end <= artifact.len() as u64);
+        let end = offset
+            .checked_add(size)
+            .filter(|&end| end <= artifact.len() as u64);
         let Some(end) = end else {
-            let message = format!("section {name} of {size} bytes at {offset} reaches past its end");
+            let message =
+                format!("section {name} of {size} bytes at {offset} reaches past its end");
             return Err(LoadError::Malformed(message));
         };
         // Both fit: they are at most the length of a slice.

@@ -95,7 +95,10 @@ impl TypeRegistry {
             let inner = self.read();
             let number = inner.numbers.get(ty).copied();
             let entry = number.and_then(|n| inner.entries[n as usize].as_ref());
-            (number, entry.is_some_and(|e| matches!(e.users, Users::Everlasting)))
+            (
+                number,
+                entry.is_some_and(|e| matches!(e.users, Users::Everlasting)),
+            )
         };
         if let (Some(number), true) = (number, entry) {
             return number;

@@ -45,7 +45,8 @@ pub(crate) fn prepare_thread() -> io::Result<()> {
 fn install() -> io::Result<()> {
     let current = current()?;
     if current.ss_flags & libc::SS_DISABLE != 0 || current.ss_size < ENOUGH {
-        let exiting = |_| io::Error::other("this thread is exiting: no guest can run on it any more");
+        let exiting =
+            |_| io::Error::other("this thread is exiting: no guest can run on it any more");
         OWN.try_with(|own| -> io::Result<()> {
             let mapping = Mapping::reserve(PAGE_SIZE + SIZE)?;
             // SAFETY: nobody uses the new mapping yet.
@@ -75,7 +76,11 @@ fn current() -> io::Result<libc::stack_t> {
 }
 
 fn check(result: i32) -> io::Result<()> {
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 impl Drop for AltStack {
@@ -84,7 +89,10 @@ impl Drop for AltStack {
         let Some(mapping) = self.0.take() else { return };
         let own = mapping.at(PAGE_SIZE).as_ptr().cast();
         let installed = current();
-        if installed.as_ref().is_ok_and(|s| s.ss_sp != own || s.ss_flags & libc::SS_DISABLE != 0) {
+        if installed
+            .as_ref()
+            .is_ok_and(|s| s.ss_sp != own || s.ss_flags & libc::SS_DISABLE != 0)
+        {
             return;
         }
         let off = libc::stack_t {
@@ -109,7 +117,12 @@ mod tests {
         std::thread::spawn(|| {
             prepare_thread().unwrap();
             assert!(current().unwrap().ss_size >= ENOUGH);
-            let own = OWN.with(|own| own.borrow().0.as_ref().map(|m| m.at(PAGE_SIZE).as_ptr() as usize));
+            let own = OWN.with(|own| {
+                own.borrow()
+                    .0
+                    .as_ref()
+                    .map(|m| m.at(PAGE_SIZE).as_ptr() as usize)
+            });
             assert_eq!(own, Some(current().unwrap().ss_sp as usize));
             // What thread exit does:
             OWN.with(|own| *own.borrow_mut() = AltStack(None));

@@ -47,7 +47,9 @@ impl Mapping {
     pub(crate) fn reserve(len: usize) -> io::Result<Mapping> {
         check_pages(&(0..len), len)?;
         // SAFETY: a new mapping at an address of the kernel's choice touches nothing that exists.
-        let base = unsafe { rustix::mm::mmap_anonymous(ptr::null_mut(), len, ProtFlags::empty(), MapFlags::PRIVATE)? };
+        let base = unsafe {
+            rustix::mm::mmap_anonymous(ptr::null_mut(), len, ProtFlags::empty(), MapFlags::PRIVATE)?
+        };
         Self::own(base.cast(), len)
     }
 
@@ -58,7 +60,16 @@ impl Mapping {
     pub(crate) fn file(file: BorrowedFd<'_>, len: usize) -> io::Result<Mapping> {
         let whole = super::round_up_to_page(len).ok_or(io::ErrorKind::OutOfMemory)?;
         // SAFETY: a new mapping at an address of the kernel's choice touches nothing that exists.
-        let base = unsafe { rustix::mm::mmap(ptr::null_mut(), len, ProtFlags::READ, MapFlags::PRIVATE, file, 0)? };
+        let base = unsafe {
+            rustix::mm::mmap(
+                ptr::null_mut(),
+                len,
+                ProtFlags::READ,
+                MapFlags::PRIVATE,
+                file,
+                0,
+            )?
+        };
         Self::own(base.cast(), whole)
     }
 
@@ -82,7 +93,11 @@ impl Mapping {
     /// # Panics
     /// If the offset is further out: a mistake in this crate.
     pub(crate) fn at(&self, offset: usize) -> NonNull<u8> {
-        assert!(offset <= self.len, "offset {offset} outside a mapping of {} bytes", self.len);
+        assert!(
+            offset <= self.len,
+            "offset {offset} outside a mapping of {} bytes",
+            self.len
+        );
         // SAFETY: the offset is inside the mapping or one past it, as just checked.
         unsafe { self.base.add(offset) }
     }
@@ -94,7 +109,11 @@ impl Mapping {
     ///
     /// # Safety
     /// Nothing may be using the range in a way that the new protection forbids, no Rust reference may be affected.
-    pub(crate) unsafe fn protect(&self, range: Range<usize>, protection: Protection) -> io::Result<()> {
+    pub(crate) unsafe fn protect(
+        &self,
+        range: Range<usize>,
+        protection: Protection,
+    ) -> io::Result<()> {
         check_pages(&range, self.len)?;
         let flags = match protection {
             Protection::ReadWrite => MprotectFlags::READ | MprotectFlags::WRITE,
@@ -165,7 +184,11 @@ impl Mapping {
         check_pages(&range, self.len)?;
         // SAFETY: the pages are this mapping's; the caller gives their contents up.
         unsafe {
-            rustix::mm::madvise(self.at(range.start).as_ptr().cast(), range.len(), Advice::LinuxDontNeed)?;
+            rustix::mm::madvise(
+                self.at(range.start).as_ptr().cast(),
+                range.len(),
+                Advice::LinuxDontNeed,
+            )?;
         }
         Ok(())
     }
@@ -178,9 +201,16 @@ impl Mapping {
     ///
     /// # Safety
     /// As for [`protect`](Self::protect), in both mappings; the contents of the range here are gone.
-    pub(crate) unsafe fn move_pages(&self, range: Range<usize>, target: &Mapping, to: usize) -> io::Result<()> {
+    pub(crate) unsafe fn move_pages(
+        &self,
+        range: Range<usize>,
+        target: &Mapping,
+        to: usize,
+    ) -> io::Result<()> {
         check_pages(&range, self.len)?;
-        let end = to.checked_add(range.len()).ok_or(io::ErrorKind::InvalidInput)?;
+        let end = to
+            .checked_add(range.len())
+            .ok_or(io::ErrorKind::InvalidInput)?;
         check_pages(&(to..end), target.len)?;
         let (old, len) = (self.at(range.start).as_ptr().cast(), range.len());
         // Without DONTUNMAP another thread could be given the addresses left behind, and lose them when this mapping is dropped.
@@ -195,7 +225,10 @@ impl Drop for Mapping {
     fn drop(&mut self) {
         // SAFETY: the range is this mapping's own, and whoever could use it borrows from or holds the value that is going away.
         let result = unsafe { rustix::mm::munmap(self.base.as_ptr().cast(), self.len) };
-        debug_assert!(result.is_ok(), "munmap of an owned mapping failed: {result:?}");
+        debug_assert!(
+            result.is_ok(),
+            "munmap of an owned mapping failed: {result:?}"
+        );
     }
 }
 

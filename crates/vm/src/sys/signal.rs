@@ -60,7 +60,9 @@ pub(crate) fn install(handler: Handler) -> io::Result<()> {
         }
         // Known before the new handler can be called.
         // SAFETY: the call succeeded, so it filled `before` in.
-        previous.action.get_or_init(|| unsafe { before.assume_init() });
+        previous
+            .action
+            .get_or_init(|| unsafe { before.assume_init() });
         // SAFETY: all zeros is a valid sigaction: no flags, empty mask.
         let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
         action.sa_sigaction = on_signal as *const () as usize;
@@ -74,9 +76,18 @@ pub(crate) fn install(handler: Handler) -> io::Result<()> {
     Ok(())
 }
 
-unsafe extern "C" fn on_signal(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+unsafe extern "C" fn on_signal(
+    signal: i32,
+    info: *mut libc::siginfo_t,
+    context: *mut libc::c_void,
+) {
     // SAFETY: the kernel passes valid, exclusive pointers to a handler with SA_SIGINFO.
-    let (info_ref, registers) = unsafe { (&*info, &mut (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs) };
+    let (info_ref, registers) = unsafe {
+        (
+            &*info,
+            &mut (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs,
+        )
+    };
     let mut fault = Fault {
         signal,
         info: info_ref,
@@ -108,7 +119,9 @@ impl Fault<'_> {
 
     /// The address that could not be accessed, if the processor said so.
     pub(crate) fn address(&self) -> Option<usize> {
-        let known = self.signal == libc::SIGSEGV && self.info.si_code != libc::SI_KERNEL && self.info.si_code > 0;
+        let known = self.signal == libc::SIGSEGV
+            && self.info.si_code != libc::SI_KERNEL
+            && self.info.si_code > 0;
         // SAFETY: for a SIGSEGV of the processor's the kernel filled the address in.
         known.then(|| unsafe { self.info.si_addr() } as usize)
     }
@@ -133,7 +146,11 @@ impl Fault<'_> {
     }
 
     /// Lets the thread go on at `function`, called with `argument`.
-    pub(crate) fn resume_in<T>(&mut self, function: unsafe extern "C" fn(*const T) -> !, argument: *const T) {
+    pub(crate) fn resume_in<T>(
+        &mut self,
+        function: unsafe extern "C" fn(*const T) -> !,
+        argument: *const T,
+    ) {
         self.registers[libc::REG_RIP as usize] = function as usize as libc::greg_t;
         self.registers[libc::REG_RDI as usize] = argument as usize as libc::greg_t;
     }
@@ -144,7 +161,10 @@ impl Fault<'_> {
 /// # Safety
 /// The arguments are those the kernel called the handler with.
 unsafe fn pass_on(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
-    let previous = SIGNALS.iter().position(|&s| s == signal).map(|at| &PREVIOUS[at]);
+    let previous = SIGNALS
+        .iter()
+        .position(|&s| s == signal)
+        .map(|at| &PREVIOUS[at]);
     let action = previous.and_then(|previous| {
         let action = previous.action.get()?;
         let once = action.sa_flags & libc::SA_RESETHAND != 0;
@@ -176,15 +196,18 @@ unsafe fn pass_on(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c
             if action.sa_flags & libc::SA_SIGINFO != 0 {
                 // SAFETY: with SA_SIGINFO the value is the address of a function with this signature.
                 let handler = unsafe {
-                    std::mem::transmute::<usize, unsafe extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void)>(
-                        action.sa_sigaction,
-                    )
+                    std::mem::transmute::<
+                        usize,
+                        unsafe extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void),
+                    >(action.sa_sigaction)
                 };
                 // SAFETY: called as the kernel would call it.
                 unsafe { handler(signal, info, context) };
             } else {
                 // SAFETY: without SA_SIGINFO the value is the address of a function with this signature.
-                let handler = unsafe { std::mem::transmute::<usize, unsafe extern "C" fn(i32)>(action.sa_sigaction) };
+                let handler = unsafe {
+                    std::mem::transmute::<usize, unsafe extern "C" fn(i32)>(action.sa_sigaction)
+                };
                 // SAFETY: called as the kernel would call it.
                 unsafe { handler(signal) };
             }

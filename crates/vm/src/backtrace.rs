@@ -1,0 +1,148 @@
+//! What is known of a guest that stopped: its frames, and the memory access that failed.
+
+use crate::code::{CodeLocation, CompiledModule};
+use crate::registry;
+use crate::store::StoreInner;
+use cowling_abi::FuncIndex;
+use std::fmt;
+use std::sync::Arc;
+
+/// One frame of a guest function.
+#[derive(Clone)]
+pub struct FrameInfo {
+    module: Arc<CompiledModule>,
+    location: CodeLocation,
+}
+
+impl FrameInfo {
+    /// The module the function is defined in.
+    pub fn module(&self) -> &Arc<CompiledModule> {
+        &self.module
+    }
+
+    /// The module's name, if the binary gives it one.
+    pub fn module_name(&self) -> Option<&str> {
+        self.module.info().name.as_deref()
+    }
+
+    /// The function's index in its module.
+    pub fn func_index(&self) -> FuncIndex {
+        self.location.func
+    }
+
+    /// The function's name as the binary has it, if it gives one.
+    pub fn func_name(&self) -> Option<&str> {
+        self.module.function_name(self.location.func)
+    }
+
+    /// Offset in the WebAssembly binary of the operator being executed, if known.
+    pub fn wasm_offset(&self) -> Option<u32> {
+        self.location.wasm_offset
+    }
+
+    /// Offset in bytes of the instruction being executed from the start of the function's machine code.
+    pub fn code_offset(&self) -> u32 {
+        self.location.offset
+    }
+}
+
+impl fmt::Display for FrameInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(offset) = self.wasm_offset() {
+            write!(f, "{offset:#8x} - ")?;
+        }
+        write!(f, "{}!", self.module_name().unwrap_or("<unnamed>"))?;
+        match self.func_name() {
+            // Without the hash that Rust puts behind its names.
+            Some(name) => write!(f, "{:#}", rustc_demangle::demangle(name)),
+            None => write!(f, "<function {}>", self.func_index().as_u32()),
+        }
+    }
+}
+
+impl fmt::Debug for FrameInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FrameInfo({self})")
+    }
+}
+
+/// The guest functions that were active when a guest stopped, innermost first.
+#[derive(Clone, Debug)]
+pub struct WasmBacktrace {
+    frames: Vec<FrameInfo>,
+}
+
+impl WasmBacktrace {
+    /// From addresses inside instructions of guest code. Addresses of trampolines, and of modules that are gone, are left out.
+    pub(crate) fn from_addresses(addresses: &[usize]) -> WasmBacktrace {
+        let frames = addresses.iter().filter_map(|&pc| {
+            let module = registry::module_at(pc)?;
+            let location = module.lookup_pc(pc)?;
+            Some(FrameInfo { module, location })
+        });
+        WasmBacktrace {
+            frames: frames.collect(),
+        }
+    }
+
+    /// The guest functions that are active in a store now: those that called the host function that asks.
+    pub fn capture(store: &StoreInner) -> WasmBacktrace {
+        Self::from_addresses(&store.execution().backtrace())
+    }
+
+    /// The frames, innermost first. Of a guest that overflowed its stack these are only the innermost.
+    pub fn frames(&self) -> &[FrameInfo] {
+        &self.frames
+    }
+}
+
+impl fmt::Display for WasmBacktrace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("guest stopped; wasm backtrace, innermost function first:")?;
+        for (number, frame) in self.frames.iter().enumerate() {
+            write!(f, "\n  {number:3}: {frame}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The access that a guest's memory trap was about.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct MemoryFault {
+    offset: u64,
+    size: u64,
+}
+
+impl MemoryFault {
+    /// Offset in bytes from the start of the memory.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Size of the memory in bytes when it was accessed.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The memory of a store whose address space contains an address.
+    pub(crate) fn find(store: &StoreInner, address: usize) -> Option<MemoryFault> {
+        let knobs = &store.config().knobs;
+        let reserved = knobs
+            .memory_reservation
+            .saturating_add(knobs.memory_guard_size);
+        store.memory_ranges().find_map(|(base, size)| {
+            let offset = address.checked_sub(base)? as u64;
+            (offset < reserved.max(size)).then_some(MemoryFault { offset, size })
+        })
+    }
+}
+
+impl fmt::Display for MemoryFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let MemoryFault { offset, size } = self;
+        write!(
+            f,
+            "access at {offset:#x} of a linear memory of {size:#x} bytes"
+        )
+    }
+}

@@ -1,0 +1,337 @@
+//! Bodies of the builtins: what guest code asks the runtime to do.
+//!
+//! Each is called through a stub (see [`crate::arch`]) that notes where the guest is and makes sure that the host's share of the
+//! stack is left. Then the VMContext is turned into the instance and its store, the work is done on those, and a failure leaves
+//! through [`raise_trap`](crate::activation::raise_trap) or [`leave`], when nothing is left to drop.
+//!
+//! # Invariant
+//!
+//! A body is called by guest code of the store that the VMContext names, on the thread that runs it; so that store is not used by
+//! anybody else, and indices are those of the instance's module, checked when it was validated.
+
+use crate::activation;
+use crate::const_expr::{func_ref_value, value_func_ref};
+use crate::error::GrowError;
+use crate::exception;
+use crate::host::leave;
+use crate::instance::{Instance, InstancePtr};
+use crate::store::StoreInner;
+use crate::trap::TrapReason;
+use cowling_abi::layout::*;
+use cowling_abi::*;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::{self, NonNull};
+
+for_each_builtin!(table);
+
+macro_rules! table {
+    ($($tokens:tt)*) => { crate::arch::builtin_table! { $($tokens)* } };
+}
+use table;
+
+/// The instance that calls.
+///
+/// # Safety
+/// Called by guest code with its VMContext.
+unsafe fn caller(vmctx: *mut VmContext) -> InstancePtr {
+    // SAFETY: guest code passes the VMContext of a living instance.
+    unsafe { InstancePtr::new(Instance::from_vmctx(NonNull::new_unchecked(vmctx))) }
+}
+
+/// The result, or a trap for the caller.
+///
+/// # Safety
+/// As for [`activation::raise`].
+unsafe fn or_trap<R>(instance: InstancePtr, result: Result<R, Trap>) -> R {
+    match result {
+        Ok(result) => result,
+        // SAFETY: the caller's promises are the same; a trap and pointers need no dropping.
+        Err(trap) => unsafe { activation::raise_trap(instance.store().cast(), trap) },
+    }
+}
+
+/// What `memory.grow` and `table.grow` say: the old size, or all ones.
+///
+/// # Safety
+/// As for [`activation::raise`].
+unsafe fn grown(
+    instance: InstancePtr,
+    grow: impl FnOnce(&mut StoreInner) -> Result<u64, GrowError>,
+) -> u64 {
+    let store = instance.store();
+    // The limiter is the embedder's code and may panic.
+    // SAFETY: the store is the caller's, and nothing else uses it now.
+    let outcome = catch_unwind(AssertUnwindSafe(|| grow(unsafe { &mut *store.as_ptr() })));
+    let reason = match outcome {
+        Ok(Ok(old)) => return old,
+        Ok(Err(GrowError::Limiter(error))) => TrapReason::Host(error),
+        Ok(Err(_)) => return u64::MAX,
+        Err(payload) => TrapReason::Panic(payload),
+    };
+    // SAFETY: everything this function had was moved into `reason`; nothing is left to drop.
+    unsafe { leave(store, reason) }
+}
+
+/// Address of byte `start` of a memory, if `len` bytes from there are in bounds.
+pub(crate) fn memory_range(
+    instance: InstancePtr,
+    memory: u32,
+    start: u64,
+    len: u64,
+) -> Result<*mut u8, Trap> {
+    let (owner, index) = instance.memory(MemoryIndex::from_u32(memory));
+    // SAFETY: the record is in the VMContext of a living instance.
+    let (base, size) = unsafe {
+        let record = owner.defined_memory_record(index);
+        ((*record).base, (*record).byte_len as u64)
+    };
+    match start.checked_add(len) {
+        // SAFETY: the offset is within the memory.
+        Some(end) if end <= size => Ok(unsafe { base.add(start as usize) }),
+        _ => Err(Trap::MemoryOutOfBounds),
+    }
+}
+
+/// `memory.init`, and what an active data segment does.
+pub(crate) fn init_memory(
+    instance: InstancePtr,
+    memory: u32,
+    data: DataIndex,
+    dst: u64,
+    src: u64,
+    len: u64,
+) -> Result<(), Trap> {
+    let bytes = match instance.dropped_data.contains(data.as_u32() as usize) {
+        true => &[],
+        false => instance
+            .module()
+            .data_bytes(&instance.info().data[data].bytes),
+    };
+    let end = src
+        .checked_add(len)
+        .filter(|&end| end <= bytes.len() as u64);
+    let bytes = &bytes[..end.ok_or(Trap::MemoryOutOfBounds)? as usize][src as usize..];
+    let dst = memory_range(instance, memory, dst, len)?;
+    // SAFETY: `len` bytes are in bounds on both sides, and the artifact is not in any memory.
+    unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), dst, bytes.len()) };
+    Ok(())
+}
+
+unsafe extern "C" fn memory_grow(vmctx: *mut VmContext, memory: u32, delta: u64) -> u64 {
+    // SAFETY: see the file's head.
+    unsafe {
+        let instance = caller(vmctx);
+        let (owner, index) = instance.memory(MemoryIndex::from_u32(memory));
+        grown(instance, |store| store.grow_memory(owner, index, delta))
+    }
+}
+
+unsafe extern "C" fn memory_copy(
+    vmctx: *mut VmContext,
+    dst_memory: u32,
+    src_memory: u32,
+    dst: u64,
+    src: u64,
+    len: u64,
+) {
+    // SAFETY: see the file's head.
+    unsafe {
+        let instance = caller(vmctx);
+        let from = or_trap(instance, memory_range(instance, src_memory, src, len));
+        let to = or_trap(instance, memory_range(instance, dst_memory, dst, len));
+        ptr::copy(from, to, len as usize);
+    }
+}
+
+unsafe extern "C" fn memory_fill(
+    vmctx: *mut VmContext,
+    memory: u32,
+    dst: u64,
+    value: u32,
+    len: u64,
+) {
+    // SAFETY: see the file's head.
+    unsafe {
+        let instance = caller(vmctx);
+        let to = or_trap(instance, memory_range(instance, memory, dst, len));
+        ptr::write_bytes(to, value as u8, len as usize);
+    }
+}
+
+unsafe extern "C" fn memory_init(
+    vmctx: *mut VmContext,
+    memory: u32,
+    data: u32,
+    dst: u64,
+    src: u32,
+    len: u32,
+) {
+    // SAFETY: see the file's head.
+    unsafe {
+        let instance = caller(vmctx);
+        let data = DataIndex::from_u32(data);
+        let done = init_memory(instance, memory, data, dst, u64::from(src), u64::from(len));
+        or_trap(instance, done);
+    }
+}
+
+unsafe extern "C" fn data_drop(vmctx: *mut VmContext, data: u32) {
+    // SAFETY: see the file's head.
+    unsafe { caller(vmctx) }.dropped_data.insert(data as usize);
+}
+
+unsafe extern "C" fn table_get_func(
+    vmctx: *mut VmContext,
+    table: u32,
+    index: u64,
+) -> *mut VmFuncRef {
+    // SAFETY: see the file's head.
+    let table = unsafe { caller(vmctx) }.table(TableIndex::from_u32(table));
+    value_func_ref(&table.get(index as usize))
+}
+
+unsafe fn table_grow(vmctx: *mut VmContext, table: u32, delta: u64, value: VmValue) -> u64 {
+    // SAFETY: see the file's head.
+    unsafe {
+        let instance = caller(vmctx);
+        let table = instance.table(TableIndex::from_u32(table));
+        grown(instance, |store| table.grow(store, delta, value))
+    }
+}
+
+unsafe extern "C" fn table_grow_func(
+    vmctx: *mut VmContext,
+    table: u32,
+    delta: u64,
+    value: *mut VmFuncRef,
+) -> u64 {
+    // SAFETY: see the file's head.
+    unsafe { table_grow(vmctx, table, delta, func_ref_value(value)) }
+}
+
+unsafe extern "C" fn table_grow_extern(
+    vmctx: *mut VmContext,
+    table: u32,
+    delta: u64,
+    value: u32,
+) -> u64 {
+    // SAFETY: see the file's head.
+    unsafe { table_grow(vmctx, table, delta, VmValue::from_u32(value)) }
+}
+
+unsafe fn table_fill(vmctx: *mut VmContext, table: u32, dst: u64, value: VmValue, len: u64) {
+    // SAFETY: see the file's head.
+    unsafe {
+        let instance = caller(vmctx);
+        let table = instance.table(TableIndex::from_u32(table));
+        or_trap(instance, table.fill(dst, value, len));
+    }
+}
+
+unsafe extern "C" fn table_fill_func(
+    vmctx: *mut VmContext,
+    table: u32,
+    dst: u64,
+    value: *mut VmFuncRef,
+    len: u64,
+) {
+    // SAFETY: see the file's head.
+    unsafe { table_fill(vmctx, table, dst, func_ref_value(value), len) }
+}
+
+unsafe extern "C" fn table_fill_extern(
+    vmctx: *mut VmContext,
+    table: u32,
+    dst: u64,
+    value: u32,
+    len: u64,
+) {
+    // SAFETY: see the file's head.
+    unsafe { table_fill(vmctx, table, dst, VmValue::from_u32(value), len) }
+}
+
+unsafe extern "C" fn table_copy(
+    vmctx: *mut VmContext,
+    dst_table: u32,
+    src_table: u32,
+    dst: u64,
+    src: u64,
+    len: u64,
+) {
+    // SAFETY: see the file's head.
+    unsafe {
+        let instance = caller(vmctx);
+        let to = instance.table(TableIndex::from_u32(dst_table));
+        let from = instance.table(TableIndex::from_u32(src_table));
+        or_trap(instance, to.copy(dst, from, src, len));
+    }
+}
+
+unsafe extern "C" fn table_init(
+    vmctx: *mut VmContext,
+    table: u32,
+    elem: u32,
+    dst: u64,
+    src: u32,
+    len: u32,
+) {
+    // SAFETY: see the file's head.
+    unsafe {
+        let instance = caller(vmctx);
+        let table = instance.table(TableIndex::from_u32(table));
+        let segment = ElemIndex::from_u32(elem);
+        let done = table.init(instance, segment, dst, u64::from(src), u64::from(len));
+        or_trap(instance, done);
+    }
+}
+
+unsafe extern "C" fn elem_drop(vmctx: *mut VmContext, elem: u32) {
+    // SAFETY: see the file's head.
+    unsafe { caller(vmctx) }
+        .dropped_elements
+        .insert(elem as usize);
+}
+
+unsafe extern "C" fn ref_func(vmctx: *mut VmContext, func: u32) -> *mut VmFuncRef {
+    // SAFETY: see the file's head.
+    unsafe { caller(vmctx) }.func_ref(FuncIndex::from_u32(func))
+}
+
+unsafe extern "C" fn throw(vmctx: *mut VmContext, tag: u32, values: u64) {
+    let values = ptr::with_exposed_provenance(values as usize);
+    // SAFETY: see the file's head; `values` are the tag's, in the frame of the guest function that throws.
+    unsafe {
+        let instance = caller(vmctx);
+        let store = instance.store();
+        let tag = instance.tag(TagIndex::from_u32(tag));
+        match exception::make(&mut *store.as_ptr(), tag, values) {
+            Ok(exception) => exception::throw(store, exception),
+            Err(error) => leave(store, TrapReason::Host(error.into())),
+        }
+    }
+}
+
+unsafe extern "C" fn throw_ref(vmctx: *mut VmContext, exception: u32) {
+    // SAFETY: see the file's head.
+    unsafe {
+        let instance = caller(vmctx);
+        let present = if exception == 0 {
+            Err(Trap::NullReference)
+        } else {
+            Ok(())
+        };
+        or_trap(instance, present);
+        exception::throw(instance.store(), exception)
+    }
+}
+
+unsafe extern "C" fn exception_values(vmctx: *mut VmContext, exception: u32, values: u64) {
+    let place: *mut VmValue = ptr::with_exposed_provenance_mut(values as usize);
+    // SAFETY: see the file's head; the guest function has made room for the values of the tag it caught.
+    unsafe {
+        let store = caller(vmctx).store();
+        if let Some(exception) = store.as_ref().objects().exception(exception) {
+            ptr::copy_nonoverlapping(exception.values.as_ptr(), place, exception.values.len());
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! What can go wrong, as types. Messages name the culprit; types print in the notation of the text format.
+
+use cowling_abi::{EntityType, FuncType, GlobalType, MemoryType, RefType, TableType, ValType};
+
+/// The error of everything that runs guest or embedder code: it carries a [`cowling_abi::Trap`], an error of a host function,
+/// or one of the enums here, each reachable with `downcast_ref`.
+pub type Error = anyhow::Error;
+
+/// Result with [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A handle was used with another store than the one that made it.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("object used with the wrong store")]
+pub struct WrongStore;
+
+/// A reference to a host value cannot be used.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RefError {
+    /// It belongs to another store.
+    #[error(transparent)]
+    WrongStore(#[from] WrongStore),
+    /// The scope it was rooted in has ended.
+    #[error("reference to a host value used after the scope that rooted it ended")]
+    Unrooted,
+}
+
+/// The imports given do not fit the module.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LinkError {
+    /// Too few or too many.
+    #[error("module has {expected} imports, {found} were given")]
+    Count {
+        /// Imports of the module.
+        expected: usize,
+        /// Imports given.
+        found: usize,
+    },
+    /// One is of another type.
+    #[error(
+        "incompatible import type for {module:?}.{field:?}: expected {expected}, found {found}"
+    )]
+    Incompatible {
+        /// First part of the import's name.
+        module: String,
+        /// Second part of the import's name.
+        field: String,
+        /// What the module asks for.
+        expected: Box<EntityType>,
+        /// What was given; a table's or memory's minimum is its current size.
+        found: Box<EntityType>,
+    },
+    /// One belongs to another store.
+    #[error("import {module:?}.{field:?} belongs to another store")]
+    WrongStore {
+        /// First part of the import's name.
+        module: String,
+        /// Second part of the import's name.
+        field: String,
+    },
+    /// One is a memory of an engine with other settings.
+    #[error(
+        "import {module:?}.{field:?} is a memory that was reserved under other engine settings"
+    )]
+    MemoryPlan {
+        /// First part of the import's name.
+        module: String,
+        /// Second part of the import's name.
+        field: String,
+    },
+}
+
+/// An instance could not be made, for a reason other than its imports or a trap.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InstantiateError {
+    /// The store's limiter allows no more of something.
+    #[error("the store's limit of {limit} {what} does not allow {wanted} more")]
+    Limit {
+        /// `instances`, `memories` or `tables`.
+        what: &'static str,
+        /// How many the store may have.
+        limit: usize,
+        /// How many were wanted.
+        wanted: usize,
+    },
+    /// A memory cannot be had at its minimum size.
+    #[error("memory {index} of type {ty} cannot be created: {reason}")]
+    Memory {
+        /// Its index in the module.
+        index: u32,
+        /// Its type.
+        ty: MemoryType,
+        /// Why.
+        reason: String,
+    },
+    /// A table cannot be had at its minimum size.
+    #[error("table {index} of type {ty} cannot be created: {reason}")]
+    Table {
+        /// Its index in the module.
+        index: u32,
+        /// Its type.
+        ty: TableType,
+        /// Why.
+        reason: String,
+    },
+    /// There is no room for the instance.
+    #[error("no room for an instance: {0}")]
+    Slot(String),
+    /// The module was loaded for another engine.
+    #[error("module belongs to another engine than the store")]
+    WrongEngine,
+}
+
+/// A memory or table did not grow. It is unchanged.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GrowError {
+    /// The handle is another store's.
+    #[error(transparent)]
+    WrongStore(#[from] WrongStore),
+    /// It would pass its maximum.
+    #[error("{what} of {current} {unit} cannot grow by {delta}: its maximum is {maximum}")]
+    BeyondMaximum {
+        /// `memory` or `table`.
+        what: &'static str,
+        /// `pages` or `elements`.
+        unit: &'static str,
+        /// Size now.
+        current: u64,
+        /// By how much it should have grown.
+        delta: u64,
+        /// The most it may have: by its type, or by what the engine supports.
+        maximum: u64,
+    },
+    /// The store's limiter said no.
+    #[error(
+        "{what} of {current} {unit} cannot grow by {delta}: the store's limiter does not allow it"
+    )]
+    Denied {
+        /// `memory` or `table`.
+        what: &'static str,
+        /// `pages` or `elements`.
+        unit: &'static str,
+        /// Size now.
+        current: u64,
+        /// By how much it should have grown.
+        delta: u64,
+    },
+    /// The system gave no memory.
+    #[error("{what} cannot grow: {reason}")]
+    OutOfMemory {
+        /// `memory` or `table`.
+        what: &'static str,
+        /// The system's reason.
+        reason: String,
+    },
+    /// The value for the new elements does not fit the table.
+    #[error(transparent)]
+    Value(#[from] ValueError),
+    /// The store's limiter failed: not a refusal but an error that stops the guest.
+    #[error(transparent)]
+    Limiter(Error),
+}
+
+/// A value does not fit where it should go.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ValueError {
+    /// It is of another type.
+    #[error("type mismatch: expected {expected}, found {found}")]
+    Type {
+        /// The type wanted.
+        expected: ValType,
+        /// The value's type.
+        found: ValType,
+    },
+    /// It is null.
+    #[error("type mismatch: expected {0}, found null")]
+    Null(RefType),
+    /// It is a reference that cannot be used.
+    #[error(transparent)]
+    Ref(#[from] RefError),
+}
+
+impl From<WrongStore> for ValueError {
+    fn from(wrong: WrongStore) -> Self {
+        ValueError::Ref(wrong.into())
+    }
+}
+
+/// A table or global was not accessed. It is unchanged.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AccessError {
+    /// The handle is another store's.
+    #[error(transparent)]
+    WrongStore(#[from] WrongStore),
+    /// The range reaches outside.
+    #[error("table access out of bounds: {len} elements at {index} of a table of {size}")]
+    OutOfBounds {
+        /// First element.
+        index: u64,
+        /// Number of elements.
+        len: u64,
+        /// Size of the table.
+        size: u64,
+    },
+    /// The global is constant.
+    #[error("immutable global cannot be assigned: its type is {0}")]
+    Immutable(GlobalType),
+    /// The tables hold different things.
+    #[error("type mismatch: elements of type {found} do not fit a table of {expected}")]
+    ElementType {
+        /// What the destination holds.
+        expected: RefType,
+        /// What the source holds.
+        found: RefType,
+    },
+    /// The value does not fit.
+    #[error(transparent)]
+    Value(#[from] ValueError),
+}
+
+/// A function is not called the way it wants to be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CallError {
+    /// Wrong number of arguments.
+    #[error("expected {expected} arguments, got {found}: the function's type is {ty}")]
+    ArgumentCount {
+        /// Parameters of the function.
+        expected: usize,
+        /// Arguments given.
+        found: usize,
+        /// Its type.
+        ty: FuncType,
+    },
+    /// Wrong number of places for results.
+    #[error("expected room for {expected} results, got {found}: the function's type is {ty}")]
+    ResultCount {
+        /// Results of the function.
+        expected: usize,
+        /// Places given.
+        found: usize,
+        /// Its type.
+        ty: FuncType,
+    },
+    /// An argument does not fit its parameter.
+    #[error("argument {index}: {source}")]
+    Argument {
+        /// Its position, from 0.
+        index: usize,
+        /// Why.
+        source: ValueError,
+    },
+    /// A host function returned something that does not fit its type.
+    #[error("host function of type {ty} returned a wrong result {index}: {source}")]
+    HostResult {
+        /// Position of the result, from 0.
+        index: usize,
+        /// The host function's type.
+        ty: FuncType,
+        /// Why.
+        source: ValueError,
+    },
+}
+
+/// A function does not have the type that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TypeMismatch {
+    /// The handle is another store's.
+    #[error(transparent)]
+    WrongStore(#[from] WrongStore),
+    /// It has another type.
+    #[error("type mismatch: expected a function of type {expected}, found {found}")]
+    Func {
+        /// The type asked for.
+        expected: FuncType,
+        /// The function's type.
+        found: FuncType,
+    },
+}

@@ -1,0 +1,243 @@
+//! Calling functions from the host.
+//!
+//! A call lowers its arguments into a buffer of values, runs the function, and lifts the results from the same buffer. A guest
+//! function runs on the store's guest stack, in an activation; a host function is just called. Why a guest stopped early becomes
+//! an error here, or a panic that continues.
+
+use crate::activation::{self, Execution};
+use crate::backtrace::{MemoryFault, WasmBacktrace};
+use crate::error::{CallError, Error, Result, TypeMismatch};
+use crate::host::{self, HostFunc};
+use crate::signals;
+use crate::store::{FuncHandle, StoreInner, StoreMut};
+use crate::trap::{Raised, TrapReason};
+use crate::values::{AbiValues, TypedBuffer, Value};
+use cowling_abi::FuncType;
+use cowling_abi::layout::{VmFuncImport, VmFuncRef, VmValue};
+use smallvec::SmallVec;
+use std::fmt;
+use std::marker::PhantomData;
+use std::mem::MaybeUninit;
+use std::panic::resume_unwind;
+use std::ptr::NonNull;
+
+/// A function whose type was checked to be `P` to `R`.
+pub struct TypedHandle<P, R> {
+    func: FuncHandle,
+    _type: PhantomData<fn(P) -> R>,
+}
+
+impl<P, R> TypedHandle<P, R> {
+    /// The function.
+    pub fn func(&self) -> FuncHandle {
+        self.func
+    }
+}
+
+impl<P, R> Clone for TypedHandle<P, R> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<P, R> Copy for TypedHandle<P, R> {}
+
+impl<P, R> fmt::Debug for TypedHandle<P, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TypedHandle").field(&self.func).finish()
+    }
+}
+
+impl<T: 'static> StoreMut<'_, T> {
+    /// Makes a host function a function of this store.
+    pub fn host_func(&mut self, function: &HostFunc<T>) -> FuncHandle {
+        self.inner_mut().add_host_func(function.body())
+    }
+
+    /// Calls a function: arguments and the places for results are checked against its type. References among the results are
+    /// rooted in the current scope.
+    ///
+    /// # Errors
+    /// When the handle or a reference is another store's, arguments or places do not fit ([`CallError`]), or the function fails:
+    /// then the error holds a [`Trap`](cowling_abi::Trap), an [`UncaughtException`](crate::exception::UncaughtException), or what
+    /// a host function returned, and a [`WasmBacktrace`].
+    ///
+    /// # Panics
+    /// With the payload of a host function that panicked. The store stays usable.
+    pub fn call(&mut self, func: FuncHandle, args: &[Value], results: &mut [Value]) -> Result<()> {
+        let ty = self.inner().func_type(func)?;
+        if args.len() != ty.params.len() {
+            let (expected, found) = (ty.params.len(), args.len());
+            return Err(CallError::ArgumentCount {
+                expected,
+                found,
+                ty,
+            }
+            .into());
+        }
+        if results.len() != ty.results.len() {
+            let (expected, found) = (ty.results.len(), results.len());
+            return Err(CallError::ResultCount {
+                expected,
+                found,
+                ty,
+            }
+            .into());
+        }
+        let mut values: SmallVec<[VmValue; 16]> =
+            SmallVec::with_capacity(args.len().max(results.len()));
+        for (index, (arg, ty)) in args.iter().zip(&ty.params).enumerate() {
+            let value = arg.lower(self.inner(), *ty);
+            values.push(value.map_err(|source| CallError::Argument { index, source })?);
+        }
+        values.resize(args.len().max(results.len()), VmValue::default());
+        // SAFETY: the function is this store's, the arguments have the types it wants, and there is room for its results.
+        unsafe { call_func_ref(self.as_ptr(), func.func, values.as_mut_ptr())? };
+        for ((result, ty), value) in results.iter_mut().zip(&ty.results).zip(&values) {
+            // SAFETY: the function has left values of these types.
+            *result = unsafe { Value::lift(self.inner_mut(), value, *ty) };
+        }
+        Ok(())
+    }
+
+    /// Checks a function's type, so that it can be called with [`call_typed`](Self::call_typed).
+    ///
+    /// # Errors
+    /// When the handle is another store's, or the function has another type.
+    pub fn typed<P: AbiValues, R: AbiValues>(
+        &self,
+        func: FuncHandle,
+    ) -> Result<TypedHandle<P, R>, TypeMismatch> {
+        let found = self.inner().func_type(func)?;
+        if *found.params != *P::TYPES || *found.results != *R::TYPES {
+            let expected = FuncType {
+                params: P::TYPES.into(),
+                results: R::TYPES.into(),
+            };
+            return Err(TypeMismatch::Func { expected, found });
+        }
+        Ok(TypedHandle {
+            func,
+            _type: PhantomData,
+        })
+    }
+
+    /// Calls a function whose type was checked. Allocates nothing unless it fails.
+    ///
+    /// # Errors
+    /// When the handle or a reference is another store's, or the function fails: see [`call`](Self::call).
+    ///
+    /// # Panics
+    /// With the payload of a host function that panicked. The store stays usable.
+    pub fn call_typed<P: AbiValues, R: AbiValues>(
+        &mut self,
+        func: &TypedHandle<P, R>,
+        params: P,
+    ) -> Result<R> {
+        func.func.check(self.id())?;
+        let mut values: TypedBuffer = [MaybeUninit::uninit(); _];
+        params.lower_all(self.inner(), &mut values)?;
+        // SAFETY: the function is this store's, has the type that was checked when the handle was made, and the buffer has room
+        // for as many values as a list may have.
+        unsafe {
+            call_func_ref(self.as_ptr(), func.func.func, values.as_mut_ptr().cast())?;
+            Ok(R::lift_all(self.inner_mut(), &values))
+        }
+    }
+}
+
+/// Calls the function behind a reference.
+///
+/// # Safety
+/// `store` points to all of the store, which we have the right to use and of which no reference is alive; the function is the
+/// store's; `values` holds arguments of its parameters' types and has room for its results.
+pub(crate) unsafe fn call_func_ref(
+    store: NonNull<StoreInner>,
+    func: NonNull<VmFuncRef>,
+    values: *mut VmValue,
+) -> Result<()> {
+    // SAFETY: a funcref lives as long as its store and does not change once it has been handed out.
+    unsafe {
+        let func = func.as_ref();
+        if func.is_host == 1 {
+            return call_host(store, func.ctx.cast(), values);
+        }
+        call_guest(store, func.entry, func.ctx, func.code, values)
+    }
+}
+
+/// Calls a host function from the host.
+///
+/// # Safety
+/// As for [`call_func_ref`]; `record` is a host function's.
+pub(crate) unsafe fn call_host(
+    store: NonNull<StoreInner>,
+    record: *const VmFuncImport,
+    values: *mut VmValue,
+) -> Result<()> {
+    // SAFETY: the caller's promises are the same. The reference ends with its statement.
+    unsafe {
+        let execution = store.cast::<Execution>();
+        // On a guest stack a host function is promised its share, also when it is another host function that calls it.
+        if execution.as_ref().is_active() && !execution.as_ref().has_host_stack() {
+            return Err(cowling_abi::Trap::StackOverflow.into());
+        }
+        host::call_directly(store, record, values)
+    }
+}
+
+/// Calls a guest function.
+///
+/// # Safety
+/// As for [`call_func_ref`]; `entry`, `ctx` and `code` belong to the function.
+pub(crate) unsafe fn call_guest(
+    store: NonNull<StoreInner>,
+    entry: *const u8,
+    ctx: *mut u8,
+    code: *const u8,
+    values: *mut VmValue,
+) -> Result<()> {
+    signals::init()?;
+    let execution = store.cast::<Execution>();
+    // SAFETY: the execution is the store's first field; what is called belongs together as the caller says.
+    let outcome = unsafe {
+        activation::call_on_guest_stack(execution, || {
+            activation::enter(execution, entry, ctx, code, values)
+        })?
+    };
+    match outcome {
+        Ok(()) => Ok(()),
+        // SAFETY: the guest has stopped; the reference ends with this statement.
+        Err(raised) => Err(stopped(unsafe { store.as_ref() }, raised)),
+    }
+}
+
+/// The error for a guest that stopped early.
+#[cold]
+fn stopped(store: &StoreInner, raised: Raised) -> Error {
+    let error = match raised.reason {
+        TrapReason::Panic(payload) => resume_unwind(payload),
+        TrapReason::Host(error) => error,
+        TrapReason::Wasm {
+            trap,
+            fault_address,
+            ..
+        } => {
+            let fault = fault_address.and_then(|address| MemoryFault::find(store, address));
+            match fault {
+                Some(fault) => Error::new(trap).context(fault),
+                None => Error::new(trap),
+            }
+        }
+    };
+    // What an inner call of the same computation has noted already includes the frames out here.
+    if error.downcast_ref::<WasmBacktrace>().is_some() {
+        return error;
+    }
+    let backtrace = WasmBacktrace::from_addresses(&raised.frames);
+    if backtrace.frames().is_empty() {
+        error
+    } else {
+        error.context(backtrace)
+    }
+}

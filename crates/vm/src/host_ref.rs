@@ -1,0 +1,515 @@
+//! Objects that guests hold by reference: host values (`externref`) and exceptions (`exnref`).
+//!
+//! ```text
+//!   guest: a non-zero u32 ----+            roots: | HostRef | HostRef | ExnRef |      (a stack, with scopes)
+//!                             v                        |         |
+//!   slots:   | 1: host value | 2: free | 3: exception { tag, values } | ...
+//!                    ^                        ^
+//!            OwnedHostRef, globals, tables, the used part of the guest stack
+//! ```
+//!
+//! A guest cannot make a reference up: validated code only moves references it was given. It can keep one wherever values live:
+//! in globals, in tables, inside exceptions, on its stack. The host holds objects through *roots*. A root is valid until the
+//! scope ends in which it was made; every call of a host function is such a scope. An [`OwnedHostRef`] holds until it is dropped.
+//!
+//! # Invariant
+//!
+//! A slot is freed only by a collection that did not find its number in any of these places:
+//!
+//! * the roots, and the owned references that are still alive;
+//! * every global and table of type `externref` or `exnref` of every instance (a passive element segment's values come from
+//!   constant globals or are null, so they need no marking of their own);
+//! * the values of an exception that was found itself;
+//! * **any aligned 32-bit half-word** of the part of the guest stack in use, from the stack pointer of the collection up. Compiled
+//!   code keeps no stack maps. It may have a reference in a register only while it runs; when it calls out, convention makes it
+//!   save what it needs: in its own frame, or in callee-saved registers, which the collection spills before it scans.
+//!
+//! What the scan takes for a reference may be a number that looks like one. Then an object lives longer than it must, no more.
+//! A number that guest code lowers or lifts between those places, in Rust, never lives across a collection: collections happen
+//! only in [`StoreInner::host_ref_new`](crate::store::StoreInner::host_ref_new), when an exception is made, and on request.
+
+use crate::error::{RefError, WrongStore};
+use crate::store::StoreId;
+use cowling_abi::layout::{VmTag, VmValue};
+use cowling_abi::{HeapType, ValType};
+use std::any::Any;
+use std::ptr::NonNull;
+use std::sync::{Arc, Weak};
+
+/// A host value behind an `externref`.
+pub type HostValue = Box<dyn Any + Send + Sync>;
+
+/// Number of live objects from which on making one more may collect first.
+const FIRST_COLLECTION: usize = 256;
+
+/// Names a root: a place in the store's stack of roots, as it was when the root was made.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Rooted {
+    store: StoreId,
+    position: u32,
+    generation: u64,
+}
+
+/// A reference to a host value, valid until the root scope ends in which it was made.
+///
+/// Equality compares roots: two references to one value may differ.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
+pub struct HostRef(pub(crate) Rooted);
+
+/// A reference to an exception, valid until the root scope ends in which it was made.
+///
+/// Equality compares roots: two references to one exception may differ.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ExnRef(pub(crate) Rooted);
+
+impl HostRef {
+    /// The store it belongs to.
+    pub fn store_id(&self) -> StoreId {
+        self.0.store
+    }
+}
+
+impl ExnRef {
+    /// The store it belongs to.
+    pub fn store_id(&self) -> StoreId {
+        self.0.store
+    }
+}
+
+/// A reference to an object that keeps it alive, whatever scopes end, until it is dropped.
+#[derive(Clone, Debug)]
+struct Owned {
+    store: StoreId,
+    raw: u32,
+    // Its only job is to be counted: the table holds a weak reference to it.
+    _alive: Arc<()>,
+}
+
+/// A reference to a host value that is valid until it is dropped.
+#[derive(Clone, Debug)]
+pub struct OwnedHostRef(Owned);
+
+/// A reference to an exception that is valid until it is dropped.
+#[derive(Clone, Debug)]
+pub struct OwnedExnRef(Owned);
+
+/// What an exception is.
+#[derive(Clone, Debug)]
+pub(crate) struct Exception {
+    /// Its tag: the address is the identity.
+    pub(crate) tag: NonNull<VmTag>,
+    /// Types of its values.
+    pub(crate) types: Box<[ValType]>,
+    /// Its values.
+    pub(crate) values: Box<[VmValue]>,
+}
+
+enum Object {
+    Host(HostValue),
+    Exception(Exception),
+}
+
+struct Slot {
+    object: Option<Object>,
+    marked: bool,
+    /// When free: the next free slot's number, 0 at the end.
+    next_free: u32,
+}
+
+struct Root {
+    raw: u32,
+    generation: u64,
+}
+
+/// Where a root scope began.
+#[derive(Copy, Clone, Debug)]
+#[must_use = "the scope ends when this is handed back"]
+pub struct RootScope(usize);
+
+/// The objects of one store.
+pub(crate) struct ObjectTable {
+    store: StoreId,
+    slots: Vec<Slot>,
+    first_free: u32,
+    live: usize,
+    collect_at: usize,
+    roots: Vec<Root>,
+    /// Changes whenever roots are dropped, so that a new root in an old place is told from the old one.
+    generation: u64,
+    owned: Vec<(Weak<()>, u32)>,
+    trim_owned_at: usize,
+    /// Objects found by the collection under way whose references are still to be followed.
+    pending: Vec<u32>,
+}
+
+impl ObjectTable {
+    pub(crate) fn new(store: StoreId) -> Self {
+        ObjectTable {
+            store,
+            slots: Vec::new(),
+            first_free: 0,
+            live: 0,
+            collect_at: FIRST_COLLECTION,
+            roots: Vec::new(),
+            generation: 0,
+            owned: Vec::new(),
+            trim_owned_at: 16,
+            pending: Vec::new(),
+        }
+    }
+
+    // --- roots ---
+
+    /// Roots an object by its number; `None` for null.
+    pub(crate) fn root(&mut self, raw: u32) -> Option<Rooted> {
+        if raw == 0 {
+            return None;
+        }
+        debug_assert!(
+            self.object(raw).is_some(),
+            "guest code holds a reference to a freed object"
+        );
+        let rooted = Rooted {
+            store: self.store,
+            position: self.roots.len() as u32,
+            generation: self.generation,
+        };
+        self.roots.push(Root {
+            raw,
+            generation: self.generation,
+        });
+        Some(rooted)
+    }
+
+    /// The number of a rooted object.
+    pub(crate) fn raw(&self, rooted: Rooted) -> Result<u32, RefError> {
+        if rooted.store != self.store {
+            return Err(WrongStore.into());
+        }
+        match self.roots.get(rooted.position as usize) {
+            Some(root) if root.generation == rooted.generation => Ok(root.raw),
+            _ => Err(RefError::Unrooted),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn enter_scope(&self) -> RootScope {
+        RootScope(self.roots.len())
+    }
+
+    #[inline]
+    pub(crate) fn exit_scope(&mut self, scope: RootScope) {
+        if self.roots.len() > scope.0 {
+            self.roots.truncate(scope.0);
+            self.generation += 1;
+        }
+    }
+
+    fn own(&mut self, rooted: Rooted) -> Result<Owned, RefError> {
+        let raw = self.raw(rooted)?;
+        let alive = Arc::new(());
+        if self.owned.len() >= self.trim_owned_at {
+            self.owned.retain(|(alive, _)| alive.strong_count() > 0);
+            self.trim_owned_at = 16.max(self.owned.len() * 2);
+        }
+        self.owned.push((Arc::downgrade(&alive), raw));
+        Ok(Owned {
+            store: self.store,
+            raw,
+            _alive: alive,
+        })
+    }
+
+    fn root_owned(&mut self, owned: &Owned) -> Result<Option<Rooted>, RefError> {
+        if owned.store != self.store {
+            return Err(WrongStore.into());
+        }
+        Ok(self.root(owned.raw))
+    }
+
+    /// Keeps a rooted host value until the result is dropped.
+    pub(crate) fn own_host(&mut self, reference: HostRef) -> Result<OwnedHostRef, RefError> {
+        self.own(reference.0).map(OwnedHostRef)
+    }
+
+    /// Roots an owned host value in the current scope.
+    pub(crate) fn root_host(&mut self, owned: &OwnedHostRef) -> Result<HostRef, RefError> {
+        let rooted = self.root_owned(&owned.0)?;
+        rooted.map(HostRef).ok_or(RefError::Unrooted)
+    }
+
+    /// Keeps a rooted exception until the result is dropped.
+    pub(crate) fn own_exception(&mut self, reference: ExnRef) -> Result<OwnedExnRef, RefError> {
+        self.own(reference.0).map(OwnedExnRef)
+    }
+
+    /// Roots an owned exception in the current scope.
+    pub(crate) fn root_exception(&mut self, owned: &OwnedExnRef) -> Result<ExnRef, RefError> {
+        let rooted = self.root_owned(&owned.0)?;
+        rooted.map(ExnRef).ok_or(RefError::Unrooted)
+    }
+
+    // --- objects ---
+
+    /// Number of live objects has reached the point where a collection is worth its while.
+    pub(crate) fn wants_collection(&self) -> bool {
+        self.live >= self.collect_at
+    }
+
+    /// Number of objects that have not been freed.
+    pub(crate) fn live(&self) -> usize {
+        self.live
+    }
+
+    fn insert(&mut self, object: Object) -> u32 {
+        self.live += 1;
+        if self.first_free != 0 {
+            let raw = self.first_free;
+            let slot = &mut self.slots[raw as usize - 1];
+            self.first_free = slot.next_free;
+            slot.object = Some(object);
+            return raw;
+        }
+        self.slots.push(Slot {
+            object: Some(object),
+            marked: false,
+            next_free: 0,
+        });
+        // 2^32 slots of 40 bytes do not fit in what a process gets before this would wrap.
+        self.slots.len() as u32
+    }
+
+    /// Makes a host value an object, rooted in the current scope.
+    pub(crate) fn insert_host(&mut self, value: HostValue) -> HostRef {
+        let raw = self.insert(Object::Host(value));
+        let position = self.roots.len() as u32;
+        self.roots.push(Root {
+            raw,
+            generation: self.generation,
+        });
+        HostRef(Rooted {
+            store: self.store,
+            position,
+            generation: self.generation,
+        })
+    }
+
+    /// Makes an exception an object; the number is not rooted.
+    pub(crate) fn insert_exception(&mut self, exception: Exception) -> u32 {
+        self.insert(Object::Exception(exception))
+    }
+
+    fn object(&self, raw: u32) -> Option<&Object> {
+        self.slots
+            .get((raw as usize).checked_sub(1)?)?
+            .object
+            .as_ref()
+    }
+
+    /// A rooted host value.
+    pub(crate) fn host(&self, reference: HostRef) -> Result<&(dyn Any + Send + Sync), RefError> {
+        match self.object(self.raw(reference.0)?) {
+            Some(Object::Host(value)) => Ok(&**value),
+            _ => Err(RefError::Unrooted),
+        }
+    }
+
+    /// A rooted host value, for change.
+    pub(crate) fn host_mut(
+        &mut self,
+        reference: HostRef,
+    ) -> Result<&mut (dyn Any + Send + Sync), RefError> {
+        let raw = self.raw(reference.0)?;
+        match self
+            .slots
+            .get_mut(raw as usize - 1)
+            .map(|slot| &mut slot.object)
+        {
+            Some(Some(Object::Host(value))) => Ok(&mut **value),
+            _ => Err(RefError::Unrooted),
+        }
+    }
+
+    /// An exception by its number, if it is one.
+    pub(crate) fn exception(&self, raw: u32) -> Option<&Exception> {
+        match self.object(raw)? {
+            Object::Exception(exception) => Some(exception),
+            Object::Host(_) => None,
+        }
+    }
+
+    // --- collection: mark everything reachable, then sweep ---
+
+    /// Notes that a number was found somewhere. Numbers that name no object are ignored, so any number may be given.
+    pub(crate) fn mark(&mut self, raw: u32) {
+        let Some(slot) = (raw as usize)
+            .checked_sub(1)
+            .and_then(|i| self.slots.get_mut(i))
+        else {
+            return;
+        };
+        if slot.marked {
+            return;
+        }
+        match slot.object {
+            None => {}
+            Some(Object::Host(_)) => slot.marked = true,
+            Some(Object::Exception(_)) => {
+                slot.marked = true;
+                self.pending.push(raw);
+            }
+        }
+    }
+
+    /// Marks what the host holds.
+    pub(crate) fn mark_roots(&mut self) {
+        self.owned.retain(|(alive, _)| alive.strong_count() > 0);
+        for i in 0..self.owned.len() {
+            self.mark(self.owned[i].1);
+        }
+        for i in 0..self.roots.len() {
+            self.mark(self.roots[i].raw);
+        }
+    }
+
+    /// Frees what was not marked. The values come back to be dropped when the table is whole again: their destructors are the
+    /// embedder's code and may panic.
+    pub(crate) fn sweep(&mut self) -> Vec<HostValue> {
+        while let Some(raw) = self.pending.pop() {
+            let Some(exception) = self.exception(raw) else {
+                continue;
+            };
+            let inner: Vec<u32> = (exception.types.iter().zip(&exception.values))
+                .filter(|(ty, _)| is_object(**ty))
+                .map(|(_, value)| value.u32())
+                .collect();
+            inner.into_iter().for_each(|raw| self.mark(raw));
+        }
+        let mut dead = Vec::new();
+        for (i, slot) in self.slots.iter_mut().enumerate() {
+            if std::mem::take(&mut slot.marked) || slot.object.is_none() {
+                continue;
+            }
+            if let Some(Object::Host(value)) = slot.object.take() {
+                dead.push(value);
+            }
+            slot.next_free = self.first_free;
+            self.first_free = i as u32 + 1;
+            self.live -= 1;
+        }
+        self.collect_at = FIRST_COLLECTION.max(self.live * 2);
+        dead
+    }
+}
+
+/// Is a value of this type the number of an object?
+pub(crate) fn is_object(ty: ValType) -> bool {
+    matches!(ty, ValType::Ref(r) if matches!(r.heap, HeapType::Extern | HeapType::Exn))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table() -> ObjectTable {
+        ObjectTable::new(StoreId::next())
+    }
+
+    fn collect(table: &mut ObjectTable, elsewhere: &[u32]) {
+        table.mark_roots();
+        elsewhere.iter().for_each(|raw| table.mark(*raw));
+        table.sweep();
+    }
+
+    fn read(table: &ObjectTable, reference: HostRef) -> Result<u32, RefError> {
+        table
+            .host(reference)
+            .map(|value| *value.downcast_ref::<u32>().unwrap())
+    }
+
+    #[test]
+    fn a_root_ends_with_its_scope_even_when_its_place_is_taken_again() {
+        let mut t = table();
+        let outer = t.insert_host(Box::new(1u32));
+        let scope = t.enter_scope();
+        let inner = t.insert_host(Box::new(2u32));
+        assert_eq!(read(&t, inner), Ok(2));
+        t.exit_scope(scope);
+        assert_eq!(read(&t, inner), Err(RefError::Unrooted));
+        let again = t.insert_host(Box::new(3u32));
+        assert_eq!(read(&t, inner), Err(RefError::Unrooted));
+        assert_eq!((read(&t, outer), read(&t, again)), (Ok(1), Ok(3)));
+    }
+
+    #[test]
+    fn another_stores_reference_is_refused() {
+        let (mut a, b) = (table(), table());
+        let reference = a.insert_host(Box::new(1u32));
+        assert_eq!(read(&b, reference), Err(RefError::WrongStore(WrongStore)));
+        let owned = a.own_host(reference).unwrap();
+        let mut b = b;
+        assert_eq!(b.root_host(&owned), Err(RefError::WrongStore(WrongStore)));
+    }
+
+    #[test]
+    fn collection_frees_what_nobody_holds_and_reuses_its_slot() {
+        let mut t = table();
+        let scope = t.enter_scope();
+        let kept = t.insert_host(Box::new(1u32));
+        let owned = t.own_host(kept).unwrap();
+        let in_guest = t.insert_host(Box::new(2u32));
+        let raw = t.raw(in_guest.0).unwrap();
+        t.insert_host(Box::new(3u32));
+        t.exit_scope(scope);
+        collect(&mut t, &[raw, 0, 77, u32::MAX]);
+        assert_eq!(t.live(), 2);
+        let back = t.root(raw).map(HostRef).unwrap();
+        assert_eq!(read(&t, back), Ok(2));
+        let rooted = t.root_host(&owned).unwrap();
+        assert_eq!(read(&t, rooted), Ok(1));
+        t.insert_host(Box::new(4u32));
+        assert_eq!((t.slots.len(), t.live()), (3, 3));
+    }
+
+    #[test]
+    fn an_owned_reference_lets_go_when_its_last_clone_is_dropped() {
+        let mut t = table();
+        let scope = t.enter_scope();
+        let value = Arc::new(());
+        let reference = t.insert_host(Box::new(value.clone()));
+        let owned = t.own_host(reference).unwrap();
+        t.exit_scope(scope);
+        let clone = owned.clone();
+        drop(owned);
+        collect(&mut t, &[]);
+        assert_eq!(Arc::strong_count(&value), 2);
+        drop(clone);
+        collect(&mut t, &[]);
+        assert_eq!(Arc::strong_count(&value), 1);
+    }
+
+    #[test]
+    fn an_exception_keeps_what_it_carries() {
+        let mut t = table();
+        let scope = t.enter_scope();
+        let carried = t.insert_host(Box::new(1u32));
+        let carried = t.raw(carried.0).unwrap();
+        t.exit_scope(scope);
+        let inner = t.insert_exception(Exception {
+            tag: NonNull::dangling(),
+            types: [ValType::I32, ValType::EXTERNREF].into(),
+            values: [VmValue::from_u32(99), VmValue::from_u32(carried)].into(),
+        });
+        let outer = t.insert_exception(Exception {
+            tag: NonNull::dangling(),
+            types: [ValType::EXNREF].into(),
+            values: [VmValue::from_u32(inner)].into(),
+        });
+        collect(&mut t, &[outer]);
+        assert_eq!(t.live(), 3);
+        collect(&mut t, &[inner]);
+        assert_eq!(t.live(), 2);
+        collect(&mut t, &[]);
+        assert_eq!(t.live(), 0);
+    }
+}

@@ -1,0 +1,389 @@
+//! An instance: a Rust struct directly below its VMContext, in the slot's instance area.
+//!
+//! ```text
+//!   area.start()                    vmctx                            memory 0
+//!   | Instance (64-aligned size)    | VmHeader, records, ...         | ...
+//!   +-------------------------------+--------------------------------+
+//!        from_vmctx <- size_of::<Instance>()
+//! ```
+//!
+//! # Invariant
+//!
+//! * An instance never moves and lives until its store is dropped. Nobody outside this crate gets a reference to it.
+//! * `vmctx`, and every pointer made from it, is derived from the pointer to the slot's mapping, so it may be used for all of the
+//!   area; never from a reference to the `Instance`, which covers only its own bytes.
+//! * Compiled code writes to the VMContext and never to the `Instance`. The VMContext is only ever accessed through raw pointers,
+//!   so no Rust reference can be violated by what guest code does.
+//! * After instantiation an `Instance` is only used through `&`. What still changes is in cells; a cell is borrowed within one
+//!   function that runs neither guest code nor the embedder's.
+//! * The store an instance belongs to is used by one thread at a time, or only read.
+
+use crate::builtins::BUILTINS;
+use crate::code::CompiledModule;
+use crate::host::SharedBody;
+use crate::memory::LinearMemory;
+use crate::slot::InstanceArea;
+use crate::store::StoreInner;
+use crate::table::{Table, TableRef};
+use cowling_abi::layout::*;
+use cowling_abi::*;
+use cranelift_entity::EntityRef;
+use smallvec::SmallVec;
+use std::cell::{Cell, RefCell};
+use std::ops::Deref;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+/// An instance. See the file's head.
+#[repr(C, align(64))]
+pub(crate) struct Instance {
+    vmctx: NonNull<VmContext>,
+    store: NonNull<StoreInner>,
+    module: Arc<CompiledModule>,
+    /// The memories it defines.
+    pub(crate) memories: SmallVec<[RefCell<LinearMemory>; 1]>,
+    /// The tables it defines.
+    pub(crate) tables: SmallVec<[RefCell<Table>; 1]>,
+    /// Element segments that have been dropped.
+    pub(crate) dropped_elements: BitSet,
+    /// Data segments that have been dropped.
+    pub(crate) dropped_data: BitSet,
+    /// Where its imports come from.
+    pub(crate) origins: Origins,
+    /// The memory this struct and the VMContext are in.
+    area: InstanceArea,
+}
+
+/// Where an instance's imports come from.
+#[derive(Default)]
+pub(crate) struct Origins {
+    /// For each imported function the reference it was given as; null for a host function.
+    pub(crate) functions: Box<[*mut VmFuncRef]>,
+    /// The bodies of imported host functions, kept alive.
+    pub(crate) _hosts: Vec<SharedBody>,
+    /// For each imported table who defines it.
+    pub(crate) tables: Box<[(InstancePtr, DefinedTableIndex)]>,
+    /// For each imported memory who defines it.
+    pub(crate) memories: Box<[(InstancePtr, DefinedMemoryIndex)]>,
+    /// For each imported global who defines it.
+    pub(crate) globals: Box<[(InstancePtr, DefinedGlobalIndex)]>,
+}
+
+/// A pointer to a living instance, for use inside this crate.
+///
+/// Whoever makes one promises that the instance lives while it is used, and that the store may be used meanwhile.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) struct InstancePtr(NonNull<Instance>);
+
+impl InstancePtr {
+    /// # Safety
+    /// The instance is initialised and lives as long as the result is used, by a thread that may use its store.
+    pub(crate) unsafe fn new(instance: NonNull<Instance>) -> InstancePtr {
+        InstancePtr(instance)
+    }
+
+    /// The pointer.
+    pub(crate) fn as_ptr(self) -> NonNull<Instance> {
+        self.0
+    }
+}
+
+impl Deref for InstancePtr {
+    type Target = Instance;
+
+    fn deref(&self) -> &Instance {
+        // SAFETY: the instance lives, as promised to `new`, and no `&mut Instance` exists after its initialisation.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl Instance {
+    /// Bytes from the start of the area to memory 0, for a module with this layout.
+    pub(crate) fn area_bytes(layout: &VmLayout) -> usize {
+        size_of::<Instance>() + layout.memory0_distance() as usize
+    }
+
+    /// Puts an instance into its area and fills the VMContext's header and the records of what it defines itself, but for the
+    /// values of globals.
+    ///
+    /// # Safety
+    /// The area is zeroed and was made for [`area_bytes`](Self::area_bytes) of the module's layout; `store` points to all of the
+    /// store that will own the instance; `memories` and `tables` are those the module defines.
+    pub(crate) unsafe fn create(
+        area: InstanceArea,
+        store: NonNull<StoreInner>,
+        module: Arc<CompiledModule>,
+        memories: SmallVec<[RefCell<LinearMemory>; 1]>,
+        tables: SmallVec<[RefCell<Table>; 1]>,
+        origins: Origins,
+    ) -> InstancePtr {
+        let place = area.start().cast::<Instance>();
+        debug_assert_eq!(area.len(), Self::area_bytes(module.layout()));
+        // SAFETY: the area is as long as the struct and the VMContext together.
+        let vmctx = unsafe { place.byte_add(size_of::<Instance>()).cast::<VmContext>() };
+        // SAFETY: the area is ours, unused and suitably aligned; the header is the VMContext's first field.
+        unsafe {
+            (&raw mut (*vmctx.as_ptr()).header).write(VmHeader {
+                magic: VM_MAGIC,
+                reserved: 0,
+                store: store.as_ptr().cast(),
+                builtins: BUILTINS.as_ptr().cast(),
+                type_ids: module.type_ids().as_ptr(),
+            });
+            let info = module.info();
+            place.write(Instance {
+                vmctx,
+                store,
+                memories,
+                tables,
+                dropped_elements: BitSet::new(info.elements.len()),
+                dropped_data: BitSet::new(info.data.len()),
+                origins,
+                area,
+                module,
+            });
+        }
+        let instance = InstancePtr(place);
+        for (index, memory) in instance.memories.iter().enumerate() {
+            instance.update_memory_record(DefinedMemoryIndex::new(index), &memory.borrow());
+        }
+        let info = instance.info();
+        for (index, table) in instance.tables.iter().enumerate() {
+            let index = DefinedTableIndex::new(index);
+            let record = VmTable {
+                base: table.borrow().base().as_ptr(),
+                len: info.tables[info.table_index(index)].minimum as usize,
+            };
+            // SAFETY: the record is in the new VMContext.
+            unsafe { instance.defined_table_record(index).write(record) };
+        }
+        for index in (0..info.defined_tag_count()).map(DefinedTagIndex::new) {
+            let ty = info.tags[info.tag_index(index)];
+            let record = VmTag {
+                type_id: instance.module.type_ids()[ty.index()],
+                reserved: 0,
+            };
+            // SAFETY: as above.
+            unsafe { instance.defined_tag_record(index).write(record) };
+        }
+        instance
+    }
+
+    /// Drops an instance and gives its memory back.
+    ///
+    /// # Safety
+    /// Nobody uses it any more.
+    pub(crate) unsafe fn destroy(instance: NonNull<Instance>) {
+        // SAFETY: the struct is moved out, so that its memory is not given back while it is being dropped.
+        drop(unsafe { instance.read() });
+    }
+
+    /// The instance of a VMContext.
+    ///
+    /// # Safety
+    /// `vmctx` is the VMContext of a living instance, as the runtime gave it to compiled code.
+    #[inline]
+    pub(crate) unsafe fn from_vmctx(vmctx: NonNull<VmContext>) -> NonNull<Instance> {
+        // SAFETY: a VMContext starts with its header, and an `Instance` lies directly below it in the same area.
+        unsafe {
+            debug_assert_eq!(vmctx.as_ref().header.magic, VM_MAGIC, "not a VMContext");
+            vmctx.byte_sub(size_of::<Instance>()).cast()
+        }
+    }
+
+    pub(crate) fn vmctx(&self) -> NonNull<VmContext> {
+        self.vmctx
+    }
+
+    pub(crate) fn store(&self) -> NonNull<StoreInner> {
+        self.store
+    }
+
+    pub(crate) fn module(&self) -> &Arc<CompiledModule> {
+        &self.module
+    }
+
+    pub(crate) fn info(&self) -> &ModuleInfo {
+        self.module.info()
+    }
+
+    /// The address of a record in the VMContext.
+    fn record<R>(&self, offset: u32) -> *mut R {
+        debug_assert!(offset as usize + size_of::<R>() <= self.module.layout().size() as usize);
+        // SAFETY: offsets come from the layout the area was made for.
+        unsafe { self.vmctx.as_ptr().byte_add(offset as usize).cast() }
+    }
+
+    pub(crate) fn import_record(&self, index: FuncIndex) -> *mut VmFuncImport {
+        self.record(self.module.layout().imported_function(index))
+    }
+
+    pub(crate) fn func_ref_record(&self, index: FuncRefIndex) -> *mut VmFuncRef {
+        self.record(self.module.layout().funcref(index))
+    }
+
+    pub(crate) fn defined_memory_record(&self, index: DefinedMemoryIndex) -> *mut VmMemory {
+        self.record(self.module.layout().defined_memory(index))
+    }
+
+    pub(crate) fn imported_memory_record(&self, index: MemoryIndex) -> *mut *mut VmMemory {
+        self.record(self.module.layout().imported_memory(index))
+    }
+
+    pub(crate) fn defined_table_record(&self, index: DefinedTableIndex) -> *mut VmTable {
+        self.record(self.module.layout().defined_table(index))
+    }
+
+    pub(crate) fn imported_table_record(&self, index: TableIndex) -> *mut *mut VmTable {
+        self.record(self.module.layout().imported_table(index))
+    }
+
+    pub(crate) fn defined_global_record(&self, index: DefinedGlobalIndex) -> *mut VmGlobal {
+        self.record(self.module.layout().defined_global(index))
+    }
+
+    pub(crate) fn imported_global_record(&self, index: GlobalIndex) -> *mut *mut VmGlobal {
+        self.record(self.module.layout().imported_global(index))
+    }
+
+    pub(crate) fn defined_tag_record(&self, index: DefinedTagIndex) -> *mut VmTag {
+        self.record(self.module.layout().defined_tag(index))
+    }
+
+    pub(crate) fn imported_tag_record(&self, index: TagIndex) -> *mut *mut VmTag {
+        self.record(self.module.layout().imported_tag(index))
+    }
+
+    /// Writes what compiled code must know of a memory.
+    pub(crate) fn update_memory_record(&self, index: DefinedMemoryIndex, memory: &LinearMemory) {
+        let record = VmMemory {
+            base: memory.base().as_ptr(),
+            byte_len: memory.byte_len(),
+        };
+        // SAFETY: the record is in our VMContext, which nobody borrows.
+        unsafe { self.defined_memory_record(index).write(record) };
+    }
+}
+
+impl InstancePtr {
+    /// Who defines a memory of this instance.
+    pub(crate) fn memory(self, index: MemoryIndex) -> (InstancePtr, DefinedMemoryIndex) {
+        match self.info().defined_memory(index) {
+            Some(defined) => (self, defined),
+            None => self.origins.memories[index.as_u32() as usize],
+        }
+    }
+
+    /// Who defines a table of this instance.
+    pub(crate) fn table(self, index: TableIndex) -> TableRef {
+        let (instance, index) = match self.info().defined_table(index) {
+            Some(defined) => (self, defined),
+            None => self.origins.tables[index.as_u32() as usize],
+        };
+        TableRef { instance, index }
+    }
+
+    /// Who defines a global of this instance.
+    pub(crate) fn global(self, index: GlobalIndex) -> (InstancePtr, DefinedGlobalIndex) {
+        match self.info().defined_global(index) {
+            Some(defined) => (self, defined),
+            None => self.origins.globals[index.as_u32() as usize],
+        }
+    }
+
+    /// A tag of this instance: the address is its identity.
+    pub(crate) fn tag(self, index: TagIndex) -> NonNull<VmTag> {
+        let record = match self.info().defined_tag(index) {
+            Some(defined) => self.defined_tag_record(defined),
+            // SAFETY: the record is in our VMContext and was filled at instantiation.
+            None => unsafe { self.imported_tag_record(index).read() },
+        };
+        // SAFETY: records are never null.
+        unsafe { NonNull::new_unchecked(record) }
+    }
+
+    /// A reference to a function of this instance, built when first asked for. Null if the function does not escape.
+    pub(crate) fn func_ref(self, index: FuncIndex) -> *mut VmFuncRef {
+        let info = self.info();
+        let function = &info.functions[index];
+        if let Some(&origin) = self.origins.functions.get(index.as_u32() as usize)
+            && !origin.is_null()
+        {
+            return origin;
+        }
+        let Some(place) = function.funcref else {
+            return std::ptr::null_mut();
+        };
+        let record = self.func_ref_record(place);
+        // SAFETY: the record is in our VMContext, zeroed until it is built.
+        if unsafe { !(*record).code.is_null() } {
+            return record;
+        }
+        let type_id = self.module.type_ids()[function.ty.as_u32() as usize];
+        let built = match info.defined_func(index) {
+            Some(defined) => VmFuncRef {
+                code: self.module.func_code(defined).unwrap_or(std::ptr::null()),
+                ctx: self.vmctx.as_ptr().cast(),
+                entry: self
+                    .module
+                    .entry_trampoline(function.ty)
+                    .unwrap_or(std::ptr::null()),
+                type_id,
+                is_host: 0,
+            },
+            None => {
+                // A host function, imported. Its context is our import record, so that it learns which instance imported it
+                // even when it is called through a table.
+                let import = self.import_record(index);
+                VmFuncRef {
+                    // SAFETY: the record was filled at instantiation.
+                    code: unsafe { (*import).code },
+                    ctx: import.cast(),
+                    entry: std::ptr::null(),
+                    type_id,
+                    is_host: 1,
+                }
+            }
+        };
+        // SAFETY: as above.
+        unsafe { record.write(built) };
+        record
+    }
+}
+
+/// A set of small numbers that only grows.
+pub(crate) struct BitSet(SmallVec<[Cell<u64>; 1]>);
+
+impl BitSet {
+    /// An empty set of numbers below `len`.
+    pub(crate) fn new(len: usize) -> BitSet {
+        BitSet((0..len.div_ceil(64)).map(|_| Cell::new(0)).collect())
+    }
+
+    pub(crate) fn insert(&self, index: usize) {
+        if let Some(word) = self.0.get(index / 64) {
+            word.set(word.get() | 1 << (index % 64));
+        }
+    }
+
+    pub(crate) fn contains(&self, index: usize) -> bool {
+        (self.0.get(index / 64)).is_some_and(|word| word.get() >> (index % 64) & 1 == 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bit_set_holds_exactly_what_was_put_in() {
+        let set = BitSet::new(130);
+        for index in [0, 63, 64, 129] {
+            assert!(!set.contains(index));
+            set.insert(index);
+            assert!(set.contains(index));
+        }
+        let held: Vec<_> = (0..200).filter(|i| set.contains(*i)).collect();
+        assert_eq!(held, [0, 63, 64, 129]);
+    }
+}

@@ -1,0 +1,621 @@
+//! Instantiation, in the order of the specification.
+//!
+//! ```text
+//!   link      imports against the module's: nothing has happened yet when one does not fit
+//!   allocate  count, limiter, slot, memories with their images, tables        any failure gives all of it back
+//!   fill      import records, globals, tables
+//!   adopt     from here on the instance belongs to the store, whatever happens: others may come to refer to it
+//!   segments  active element segments, then active data segments: a trap leaves what was written before it
+//!   start     the start function
+//! ```
+//!
+//! # Invariant
+//!
+//! A memory image holds data segments that come before every other one. They count as applied when the element segments are
+//! through; if one of those traps, the images are undone.
+
+use crate::builtins::init_memory;
+use crate::code::CompiledModule;
+use crate::const_expr::evaluate;
+use crate::error::{Error, GrowError, InstantiateError, LinkError, Result};
+use crate::func;
+use crate::host::{HostFunc, SharedBody};
+use crate::instance::{Instance, InstancePtr, Origins};
+use crate::memory::LinearMemory;
+use crate::slot::{Slot, SlotMemory, SlotSpec};
+use crate::store::{Counts, ExternHandle, FuncHandle, InstanceHandle, StoreInner, StoreMut};
+use crate::table::{MAX_TABLE_ELEMENTS, Table};
+use cowling_abi::layout::{VmFuncImport, VmGlobal, VmTag};
+use cowling_abi::module::SegmentMode;
+use cowling_abi::plan::{MemoryBase, MemoryPlan};
+use cowling_abi::*;
+use cranelift_entity::EntityRef;
+use smallvec::SmallVec;
+use std::cell::RefCell;
+use std::ptr::{self, NonNull};
+use std::sync::Arc;
+
+/// What is given for an import.
+#[derive(Clone, Debug)]
+pub enum ImportValue<T> {
+    /// Something of the store.
+    Extern(ExternHandle),
+    /// A host function.
+    Host(HostFunc<T>),
+}
+
+/// An [`ImportValue`], whatever its store's data type.
+#[derive(Copy, Clone)]
+enum Given<'a> {
+    Extern(ExternHandle),
+    Host(&'a SharedBody),
+}
+
+impl<T: 'static> StoreMut<'_, T> {
+    /// Makes an instance of a module, given a value for each of its imports, in order; runs its start function.
+    ///
+    /// # Errors
+    /// [`LinkError`] when the imports do not fit, and [`InstantiateError`] when the instance cannot be had: nothing has happened
+    /// then. When a segment does not fit its table or memory, or the start function fails, the error is that of a call: what
+    /// the instance wrote to imported tables and memories stays.
+    ///
+    /// # Panics
+    /// With the payload of a host function that panicked when the start function called it. The store stays usable.
+    pub fn instantiate(
+        &mut self,
+        module: &Arc<CompiledModule>,
+        imports: &[ImportValue<T>],
+    ) -> Result<InstanceHandle> {
+        let given: SmallVec<[Given<'_>; 16]> = (imports.iter())
+            .map(|import| match import {
+                ImportValue::Extern(handle) => Given::Extern(*handle),
+                ImportValue::Host(function) => Given::Host(function.body()),
+            })
+            .collect();
+        let store = self.inner_mut();
+        let instance = link_and_allocate(store, module, &given)?;
+        let handle = InstanceHandle::new(store.id(), instance.as_ptr());
+        apply_segments(instance)?;
+        // SAFETY: `self` has the right to use the store, and `store` is not used any more.
+        unsafe { start(self.as_ptr(), instance)? };
+        Ok(handle)
+    }
+}
+
+/// Makes an instance of a module that imports nothing and has neither segments nor a start function. It does not count as an
+/// instance for the limiter.
+pub(crate) fn without_imports(
+    store: &mut StoreInner,
+    module: &Arc<CompiledModule>,
+) -> Result<InstancePtr> {
+    let counts = Counts {
+        instances: 0,
+        ..counts(module.info())
+    };
+    allocate(store, module, &[], counts)
+}
+
+fn counts(info: &ModuleInfo) -> Counts {
+    Counts {
+        instances: 1,
+        memories: info.defined_memory_count(),
+        tables: info.defined_table_count(),
+    }
+}
+
+fn link_and_allocate(
+    store: &mut StoreInner,
+    module: &Arc<CompiledModule>,
+    given: &[Given<'_>],
+) -> Result<InstancePtr> {
+    if !Arc::ptr_eq(module.type_registry(), &store.config().types) {
+        return Err(InstantiateError::WrongEngine.into());
+    }
+    check_imports(store, module, given)?;
+    allocate(store, module, given, counts(module.info()))
+}
+
+// --- link ---
+
+fn check_imports(
+    store: &StoreInner,
+    module: &CompiledModule,
+    given: &[Given<'_>],
+) -> Result<(), LinkError> {
+    let imports = &module.info().imports;
+    if imports.len() != given.len() {
+        return Err(LinkError::Count {
+            expected: imports.len(),
+            found: given.len(),
+        });
+    }
+    for (import, given) in imports.iter().zip(given) {
+        if let Given::Extern(handle) = given
+            && handle.store_id() != store.id()
+        {
+            return Err(LinkError::WrongStore {
+                module: import.module.clone(),
+                field: import.field.clone(),
+            });
+        }
+        if !matches(store, module, import.entity, *given) {
+            return Err(LinkError::Incompatible {
+                module: import.module.clone(),
+                field: import.field.clone(),
+                expected: Box::new(module.info().entity_type(import.entity)),
+                found: Box::new(type_of(store, *given)),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Does what is given fit the import? Handles were checked to be of this store.
+fn matches(
+    store: &StoreInner,
+    module: &CompiledModule,
+    expected: EntityIndex,
+    given: Given<'_>,
+) -> bool {
+    let info = module.info();
+    match (expected, given) {
+        (EntityIndex::Func(index), Given::Host(body)) => info.func_type(index) == body.ty(),
+        (EntityIndex::Func(index), Given::Extern(ExternHandle::Func(func))) => {
+            let expected = module.type_ids()[info.functions[index].ty.index()];
+            // SAFETY: the function is this store's.
+            expected == unsafe { func.func.as_ref() }.type_id
+        }
+        (EntityIndex::Tag(index), Given::Extern(ExternHandle::Tag(tag))) => {
+            let expected = module.type_ids()[info.tags[index].index()];
+            // SAFETY: the tag is this store's.
+            expected == unsafe { tag.tag.as_ref() }.type_id
+        }
+        (_, given @ Given::Extern(_)) => {
+            entity_matches(&info.entity_type(expected), &type_of(store, given))
+        }
+        (_, Given::Host(_)) => false,
+    }
+}
+
+/// Do the types of a table, memory or global allow the import? The minimum of what is found is its current size.
+fn entity_matches(expected: &EntityType, found: &EntityType) -> bool {
+    let limits = |expected: (u64, Option<u64>), found: (u64, Option<u64>)| {
+        found.0 >= expected.0
+            && expected
+                .1
+                .is_none_or(|most| found.1.is_some_and(|max| max <= most))
+    };
+    match (expected, found) {
+        (EntityType::Table(e), EntityType::Table(f)) => {
+            e.element == f.element
+                && e.table64 == f.table64
+                && limits((e.minimum, e.maximum), (f.minimum, f.maximum))
+        }
+        (EntityType::Memory(e), EntityType::Memory(f)) => {
+            let kind = |ty: &MemoryType| (ty.memory64, ty.shared, ty.page_size_log2);
+            kind(e) == kind(f) && limits((e.minimum, e.maximum), (f.minimum, f.maximum))
+        }
+        (EntityType::Global(e), EntityType::Global(f)) => {
+            let content = match (e.content, f.content) {
+                // A constant may be of a more precise type than the import asks for.
+                (ValType::Ref(e_ref), ValType::Ref(f_ref)) if !e.mutable => {
+                    e_ref.heap == f_ref.heap && (e_ref.nullable || !f_ref.nullable)
+                }
+                (e, f) => e == f,
+            };
+            content && e.mutable == f.mutable
+        }
+        _ => false,
+    }
+}
+
+/// The type of what is given; the minimum of a table or memory is its current size.
+fn type_of(store: &StoreInner, given: Given<'_>) -> EntityType {
+    let ours = "handles were checked to be of this store";
+    match given {
+        Given::Host(body) => EntityType::Func(body.ty().clone()),
+        Given::Extern(ExternHandle::Func(h)) => EntityType::Func(store.func_type(h).expect(ours)),
+        Given::Extern(ExternHandle::Tag(h)) => EntityType::Tag(store.tag_type(h).expect(ours)),
+        Given::Extern(ExternHandle::Global(h)) => {
+            EntityType::Global(store.global_type(h).expect(ours))
+        }
+        Given::Extern(ExternHandle::Table(h)) => EntityType::Table(TableType {
+            minimum: store.table_size(h).expect(ours),
+            ..store.table_type(h).expect(ours)
+        }),
+        Given::Extern(ExternHandle::Memory(h)) => EntityType::Memory(MemoryType {
+            minimum: store.memory_pages(h).expect(ours),
+            ..store.memory_type(h).expect(ours)
+        }),
+    }
+}
+
+// --- allocate and fill ---
+
+fn allocate(
+    store: &mut StoreInner,
+    module: &Arc<CompiledModule>,
+    given: &[Given<'_>],
+    counts: Counts,
+) -> Result<InstancePtr> {
+    store.count(counts)?;
+    let allocated = try_allocate(store, module, given);
+    if allocated.is_err() {
+        store.uncount(counts);
+    }
+    allocated
+}
+
+fn try_allocate(
+    store: &mut StoreInner,
+    module: &Arc<CompiledModule>,
+    given: &[Given<'_>],
+) -> Result<InstancePtr> {
+    let tables = make_tables(store, module.info())?;
+    allow_memories(store, module.info())?;
+    let slot = map_slot(store, module)?;
+    let mut memories = SmallVec::new();
+    memories.extend(slot.memory.map(RefCell::new));
+    for index in (memories.len()..module.info().defined_memory_count()).map(DefinedMemoryIndex::new)
+    {
+        memories.push(RefCell::new(make_memory(store, module, index)?));
+    }
+    if let Some(stack) = slot.stack {
+        store.execution().provide_stack(stack);
+    }
+    let origins = origins(module.info(), given);
+    // SAFETY: the area is new and was made for this module; the memories and tables are those it defines.
+    let instance = unsafe {
+        Instance::create(
+            slot.instance,
+            store.as_ptr(),
+            module.clone(),
+            memories,
+            tables,
+            origins,
+        )
+    };
+    fill_imports(instance, store.as_ptr(), given);
+    fill_globals(instance);
+    fill_tables(instance);
+    store.adopt(instance);
+    Ok(instance)
+}
+
+fn make_tables(store: &mut StoreInner, info: &ModuleInfo) -> Result<SmallVec<[RefCell<Table>; 1]>> {
+    let mut tables = SmallVec::new();
+    for index in (0..info.defined_table_count()).map(DefinedTableIndex::new) {
+        let index = info.table_index(index);
+        let ty = info.tables[index];
+        let failed = |reason: String| InstantiateError::Table {
+            index: index.as_u32(),
+            ty,
+            reason,
+        };
+        store
+            .table_growing(0, ty.minimum, ty.maximum)
+            .map_err(|error| refused(error, failed))?;
+        if ty.minimum > MAX_TABLE_ELEMENTS {
+            return Err(
+                failed(format!("tables have at most {MAX_TABLE_ELEMENTS} elements")).into(),
+            );
+        }
+        let table = Table::new(ty.element, ty.minimum as usize);
+        tables.push(RefCell::new(
+            table.map_err(|error| failed(error.to_string()))?,
+        ));
+    }
+    Ok(tables)
+}
+
+fn allow_memories(store: &mut StoreInner, info: &ModuleInfo) -> Result<()> {
+    for index in (0..info.defined_memory_count()).map(DefinedMemoryIndex::new) {
+        let index = info.memory_index(index);
+        let ty = info.memories[index];
+        let failed = |reason: String| InstantiateError::Memory {
+            index: index.as_u32(),
+            ty,
+            reason,
+        };
+        store
+            .memory_growing(&ty, 0, ty.minimum)
+            .map_err(|error| refused(error, failed))?;
+    }
+    Ok(())
+}
+
+/// The error for a memory or table whose initial size the limiter does not allow: its own, if it gave one.
+fn refused(error: GrowError, failed: impl FnOnce(String) -> InstantiateError) -> Error {
+    match error {
+        GrowError::Limiter(error) => error,
+        _ => failed("the store's limiter does not allow its minimum size".into()).into(),
+    }
+}
+
+fn memory_error(ty: MemoryType, index: MemoryIndex, error: &impl ToString) -> InstantiateError {
+    InstantiateError::Memory {
+        index: index.as_u32(),
+        ty,
+        reason: error.to_string(),
+    }
+}
+
+fn map_slot(store: &StoreInner, module: &CompiledModule) -> Result<Slot> {
+    let info = module.info();
+    let first = MemoryIndex::new(0);
+    let mut spec = SlotSpec {
+        stack: None,
+        instance_bytes: Instance::area_bytes(module.layout()),
+        memory: None,
+    };
+    if let Some(&ty) = info.memories.get(first) {
+        let plan = MemoryPlan::new(info, first, &store.config().knobs);
+        if plan.base == MemoryBase::Slot {
+            let image = module.memory_image(DefinedMemoryIndex::new(0));
+            spec.memory = Some(SlotMemory { ty, plan, image });
+        }
+    }
+    // The stack of a store whose instances have no code would be for nothing.
+    if info.defined_func_count() > 0 && !store.execution().has_stack() {
+        spec.stack = Some(store.execution().stack_spec());
+    }
+    Slot::map(&spec).map_err(|error| match &spec.memory {
+        Some(memory) => memory_error(memory.ty, first, &error).into(),
+        None => InstantiateError::Slot(error.to_string()).into(),
+    })
+}
+
+fn make_memory(
+    store: &StoreInner,
+    module: &CompiledModule,
+    defined: DefinedMemoryIndex,
+) -> Result<LinearMemory> {
+    let info = module.info();
+    let index = info.memory_index(defined);
+    let ty = info.memories[index];
+    let plan = MemoryPlan::new(info, index, &store.config().knobs);
+    let memory = LinearMemory::new(&plan, &ty, module.memory_image(defined));
+    Ok(memory.map_err(|error| memory_error(ty, index, &error))?)
+}
+
+/// Where the imports come from, in the order of their index spaces.
+fn origins(info: &ModuleInfo, given: &[Given<'_>]) -> Origins {
+    let mut hosts = Vec::new();
+    let mut functions = Vec::with_capacity(info.imported_functions as usize);
+    let (mut tables, mut memories, mut globals) = (Vec::new(), Vec::new(), Vec::new());
+    // SAFETY: handles were checked to be of this store, whose instances live as long as it does.
+    let instance = |pointer| unsafe { InstancePtr::new(pointer) };
+    for given in given {
+        match given {
+            Given::Host(body) => {
+                functions.push(ptr::null_mut());
+                hosts.push(SharedBody::clone(body));
+            }
+            Given::Extern(ExternHandle::Func(FuncHandle { func, .. })) => {
+                // SAFETY: the function is this store's.
+                let is_host = unsafe { func.as_ref() }.is_host == 1;
+                functions.push(if is_host {
+                    ptr::null_mut()
+                } else {
+                    func.as_ptr()
+                });
+            }
+            Given::Extern(ExternHandle::Table(h)) => tables.push((instance(h.instance), h.index)),
+            Given::Extern(ExternHandle::Memory(h)) => {
+                memories.push((instance(h.instance), h.index))
+            }
+            Given::Extern(ExternHandle::Global(h)) => globals.push((instance(h.instance), h.index)),
+            Given::Extern(ExternHandle::Tag(_)) => {}
+        }
+    }
+    Origins {
+        functions: functions.into(),
+        _hosts: hosts,
+        tables: tables.into(),
+        memories: memories.into(),
+        globals: globals.into(),
+    }
+}
+
+fn fill_imports(instance: InstancePtr, store: NonNull<StoreInner>, given: &[Given<'_>]) {
+    for (import, given) in instance.info().imports.iter().zip(given) {
+        // SAFETY: the records are in the new VMContext, which nobody else uses yet. What handles point at is this store's.
+        unsafe {
+            match (import.entity, given) {
+                (EntityIndex::Func(index), given) => {
+                    instance
+                        .import_record(index)
+                        .write(import_record(instance, store, index, *given));
+                }
+                (EntityIndex::Table(index), _) => {
+                    let record = instance.table(index).record();
+                    instance.imported_table_record(index).write(record);
+                }
+                (EntityIndex::Memory(index), _) => {
+                    let (owner, defined) = instance.memory(index);
+                    instance
+                        .imported_memory_record(index)
+                        .write(owner.defined_memory_record(defined));
+                }
+                (EntityIndex::Global(index), _) => {
+                    let (owner, defined) = instance.global(index);
+                    instance
+                        .imported_global_record(index)
+                        .write(owner.defined_global_record(defined));
+                }
+                (EntityIndex::Tag(index), Given::Extern(ExternHandle::Tag(tag))) => {
+                    let tag: *mut VmTag = tag.tag.as_ptr();
+                    instance.imported_tag_record(index).write(tag);
+                }
+                (EntityIndex::Tag(_), _) => unreachable!("imports were checked to fit"),
+            }
+        }
+    }
+}
+
+/// The import record of a function.
+///
+/// # Safety
+/// What is given is this store's.
+unsafe fn import_record(
+    instance: InstancePtr,
+    store: NonNull<StoreInner>,
+    index: FuncIndex,
+    given: Given<'_>,
+) -> VmFuncImport {
+    let module = instance.module();
+    let ty = module.info().functions[index].ty;
+    let host = match given {
+        Given::Host(body) => ptr::from_ref(body.head()).cast(),
+        // SAFETY: as the caller says; the context of a host function is an import record.
+        Given::Extern(ExternHandle::Func(func)) => unsafe {
+            let func = func.func.as_ref();
+            match func.is_host {
+                1 => (*func.ctx.cast::<VmFuncImport>()).host,
+                _ => {
+                    return VmFuncImport {
+                        code: func.code,
+                        ctx: func.ctx,
+                        host: ptr::null(),
+                        caller: instance.vmctx().as_ptr(),
+                        store: store.as_ptr().cast(),
+                        entry: func.entry,
+                        type_id: func.type_id,
+                        reserved: 0,
+                    };
+                }
+            }
+        },
+        Given::Extern(_) => unreachable!("imports were checked to fit"),
+    };
+    VmFuncImport {
+        code: module.host_shim(ty).unwrap_or(ptr::null()),
+        ctx: instance.import_record(index).cast(),
+        host,
+        caller: instance.vmctx().as_ptr(),
+        store: store.as_ptr().cast(),
+        entry: ptr::null(),
+        type_id: module.type_ids()[ty.index()],
+        reserved: 0,
+    }
+}
+
+fn fill_globals(instance: InstancePtr) {
+    // In order: an expression may use the globals before.
+    for (index, init) in instance.info().global_inits.iter() {
+        let bytes = evaluate(init, &mut { instance }).bytes;
+        // SAFETY: the record is in the new VMContext.
+        unsafe {
+            instance
+                .defined_global_record(index)
+                .write(VmGlobal { bytes })
+        };
+    }
+}
+
+fn fill_tables(instance: InstancePtr) {
+    let info = instance.info();
+    for (index, init) in info.table_inits.iter() {
+        if let Some(fill) = &init.fill {
+            let value = evaluate(fill, &mut { instance });
+            instance.table(info.table_index(index)).fill_new(value);
+        }
+    }
+}
+
+// --- segments and start ---
+
+fn apply_segments(instance: InstancePtr) -> Result<()> {
+    if let Err(trap) = apply_elements(instance) {
+        for memory in &instance.memories {
+            memory.borrow_mut().undo_image()?;
+        }
+        return Err(trap.into());
+    }
+    apply_data(instance)?;
+    Ok(())
+}
+
+/// The value of an offset: unsigned, as wide as the index type.
+fn offset(instance: InstancePtr, expr: &module::ConstExpr, wide: bool) -> u64 {
+    let value = evaluate(expr, &mut { instance });
+    if wide {
+        value.u64()
+    } else {
+        u64::from(value.u32())
+    }
+}
+
+fn apply_elements(instance: InstancePtr) -> Result<(), Trap> {
+    let info = instance.info();
+    for (index, segment) in info.elements.iter() {
+        if let SegmentMode::Active {
+            target,
+            offset: expr,
+        } = &segment.mode
+        {
+            let start = offset(instance, expr, info.tables[*target].table64);
+            let table = instance.table(*target);
+            table.init(instance, index, start, 0, segment.items.len() as u64)?;
+            instance.dropped_elements.insert(index.index());
+        }
+    }
+    Ok(())
+}
+
+fn apply_data(instance: InstancePtr) -> Result<(), Trap> {
+    let info = instance.info();
+    for (index, segment) in info.data.iter() {
+        if let SegmentMode::Active {
+            target,
+            offset: expr,
+        } = &segment.mode
+        {
+            let start = offset(instance, expr, info.memories[*target].memory64);
+            let len = segment.bytes.end - segment.bytes.start;
+            init_memory(instance, target.as_u32(), index, start, 0, len)?;
+            instance.dropped_data.insert(index.index());
+        }
+    }
+    Ok(())
+}
+
+/// Runs the start function.
+///
+/// # Safety
+/// `store` points to all of the instance's store, which we have the right to use and of which no reference is alive.
+unsafe fn start(store: NonNull<StoreInner>, instance: InstancePtr) -> Result<()> {
+    let (module, info) = (instance.module(), instance.info());
+    let Some(index) = info.start else {
+        return Ok(());
+    };
+    // SAFETY: start functions have neither parameters nor results. What is called belongs together: the function's own code and
+    // its type's trampoline, or what its import record says.
+    unsafe {
+        let Some(defined) = info.defined_func(index) else {
+            let record = instance.import_record(index);
+            if (*record).host.is_null() {
+                return func::call_guest(
+                    store,
+                    (*record).entry,
+                    (*record).ctx,
+                    (*record).code,
+                    ptr::null_mut(),
+                );
+            }
+            return func::call_host(store, record, ptr::null_mut());
+        };
+        let missing = || InstantiateError::Slot("its start function has no code".into());
+        let entry = module
+            .entry_trampoline(info.functions[index].ty)
+            .ok_or_else(missing)?;
+        let code = module.func_code(defined).ok_or_else(missing)?;
+        func::call_guest(
+            store,
+            entry,
+            instance.vmctx().as_ptr().cast(),
+            code,
+            ptr::null_mut(),
+        )
+    }
+}

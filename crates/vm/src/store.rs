@@ -1,0 +1,356 @@
+//! The store: owner of everything guests of one computation share, and of the embedder's data beside it.
+//!
+//! ```text
+//!   Store<T> ---> StoreBox<T>, one allocation that never moves
+//!                 +---------------------------------------------------------------+
+//!                 | StoreInner                                                    |
+//!                 |   StoreContext  <--- compiled code: VmHeader::store           |
+//!                 |   instances, host functions, guest stack, objects, ...        |
+//!                 +---------------------------------------------------------------+
+//!                 | limiter, data: T                                              |
+//!                 +---------------------------------------------------------------+
+//! ```
+//!
+//! # Invariant
+//!
+//! The allocation is only ever reached through raw pointers to all of it: the one in [`Store`], copies of it in [`StoreRef`] and
+//! [`StoreMut`] (whose lifetimes make the borrow checker treat them as borrows of the store), and the ones compiled code hands
+//! back at the host-call boundary, which are copies too. References to parts are made from those pointers for the length of one
+//! method, and none is alive while guest code runs; so whatever guest code and the functions it calls write through their own
+//! copy of the pointer, no reference is ever violated. [`StoreInner`] and `data` are disjoint, so one may be borrowed while the
+//! other is used.
+
+mod handle;
+mod inner;
+mod objects;
+
+pub use handle::{
+    ExternHandle, FuncHandle, GlobalHandle, InstanceHandle, MemoryHandle, TableHandle, TagHandle,
+};
+pub(crate) use inner::Counts;
+pub use inner::StoreInner;
+
+use crate::code::TypeRegistry;
+use crate::error::WrongStore;
+use crate::limits::ResourceLimiter;
+use cowling_abi::knobs::Knobs;
+use std::fmt;
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What the stores of one engine have in common.
+#[derive(Debug)]
+pub struct RuntimeConfig {
+    /// The engine's settings.
+    pub knobs: Knobs,
+    /// The engine's function types.
+    pub types: Arc<TypeRegistry>,
+}
+
+/// Identity of a store. Never used twice in a process.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
+pub struct StoreId(u64);
+
+impl StoreId {
+    /// An id nobody else has.
+    pub(crate) fn next() -> StoreId {
+        // 2^64 stores at one per nanosecond take five centuries.
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        StoreId(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// Finds a store's limiter in its data.
+type LimiterSource<T> = Box<dyn (FnMut(&mut T) -> &mut dyn ResourceLimiter) + Send + Sync>;
+
+/// A store's one allocation. [`StoreInner`] comes first, so that a pointer to one is a pointer to the other.
+#[repr(C)]
+struct StoreBox<T> {
+    inner: StoreInner,
+    limiter: Option<LimiterSource<T>>,
+    data: T,
+}
+
+/// A store and the embedder's data.
+///
+/// Instances, functions, memories and all else made in a store live until it is dropped.
+pub struct Store<T: 'static> {
+    allocation: NonNull<StoreBox<T>>,
+    _owns: PhantomData<StoreBox<T>>,
+}
+
+// SAFETY: what a store owns is either `Send` (data, limiter, host functions, host values) or pointers into memory that only this
+// store uses (instances, stacks, records); nothing refers to the thread that made it.
+unsafe impl<T: Send> Send for Store<T> {}
+// SAFETY: through `&Store` only `&T` and the `&self` methods of `StoreInner` can be reached, which only read.
+unsafe impl<T: Sync> Sync for Store<T> {}
+
+/// A store, borrowed.
+pub struct StoreRef<'a, T: 'static> {
+    allocation: NonNull<StoreBox<T>>,
+    _borrow: PhantomData<&'a StoreBox<T>>,
+}
+
+/// A store, borrowed for change.
+pub struct StoreMut<'a, T: 'static> {
+    allocation: NonNull<StoreBox<T>>,
+    _borrow: PhantomData<&'a mut StoreBox<T>>,
+}
+
+impl<T: 'static> Store<T> {
+    /// A store without instances. Costs one allocation; the guest stack is made when it is first needed.
+    pub fn new(config: &Arc<RuntimeConfig>, data: T) -> Store<T> {
+        let store = Box::new(StoreBox {
+            inner: StoreInner::new(config),
+            limiter: None,
+            data,
+        });
+        let allocation = NonNull::from(Box::leak(store));
+        // SAFETY: the allocation is ours alone and initialised; `set_self` stores a pointer that covers all of it.
+        unsafe { (*allocation.as_ptr()).inner.set_self(allocation.cast()) };
+        Store {
+            allocation,
+            _owns: PhantomData,
+        }
+    }
+
+    /// The embedder's data.
+    pub fn data(&self) -> &T {
+        self.as_ref().into_data()
+    }
+
+    /// The embedder's data, for change.
+    pub fn data_mut(&mut self) -> &mut T {
+        self.as_mut().into_data_mut()
+    }
+
+    /// Drops the store and everything in it but the embedder's data.
+    pub fn into_data(self) -> T {
+        let this = std::mem::ManuallyDrop::new(self);
+        // SAFETY: the pointer came from a box, `self` is not dropped, and nothing borrows the store any more.
+        let store = *unsafe { Box::from_raw(this.allocation.as_ptr()) };
+        store.data
+    }
+
+    /// Borrows the store.
+    pub fn as_ref(&self) -> StoreRef<'_, T> {
+        StoreRef {
+            allocation: self.allocation,
+            _borrow: PhantomData,
+        }
+    }
+
+    /// Borrows the store for change.
+    pub fn as_mut(&mut self) -> StoreMut<'_, T> {
+        StoreMut {
+            allocation: self.allocation,
+            _borrow: PhantomData,
+        }
+    }
+
+    /// Its id.
+    pub fn id(&self) -> StoreId {
+        self.as_ref().id()
+    }
+}
+
+impl<T: 'static> Drop for Store<T> {
+    fn drop(&mut self) {
+        // SAFETY: the pointer came from a box and nothing borrows the store any more.
+        drop(unsafe { Box::from_raw(self.allocation.as_ptr()) });
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Store<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (f.debug_struct("Store").field("id", &self.id()))
+            .field("data", self.data())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T: 'static> Clone for StoreRef<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T: 'static> Copy for StoreRef<'_, T> {}
+
+impl<'a, T: 'static> StoreRef<'a, T> {
+    /// The embedder's data.
+    pub fn data(&self) -> &'a T {
+        self.into_data()
+    }
+
+    /// The embedder's data, for as long as the store is borrowed.
+    pub fn into_data(self) -> &'a T {
+        // SAFETY: the store is borrowed for `'a`.
+        unsafe { &(*self.allocation.as_ptr()).data }
+    }
+
+    /// The part that does not depend on the data's type.
+    pub fn inner(&self) -> &'a StoreInner {
+        // SAFETY: the store is borrowed for `'a`.
+        unsafe { &(*self.allocation.as_ptr()).inner }
+    }
+
+    /// What the engine's stores have in common.
+    pub fn config(&self) -> &'a Arc<RuntimeConfig> {
+        self.inner().config()
+    }
+
+    /// The store's id.
+    pub fn id(&self) -> StoreId {
+        self.inner().id()
+    }
+}
+
+impl<'a, T: 'static> StoreMut<'a, T> {
+    /// A store by the pointer compiled code or the store itself holds.
+    ///
+    /// # Safety
+    /// It is a pointer to a living `StoreBox<T>`, with the right to use all of it for `'a`, and nothing else uses the store
+    /// meanwhile.
+    pub(crate) unsafe fn from_inner(inner: NonNull<StoreInner>) -> StoreMut<'a, T> {
+        StoreMut {
+            allocation: inner.cast(),
+            _borrow: PhantomData,
+        }
+    }
+
+    /// Borrows it again for a shorter time.
+    pub fn reborrow(&mut self) -> StoreMut<'_, T> {
+        StoreMut {
+            allocation: self.allocation,
+            _borrow: PhantomData,
+        }
+    }
+
+    /// Borrows it without the right to change it.
+    pub fn as_ref(&self) -> StoreRef<'_, T> {
+        StoreRef {
+            allocation: self.allocation,
+            _borrow: PhantomData,
+        }
+    }
+
+    /// Gives up the right to change it.
+    pub fn into_ref(self) -> StoreRef<'a, T> {
+        StoreRef {
+            allocation: self.allocation,
+            _borrow: PhantomData,
+        }
+    }
+
+    /// The embedder's data.
+    pub fn data(&self) -> &T {
+        self.as_ref().into_data()
+    }
+
+    /// The embedder's data, for change.
+    pub fn data_mut(&mut self) -> &mut T {
+        self.reborrow().into_data_mut()
+    }
+
+    /// The embedder's data, for as long as the store is borrowed.
+    pub fn into_data_mut(self) -> &'a mut T {
+        // SAFETY: the store is borrowed for `'a`, and `self` is gone.
+        unsafe { &mut (*self.allocation.as_ptr()).data }
+    }
+
+    /// The part that does not depend on the data's type.
+    pub fn inner(&self) -> &StoreInner {
+        self.as_ref().inner()
+    }
+
+    /// The part that does not depend on the data's type, for change.
+    pub fn inner_mut(&mut self) -> &mut StoreInner {
+        self.reborrow().into_inner_mut()
+    }
+
+    /// The part that does not depend on the data's type, for as long as the store is borrowed.
+    pub fn into_inner_mut(self) -> &'a mut StoreInner {
+        // SAFETY: the store is borrowed for `'a`, and `self` is gone.
+        unsafe { &mut (*self.allocation.as_ptr()).inner }
+    }
+
+    /// The bytes of a memory and the embedder's data, both for change.
+    ///
+    /// # Errors
+    /// When the handle is another store's.
+    pub fn into_memory_and_data(
+        self,
+        memory: MemoryHandle,
+    ) -> Result<(&'a mut [u8], &'a mut T), WrongStore> {
+        let allocation = self.allocation.as_ptr();
+        // SAFETY: the store is borrowed for `'a` and `self` is gone; `inner` and `data` are disjoint.
+        unsafe {
+            Ok((
+                (*allocation).inner.memory_data_mut(memory)?,
+                &mut (*allocation).data,
+            ))
+        }
+    }
+
+    /// What the engine's stores have in common.
+    pub fn config(&self) -> &Arc<RuntimeConfig> {
+        self.as_ref().config()
+    }
+
+    /// The store's id.
+    pub fn id(&self) -> StoreId {
+        self.as_ref().id()
+    }
+
+    /// Asks the limiter that `source` finds in the data before anything is created or grown, from now on.
+    pub fn set_limiter(
+        &mut self,
+        source: impl (FnMut(&mut T) -> &mut dyn ResourceLimiter) + Send + Sync + 'static,
+    ) {
+        // SAFETY: the store is borrowed for change by `self`.
+        let store = unsafe { &mut *self.allocation.as_ptr() };
+        store.limiter = Some(Box::new(source));
+        store.inner.set_limiter(with_limiter::<T>);
+    }
+
+    /// A pointer to all of the store, by its first part.
+    pub(crate) fn as_ptr(&mut self) -> NonNull<StoreInner> {
+        self.allocation.cast()
+    }
+}
+
+impl<T: 'static> fmt::Debug for StoreRef<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoreRef")
+            .field("id", &self.id())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T: 'static> fmt::Debug for StoreMut<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoreMut")
+            .field("id", &self.id())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Calls `with` with the limiter of a store, if it has one: how [`StoreInner`] reaches it without knowing `T`.
+///
+/// # Safety
+/// `store` points at a `StoreBox<T>` with the right to use all of it, and no reference to its limiter or data is alive. A
+/// reference to its [`StoreInner`] may be: this does not touch it.
+unsafe fn with_limiter<T: 'static>(
+    store: NonNull<StoreInner>,
+    with: &mut dyn FnMut(&mut dyn ResourceLimiter),
+) {
+    let store = store.cast::<StoreBox<T>>().as_ptr();
+    // SAFETY: only `limiter` and `data` are borrowed, as the caller allows.
+    let (limiter, data) = unsafe { (&mut (*store).limiter, &mut (*store).data) };
+    if let Some(source) = limiter {
+        with(source(data));
+    }
+}

@@ -1,0 +1,518 @@
+//! The part of a store that does not depend on the embedder's data: what it owns, its limiter, its objects.
+
+use super::{FuncHandle, RuntimeConfig, StoreId};
+use crate::activation::Execution;
+use crate::conservative;
+use crate::error::{GrowError, InstantiateError, RefError, WrongStore};
+use crate::host::SharedBody;
+use crate::host_ref::{
+    Exception, ExnRef, HostRef, HostValue, ObjectTable, OwnedExnRef, OwnedHostRef, RootScope,
+    is_object,
+};
+use crate::instance::{Instance, InstancePtr};
+use crate::limits::{
+    DEFAULT_INSTANCE_LIMIT, DEFAULT_MEMORY_LIMIT, DEFAULT_TABLE_LIMIT, ResourceLimiter,
+};
+use cowling_abi::layout::{VmFuncImport, VmFuncRef};
+use cowling_abi::{DefinedMemoryIndex, FuncType, MemoryType, TypeIndex};
+use cranelift_entity::EntityRef;
+use std::any::Any;
+use std::fmt;
+use std::ptr::{self, NonNull};
+use std::sync::Arc;
+
+/// Calls its second argument with the limiter of a store, if it has one. See `with_limiter` in the parent module.
+type LimiterAccess = unsafe fn(NonNull<StoreInner>, &mut dyn FnMut(&mut dyn ResourceLimiter));
+
+/// The part of a store that does not depend on the embedder's data.
+#[repr(C)]
+pub struct StoreInner {
+    /// First: compiled code's pointer to its store is a pointer to this.
+    execution: Execution,
+    /// A pointer to all of the store, made when it was allocated.
+    this: NonNull<StoreInner>,
+    id: StoreId,
+    config: Arc<RuntimeConfig>,
+    /// In order of creation; some are synthetic, made to hold one memory, table, global or tag of the host.
+    instances: Vec<NonNull<Instance>>,
+    host_funcs: Vec<NonNull<HostFuncRecord>>,
+    /// Those of `host_funcs` for whose type no module with a shim has been instantiated yet.
+    without_shim: Vec<NonNull<HostFuncRecord>>,
+    objects: ObjectTable,
+    limiter: Option<LimiterAccess>,
+    counts: Counts,
+}
+
+/// How many of each the limiter has allowed so far.
+#[derive(Copy, Clone, Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) instances: usize,
+    pub(crate) memories: usize,
+    pub(crate) tables: usize,
+}
+
+/// A host function that is not an import: its import record without importer, and its funcref.
+struct HostFuncRecord {
+    import: VmFuncImport,
+    func_ref: VmFuncRef,
+    _body: SharedBody,
+}
+
+impl StoreInner {
+    pub(super) fn new(config: &Arc<RuntimeConfig>) -> StoreInner {
+        let id = StoreId::next();
+        StoreInner {
+            execution: Execution::new(config.knobs.max_wasm_stack, config.knobs.host_stack_reserve),
+            this: NonNull::dangling(),
+            id,
+            config: config.clone(),
+            instances: Vec::new(),
+            host_funcs: Vec::new(),
+            without_shim: Vec::new(),
+            objects: ObjectTable::new(id),
+            limiter: None,
+            counts: Counts::default(),
+        }
+    }
+
+    /// Tells the store where it is. `this` must be a pointer to all of its allocation.
+    pub(super) fn set_self(&mut self, this: NonNull<StoreInner>) {
+        self.this = this;
+    }
+
+    pub(super) fn set_limiter(&mut self, access: LimiterAccess) {
+        self.limiter = Some(access);
+    }
+
+    /// The store's id.
+    pub fn id(&self) -> StoreId {
+        self.id
+    }
+
+    /// What the engine's stores have in common.
+    pub fn config(&self) -> &Arc<RuntimeConfig> {
+        &self.config
+    }
+
+    /// A pointer to all of the store.
+    pub(crate) fn as_ptr(&self) -> NonNull<StoreInner> {
+        self.this
+    }
+
+    pub(crate) fn execution(&self) -> &Execution {
+        &self.execution
+    }
+
+    // --- instances ---
+
+    /// Takes an instance over: it lives until the store is dropped.
+    pub(crate) fn adopt(&mut self, instance: InstancePtr) {
+        self.instances.push(instance.as_ptr());
+        self.give_shims(instance);
+    }
+
+    fn instances(&self) -> impl DoubleEndedIterator<Item = InstancePtr> + '_ {
+        // SAFETY: the store owns its instances until it is dropped.
+        self.instances
+            .iter()
+            .map(|&instance| unsafe { InstancePtr::new(instance) })
+    }
+
+    /// Address and size of every memory.
+    pub(crate) fn memory_ranges(&self) -> impl Iterator<Item = (usize, u64)> + '_ {
+        self.instances().flat_map(|instance| {
+            let memories = 0..instance.memories.len() as u32;
+            memories.map(move |index| {
+                let record = instance.defined_memory_record(DefinedMemoryIndex::from_u32(index));
+                // SAFETY: the record is in the VMContext of a living instance.
+                unsafe { ((*record).base.addr(), (*record).byte_len as u64) }
+            })
+        })
+    }
+
+    // --- host functions ---
+
+    /// Makes a host function a function of this store. Its data type is this store's.
+    pub(crate) fn add_host_func(&mut self, body: &SharedBody) -> FuncHandle {
+        let type_id = self.config.types.intern(body.ty());
+        let code = self
+            .instances()
+            .rev()
+            .find_map(|instance| host_shim(instance, type_id));
+        let code = code.unwrap_or(ptr::null());
+        let record = Box::leak(Box::new(HostFuncRecord {
+            import: VmFuncImport {
+                code,
+                ctx: ptr::null_mut(),
+                host: ptr::from_ref(body.head()).cast(),
+                caller: ptr::null_mut(),
+                store: self.this.as_ptr().cast(),
+                entry: ptr::null(),
+                type_id,
+                reserved: 0,
+            },
+            func_ref: VmFuncRef {
+                code,
+                ctx: ptr::null_mut(),
+                entry: ptr::null(),
+                type_id,
+                is_host: 1,
+            },
+            _body: body.clone(),
+        }));
+        let record = NonNull::from(record);
+        self.host_funcs.push(record);
+        if code.is_null() {
+            self.without_shim.push(record);
+        }
+        let place = record.as_ptr();
+        // SAFETY: the record was just made and is used through raw pointers only.
+        let func = unsafe {
+            let ctx = (&raw mut (*place).import).cast::<u8>();
+            (*place).import.ctx = ctx;
+            (*place).func_ref.ctx = ctx;
+            NonNull::new_unchecked(&raw mut (*place).func_ref)
+        };
+        FuncHandle::new(self.id, func)
+    }
+
+    /// Gives host functions that have no shim yet those of a new instance's module. Until a module with their type is in the
+    /// store nobody can call them: callers compare types first.
+    fn give_shims(&mut self, instance: InstancePtr) {
+        self.without_shim.retain(|record| {
+            let record = record.as_ptr();
+            // SAFETY: records live as long as the store and are used through raw pointers only.
+            let type_id = unsafe { (*record).import.type_id };
+            let Some(code) = host_shim(instance, type_id) else {
+                return true;
+            };
+            // SAFETY: as above.
+            unsafe {
+                (*record).import.code = code;
+                (*record).func_ref.code = code;
+            }
+            false
+        });
+    }
+
+    /// A function's type.
+    ///
+    /// # Errors
+    /// When the handle is another store's.
+    pub fn func_type(&self, func: FuncHandle) -> Result<FuncType, WrongStore> {
+        func.check(self.id)?;
+        // SAFETY: the function is this store's.
+        let type_id = unsafe { func.func.as_ref() }.type_id;
+        let ty = self.config.types.lookup(type_id);
+        Ok(ty.unwrap_or_else(|| unreachable!("functions of a store have types of its engine")))
+    }
+
+    // --- limits ---
+
+    fn with_limiter<R>(&mut self, ask: impl FnOnce(&mut dyn ResourceLimiter) -> R) -> Option<R> {
+        let access = self.limiter?;
+        let (mut ask, mut answer) = (Some(ask), None);
+        // SAFETY: `this` points to all of the store; `&mut self` borrows this part only, and whoever has it has no reference to
+        // the embedder's data, which is borrowed from the same `StoreMut`.
+        unsafe {
+            access(self.this, &mut |limiter| {
+                if let Some(ask) = ask.take() {
+                    answer = Some(ask(limiter));
+                }
+            });
+        }
+        answer
+    }
+
+    /// Notes that an instance with this many memories and tables will be made.
+    ///
+    /// # Errors
+    /// When that is more than the limiter allows.
+    pub(crate) fn count(&mut self, wanted: Counts) -> Result<(), InstantiateError> {
+        let limits = self.with_limiter(|limiter| Counts {
+            instances: limiter.instances(),
+            memories: limiter.memories(),
+            tables: limiter.tables(),
+        });
+        let limits = limits.unwrap_or(Counts {
+            instances: DEFAULT_INSTANCE_LIMIT,
+            memories: DEFAULT_MEMORY_LIMIT,
+            tables: DEFAULT_TABLE_LIMIT,
+        });
+        let allow = |what, have: usize, wanted: usize, limit: usize| match have.checked_add(wanted)
+        {
+            Some(total) if wanted == 0 || total <= limit => Ok(total),
+            _ => Err(InstantiateError::Limit {
+                what,
+                limit,
+                wanted,
+            }),
+        };
+        let have = self.counts;
+        self.counts = Counts {
+            instances: allow(
+                "instances",
+                have.instances,
+                wanted.instances,
+                limits.instances,
+            )?,
+            memories: allow("memories", have.memories, wanted.memories, limits.memories)?,
+            tables: allow("tables", have.tables, wanted.tables, limits.tables)?,
+        };
+        Ok(())
+    }
+
+    /// Takes back what [`count`](Self::count) noted for an instance that was not made.
+    pub(crate) fn uncount(&mut self, wanted: Counts) {
+        self.counts.instances -= wanted.instances;
+        self.counts.memories -= wanted.memories;
+        self.counts.tables -= wanted.tables;
+    }
+
+    /// Asks the limiter whether a memory may grow from `current` to `desired` pages.
+    ///
+    /// # Errors
+    /// When it says no or fails.
+    pub(crate) fn memory_growing(
+        &mut self,
+        ty: &MemoryType,
+        current: u64,
+        desired: u64,
+    ) -> Result<(), GrowError> {
+        let bytes = |pages: u64| {
+            usize::try_from(pages.saturating_mul(ty.page_size())).unwrap_or(usize::MAX)
+        };
+        let maximum = ty.maximum.map(bytes);
+        let answer = self.with_limiter(|limiter| {
+            limiter.memory_growing(bytes(current), bytes(desired), maximum)
+        });
+        decide(answer, "memory", "pages", current, desired)
+    }
+
+    /// Asks the limiter whether a table may grow from `current` to `desired` elements.
+    ///
+    /// # Errors
+    /// When it says no or fails.
+    pub(crate) fn table_growing(
+        &mut self,
+        current: u64,
+        desired: u64,
+        maximum: Option<u64>,
+    ) -> Result<(), GrowError> {
+        let size = |elements: u64| usize::try_from(elements).unwrap_or(usize::MAX);
+        let maximum = maximum.map(size);
+        let answer = self
+            .with_limiter(|limiter| limiter.table_growing(size(current), size(desired), maximum));
+        decide(answer, "table", "elements", current, desired)
+    }
+
+    /// Tells the limiter that a memory did not grow, and returns the error, or the limiter's.
+    pub(crate) fn memory_grow_failed(&mut self, error: GrowError) -> GrowError {
+        let report = anyhow::anyhow!("{error}");
+        let answer = self.with_limiter(|limiter| limiter.memory_grow_failed(report));
+        answer
+            .and_then(Result::err)
+            .map_or(error, GrowError::Limiter)
+    }
+
+    /// Tells the limiter that a table did not grow, and returns the error, or the limiter's.
+    pub(crate) fn table_grow_failed(&mut self, error: GrowError) -> GrowError {
+        let report = anyhow::anyhow!("{error}");
+        let answer = self.with_limiter(|limiter| limiter.table_grow_failed(report));
+        answer
+            .and_then(Result::err)
+            .map_or(error, GrowError::Limiter)
+    }
+
+    // --- objects ---
+
+    pub(crate) fn objects(&self) -> &ObjectTable {
+        &self.objects
+    }
+
+    pub(crate) fn objects_mut(&mut self) -> &mut ObjectTable {
+        &mut self.objects
+    }
+
+    /// Makes a host value something guests can refer to, rooted in the current scope. May collect first.
+    pub fn host_ref_new(&mut self, value: HostValue) -> HostRef {
+        if self.objects.wants_collection() {
+            self.collect_host_refs();
+        }
+        self.objects.insert_host(value)
+    }
+
+    /// Makes an exception an object. May collect first: what its values refer to must be rooted or on the guest stack.
+    pub(crate) fn new_exception(&mut self, exception: Exception) -> u32 {
+        if self.objects.wants_collection() {
+            self.collect_host_refs();
+        }
+        self.objects.insert_exception(exception)
+    }
+
+    /// The host value behind a reference.
+    ///
+    /// # Errors
+    /// When the reference is another store's or its scope has ended.
+    pub fn host_ref_get(&self, reference: HostRef) -> Result<&(dyn Any + Send + Sync), RefError> {
+        self.objects.host(reference)
+    }
+
+    /// The host value behind a reference, for change.
+    ///
+    /// # Errors
+    /// As [`host_ref_get`](Self::host_ref_get).
+    pub fn host_ref_get_mut(
+        &mut self,
+        reference: HostRef,
+    ) -> Result<&mut (dyn Any + Send + Sync), RefError> {
+        self.objects.host_mut(reference)
+    }
+
+    /// Do both refer to the same host value?
+    ///
+    /// # Errors
+    /// As [`host_ref_get`](Self::host_ref_get).
+    pub fn host_ref_eq(&self, a: HostRef, b: HostRef) -> Result<bool, RefError> {
+        Ok(self.objects.raw(a.0)? == self.objects.raw(b.0)?)
+    }
+
+    /// The number by which guest code knows a host value, for hosts that pass references through interfaces of integers. Never 0.
+    ///
+    /// # Errors
+    /// As [`host_ref_get`](Self::host_ref_get).
+    pub fn host_ref_raw(&self, reference: HostRef) -> Result<u32, RefError> {
+        self.objects.raw(reference.0)
+    }
+
+    /// Keeps a host value until the result is dropped, whatever scopes end.
+    ///
+    /// # Errors
+    /// As [`host_ref_get`](Self::host_ref_get).
+    pub fn host_ref_to_owned(&mut self, reference: HostRef) -> Result<OwnedHostRef, RefError> {
+        self.objects.own_host(reference)
+    }
+
+    /// Roots an owned reference in the current scope.
+    ///
+    /// # Errors
+    /// When it is another store's.
+    pub fn host_ref_from_owned(&mut self, owned: &OwnedHostRef) -> Result<HostRef, RefError> {
+        self.objects.root_host(owned)
+    }
+
+    /// Keeps an exception until the result is dropped, whatever scopes end.
+    ///
+    /// # Errors
+    /// When the reference is another store's or its scope has ended.
+    pub fn exn_ref_to_owned(&mut self, reference: ExnRef) -> Result<OwnedExnRef, RefError> {
+        self.objects.own_exception(reference)
+    }
+
+    /// Roots an owned reference in the current scope.
+    ///
+    /// # Errors
+    /// When it is another store's.
+    pub fn exn_ref_from_owned(&mut self, owned: &OwnedExnRef) -> Result<ExnRef, RefError> {
+        self.objects.root_exception(owned)
+    }
+
+    /// Begins a root scope: references made from now on are valid until it ends.
+    #[inline]
+    pub fn root_scope_enter(&self) -> RootScope {
+        self.objects.enter_scope()
+    }
+
+    /// Ends a root scope, and those begun after it.
+    #[inline]
+    pub fn root_scope_exit(&mut self, scope: RootScope) {
+        self.objects.exit_scope(scope);
+    }
+
+    /// How many host values and exceptions guests or host may still refer to, as far as the store knows.
+    pub fn host_ref_count(&self) -> usize {
+        self.objects.live()
+    }
+
+    /// Frees host values and exceptions that neither guests nor host can reach any more.
+    pub fn collect_host_refs(&mut self) {
+        self.objects.mark_roots();
+        let instances: Vec<InstancePtr> = self.instances().collect();
+        for instance in instances {
+            instance.visit_objects(|raw| self.objects.mark(raw));
+        }
+        conservative::scan_stacks(&self.execution, |raw| self.objects.mark(raw));
+        let dead = self.objects.sweep();
+        // Destructors are the embedder's code. The table is whole again, so one that panics harms nothing.
+        drop(dead);
+    }
+}
+
+/// The host shim for a type in an instance's module, if it has one.
+fn host_shim(instance: InstancePtr, type_id: u32) -> Option<*const u8> {
+    let module = instance.module();
+    let position = module.type_ids().iter().position(|&id| id == type_id)?;
+    module.host_shim(TypeIndex::new(position))
+}
+
+fn decide(
+    answer: Option<anyhow::Result<bool>>,
+    what: &'static str,
+    unit: &'static str,
+    current: u64,
+    desired: u64,
+) -> Result<(), GrowError> {
+    match answer {
+        None | Some(Ok(true)) => Ok(()),
+        Some(Ok(false)) => Err(GrowError::Denied {
+            what,
+            unit,
+            current,
+            delta: desired - current,
+        }),
+        Some(Err(error)) => Err(GrowError::Limiter(error)),
+    }
+}
+
+impl InstancePtr {
+    /// Calls `visit` with the number of every object that the instance's globals and tables refer to.
+    fn visit_objects(self, mut visit: impl FnMut(u32)) {
+        let info = self.info();
+        for (index, ty) in info.globals.iter() {
+            if is_object(ty.content)
+                && let Some(defined) = info.defined_global(index)
+            {
+                // SAFETY: the record is in the VMContext of a living instance; references take its first 4 bytes.
+                visit(unsafe { self.defined_global_record(defined).cast::<u32>().read() });
+            }
+        }
+        for (index, ty) in info.tables.iter() {
+            if is_object(cowling_abi::ValType::Ref(ty.element)) && !info.is_imported_table(index) {
+                let table = self.table(index);
+                (0..table.len()).for_each(|place| visit(table.get(place).u32()));
+            }
+        }
+    }
+}
+
+impl Drop for StoreInner {
+    fn drop(&mut self) {
+        // Instances first: they refer to host functions of the store. The stack and the objects follow as fields.
+        for instance in self.instances.drain(..) {
+            // SAFETY: the store owns it, and nobody can use it any more: handles need the store.
+            unsafe { Instance::destroy(instance) };
+        }
+        for record in self.host_funcs.drain(..) {
+            // SAFETY: it came from a box, and the instances that referred to it are gone.
+            drop(unsafe { Box::from_raw(record.as_ptr()) });
+        }
+    }
+}
+
+impl fmt::Debug for StoreInner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (f.debug_struct("StoreInner").field("id", &self.id))
+            .field("counts", &self.counts)
+            .finish_non_exhaustive()
+    }
+}

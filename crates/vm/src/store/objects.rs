@@ -1,0 +1,530 @@
+//! What the host can do with the memories, tables, globals, tags and instances of a store, through handles.
+
+use super::{
+    ExternHandle, FuncHandle, GlobalHandle, InstanceHandle, MemoryHandle, StoreInner, TableHandle,
+    TagHandle,
+};
+use crate::code::CompiledModule;
+use crate::error::{AccessError, Error, GrowError, InstantiateError, ValueError, WrongStore};
+use crate::instance::InstancePtr;
+use crate::instantiate;
+use crate::memory::MemoryGrowError;
+use crate::table::TableRef;
+use crate::values::Value;
+use cowling_abi::layout::{VmGlobal, VmValue};
+use cowling_abi::module::{ConstExpr, TableInit};
+use cowling_abi::*;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+impl StoreInner {
+    // --- memories ---
+
+    fn memory(
+        &self,
+        memory: MemoryHandle,
+    ) -> Result<(InstancePtr, DefinedMemoryIndex), WrongStore> {
+        memory.check(self.id())?;
+        // SAFETY: instances of this store live as long as it does.
+        Ok((unsafe { InstancePtr::new(memory.instance) }, memory.index))
+    }
+
+    /// A memory's type as declared: its minimum is not its current size.
+    ///
+    /// # Errors
+    /// When the handle is another store's.
+    pub fn memory_type(&self, memory: MemoryHandle) -> Result<MemoryType, WrongStore> {
+        let (owner, index) = self.memory(memory)?;
+        Ok(owner.info().memories[owner.info().memory_index(index)])
+    }
+
+    /// A memory's size in pages of its own page size.
+    ///
+    /// # Errors
+    /// When the handle is another store's.
+    pub fn memory_pages(&self, memory: MemoryHandle) -> Result<u64, WrongStore> {
+        let bytes = self.memory_data(memory)?.len() as u64;
+        Ok(bytes >> self.memory_type(memory)?.page_size_log2)
+    }
+
+    /// Address of a memory's first byte. A memory that is not in a slot may move when it grows.
+    ///
+    /// # Errors
+    /// When the handle is another store's.
+    pub fn memory_base_ptr(&self, memory: MemoryHandle) -> Result<*mut u8, WrongStore> {
+        let (owner, index) = self.memory(memory)?;
+        // SAFETY: the record is in the VMContext of a living instance.
+        Ok(unsafe { (*owner.defined_memory_record(index)).base })
+    }
+
+    fn memory_bytes(&self, memory: MemoryHandle) -> Result<NonNull<[u8]>, WrongStore> {
+        let (owner, index) = self.memory(memory)?;
+        // SAFETY: the record is in the VMContext of a living instance; its base is never null.
+        let (base, len) = unsafe {
+            let record = owner.defined_memory_record(index);
+            (NonNull::new_unchecked((*record).base), (*record).byte_len)
+        };
+        Ok(NonNull::slice_from_raw_parts(base, len))
+    }
+
+    /// A memory's bytes.
+    ///
+    /// # Errors
+    /// When the handle is another store's.
+    pub fn memory_data(&self, memory: MemoryHandle) -> Result<&[u8], WrongStore> {
+        // SAFETY: the record describes accessible bytes. They are only written by guest code and through `&mut StoreInner`,
+        // neither of which can be used while `&self` is borrowed; shared memories do not exist.
+        Ok(unsafe { self.memory_bytes(memory)?.as_ref() })
+    }
+
+    /// A memory's bytes, for change.
+    ///
+    /// # Errors
+    /// When the handle is another store's.
+    pub fn memory_data_mut(&mut self, memory: MemoryHandle) -> Result<&mut [u8], WrongStore> {
+        // SAFETY: as above, with nobody reading either while `&mut self` is borrowed.
+        Ok(unsafe { self.memory_bytes(memory)?.as_mut() })
+    }
+
+    /// Grows a memory by a number of pages; returns its old size in pages.
+    ///
+    /// # Errors
+    /// When the handle is another store's, or its type, the limiter or the system does not allow it. It is unchanged then.
+    pub fn memory_grow(&mut self, memory: MemoryHandle, delta: u64) -> Result<u64, GrowError> {
+        let (owner, index) = self.memory(memory)?;
+        self.grow_memory(owner, index, delta)
+    }
+
+    pub(crate) fn grow_memory(
+        &mut self,
+        owner: InstancePtr,
+        index: DefinedMemoryIndex,
+        delta: u64,
+    ) -> Result<u64, GrowError> {
+        let ty = owner.info().memories[owner.info().memory_index(index)];
+        let memory = &owner.memories[index.as_u32() as usize];
+        let current = memory.borrow().byte_len() as u64 >> ty.page_size_log2;
+        if delta == 0 {
+            return Ok(current);
+        }
+        let desired = current.saturating_add(delta);
+        self.memory_growing(&ty, current, desired)?;
+        let beyond = |maximum: u64| GrowError::BeyondMaximum {
+            what: "memory",
+            unit: "pages",
+            current,
+            delta,
+            maximum,
+        };
+        let bytes = desired
+            .checked_mul(ty.page_size())
+            .and_then(|bytes| usize::try_from(bytes).ok());
+        let grown = match bytes {
+            Some(bytes) if desired <= ty.maximum_pages() => memory
+                .borrow_mut()
+                .grow(bytes)
+                .map_err(|error| match error {
+                    MemoryGrowError::BeyondMaximum { maximum, .. } => {
+                        beyond(maximum as u64 >> ty.page_size_log2)
+                    }
+                    MemoryGrowError::Map(error) => GrowError::OutOfMemory {
+                        what: "memory",
+                        reason: error.to_string(),
+                    },
+                }),
+            _ => Err(beyond(ty.maximum_pages())),
+        };
+        if let Err(error) = grown {
+            return Err(self.memory_grow_failed(error));
+        }
+        owner.update_memory_record(index, &memory.borrow());
+        Ok(current)
+    }
+
+    // --- tables ---
+
+    fn table(&self, table: TableHandle) -> Result<TableRef, WrongStore> {
+        table.check(self.id())?;
+        Ok(TableRef {
+            // SAFETY: instances of this store live as long as it does.
+            instance: unsafe { InstancePtr::new(table.instance) },
+            index: table.index,
+        })
+    }
+
+    /// A table's type as declared: its minimum is not its current size.
+    ///
+    /// # Errors
+    /// When the handle is another store's.
+    pub fn table_type(&self, table: TableHandle) -> Result<TableType, WrongStore> {
+        Ok(self.table(table)?.ty())
+    }
+
+    /// A table's size in elements.
+    ///
+    /// # Errors
+    /// When the handle is another store's.
+    pub fn table_size(&self, table: TableHandle) -> Result<u64, WrongStore> {
+        Ok(self.table(table)?.len() as u64)
+    }
+
+    /// An element of a table, or `None` if the index is out of bounds.
+    ///
+    /// # Errors
+    /// When the handle is another store's.
+    pub fn table_get(
+        &mut self,
+        table: TableHandle,
+        index: u64,
+    ) -> Result<Option<Value>, WrongStore> {
+        let table = self.table(table)?;
+        if index >= table.len() as u64 {
+            return Ok(None);
+        }
+        let element = table.get(index as usize);
+        // SAFETY: an element of a table of this store, of the table's type.
+        Ok(Some(unsafe {
+            Value::lift(self, &element, ValType::Ref(table.ty().element))
+        }))
+    }
+
+    fn lower_element(&self, table: TableRef, value: Value) -> Result<VmValue, ValueError> {
+        value.lower(self, ValType::Ref(table.ty().element))
+    }
+
+    /// Assigns an element of a table.
+    ///
+    /// # Errors
+    /// When the index is out of bounds, the value of another type, or a handle another store's.
+    pub fn table_set(
+        &mut self,
+        table: TableHandle,
+        index: u64,
+        value: Value,
+    ) -> Result<(), AccessError> {
+        self.table_fill(table, index, value, 1)
+    }
+
+    /// Assigns `len` elements of a table.
+    ///
+    /// # Errors
+    /// As [`table_set`](Self::table_set); nothing is assigned then.
+    pub fn table_fill(
+        &mut self,
+        table: TableHandle,
+        index: u64,
+        value: Value,
+        len: u64,
+    ) -> Result<(), AccessError> {
+        let table = self.table(table)?;
+        let value = self.lower_element(table, value)?;
+        table
+            .fill(index, value, len)
+            .map_err(|_| out_of_bounds(table, index, len))
+    }
+
+    /// Copies `len` elements from one table to another, or within one.
+    ///
+    /// # Errors
+    /// When a range is out of bounds, the element types differ, or a handle is another store's; nothing is copied then.
+    pub fn table_copy(
+        &mut self,
+        dst: TableHandle,
+        dst_index: u64,
+        src: TableHandle,
+        src_index: u64,
+        len: u64,
+    ) -> Result<(), AccessError> {
+        let (dst, src) = (self.table(dst)?, self.table(src)?);
+        let (expected, found) = (dst.ty().element, src.ty().element);
+        if expected.heap != found.heap || (found.nullable && !expected.nullable) {
+            return Err(AccessError::ElementType { expected, found });
+        }
+        dst.copy(dst_index, src, src_index, len).map_err(|_| {
+            let fits = src_index
+                .checked_add(len)
+                .is_some_and(|end| end <= src.len() as u64);
+            if fits {
+                out_of_bounds(dst, dst_index, len)
+            } else {
+                out_of_bounds(src, src_index, len)
+            }
+        })
+    }
+
+    /// Grows a table by a number of elements, all of one value; returns its old size in elements.
+    ///
+    /// # Errors
+    /// When its type, the engine, the limiter or the system does not allow it, the value is of another type, or a handle another
+    /// store's. The table is unchanged then.
+    pub fn table_grow(
+        &mut self,
+        table: TableHandle,
+        delta: u64,
+        value: Value,
+    ) -> Result<u64, GrowError> {
+        let table = self.table(table)?;
+        let value = self.lower_element(table, value)?;
+        table.grow(self, delta, value)
+    }
+
+    // --- globals ---
+
+    fn global(&self, global: GlobalHandle) -> Result<(GlobalType, *mut VmGlobal), WrongStore> {
+        global.check(self.id())?;
+        // SAFETY: instances of this store live as long as it does.
+        let owner = unsafe { InstancePtr::new(global.instance) };
+        let ty = owner.info().globals[owner.info().global_index(global.index)];
+        Ok((ty, owner.defined_global_record(global.index)))
+    }
+
+    /// A global's type.
+    ///
+    /// # Errors
+    /// When the handle is another store's.
+    pub fn global_type(&self, global: GlobalHandle) -> Result<GlobalType, WrongStore> {
+        Ok(self.global(global)?.0)
+    }
+
+    /// A global's value; a reference is rooted in the current scope.
+    ///
+    /// # Errors
+    /// When the handle is another store's.
+    pub fn global_get(&mut self, global: GlobalHandle) -> Result<Value, WrongStore> {
+        let (ty, record) = self.global(global)?;
+        // SAFETY: the record is in the VMContext of a living instance and holds a value of the global's type.
+        unsafe {
+            let value = VmValue {
+                bytes: (*record).bytes,
+            };
+            Ok(Value::lift(self, &value, ty.content))
+        }
+    }
+
+    /// Assigns a global.
+    ///
+    /// # Errors
+    /// When it is immutable, the value of another type, or a handle another store's.
+    pub fn global_set(&mut self, global: GlobalHandle, value: Value) -> Result<(), AccessError> {
+        let (ty, record) = self.global(global)?;
+        if !ty.mutable {
+            return Err(AccessError::Immutable(ty));
+        }
+        let bytes = value.lower(self, ty.content)?.bytes;
+        // SAFETY: the record is in the VMContext of a living instance.
+        unsafe { record.write(VmGlobal { bytes }) };
+        Ok(())
+    }
+
+    // --- tags ---
+
+    /// A tag's type.
+    ///
+    /// # Errors
+    /// When the handle is another store's.
+    pub fn tag_type(&self, tag: TagHandle) -> Result<TagType, WrongStore> {
+        tag.check(self.id())?;
+        // SAFETY: the tag is this store's.
+        let type_id = unsafe { tag.tag.as_ref() }.type_id;
+        let ty = self.config().types.lookup(type_id);
+        let ty = ty.unwrap_or_else(|| unreachable!("tags of a store have types of its engine"));
+        Ok(TagType { params: ty.params })
+    }
+
+    // --- things made by the host ---
+
+    /// Makes an instance of a module without code, which holds what the host makes.
+    fn host_made(&mut self, info: ModuleInfo) -> Result<InstancePtr, Error> {
+        let module = CompiledModule::without_code(info, &self.config().types)?;
+        instantiate::without_imports(self, &module)
+    }
+
+    /// Makes a memory.
+    ///
+    /// # Errors
+    /// When its type makes no sense, or the limiter or the system does not allow it.
+    pub fn create_memory(&mut self, ty: MemoryType) -> Result<MemoryHandle, Error> {
+        let sensible =
+            ty.minimum <= ty.maximum.unwrap_or(u64::MAX) && ty.minimum <= ty.maximum_pages();
+        let refused = match () {
+            () if ty.shared => Some("shared memories are not supported"),
+            () if ty.page_size_log2 != 0 && ty.page_size_log2 != 16 => {
+                Some("pages have 1 or 65536 bytes")
+            }
+            () if !sensible => Some("its minimum is more than it may ever have"),
+            () => None,
+        };
+        if let Some(reason) = refused {
+            return Err(InstantiateError::Memory {
+                index: 0,
+                ty,
+                reason: reason.into(),
+            }
+            .into());
+        }
+        let mut info = ModuleInfo::default();
+        info.memories.push(ty);
+        info.memory_images.push(None);
+        let instance = self.host_made(info)?;
+        Ok(MemoryHandle::new(
+            self.id(),
+            instance.as_ptr(),
+            DefinedMemoryIndex::from_u32(0),
+        ))
+    }
+
+    /// Makes a table whose elements have all one value.
+    ///
+    /// # Errors
+    /// When its type makes no sense, the value is of another type, or the limiter or the system does not allow it.
+    pub fn create_table(&mut self, ty: TableType, value: Value) -> Result<TableHandle, Error> {
+        let value = value.lower(self, ValType::Ref(ty.element))?;
+        if ty.minimum > ty.maximum.unwrap_or(u64::MAX) {
+            let reason = "its minimum is more than its maximum".into();
+            return Err(InstantiateError::Table {
+                index: 0,
+                ty,
+                reason,
+            }
+            .into());
+        }
+        let mut info = ModuleInfo::default();
+        info.tables.push(ty);
+        info.table_inits.push(TableInit {
+            fill: None,
+            functions: Vec::new(),
+        });
+        let instance = self.host_made(info)?;
+        let index = DefinedTableIndex::from_u32(0);
+        TableRef { instance, index }.fill_new(value);
+        Ok(TableHandle::new(self.id(), instance.as_ptr(), index))
+    }
+
+    /// Makes a global.
+    ///
+    /// # Errors
+    /// When the value is of another type, or the system has no memory.
+    pub fn create_global(&mut self, ty: GlobalType, value: Value) -> Result<GlobalHandle, Error> {
+        let bytes = value.lower(self, ty.content)?.bytes;
+        let mut info = ModuleInfo::default();
+        info.globals.push(ty);
+        info.global_inits.push(ConstExpr { ops: Vec::new() });
+        let instance = self.host_made(info)?;
+        let index = DefinedGlobalIndex::from_u32(0);
+        // SAFETY: the record is in the VMContext of a living instance.
+        unsafe {
+            instance
+                .defined_global_record(index)
+                .write(VmGlobal { bytes })
+        };
+        Ok(GlobalHandle::new(self.id(), instance.as_ptr(), index))
+    }
+
+    /// Makes an exception tag.
+    ///
+    /// # Errors
+    /// When the system has no memory.
+    pub fn create_tag(&mut self, ty: TagType) -> Result<TagHandle, Error> {
+        let mut info = ModuleInfo::default();
+        let ty = info.types.push(FuncType {
+            params: ty.params,
+            results: [].into(),
+        });
+        info.tags.push(ty);
+        let instance = self.host_made(info)?;
+        Ok(TagHandle::new(
+            self.id(),
+            instance.tag(TagIndex::from_u32(0)),
+        ))
+    }
+
+    // --- instances ---
+
+    fn instance(&self, instance: InstanceHandle) -> Result<InstancePtr, WrongStore> {
+        instance.check(self.id())?;
+        // SAFETY: instances of this store live as long as it does.
+        Ok(unsafe { InstancePtr::new(instance.instance) })
+    }
+
+    /// The module an instance was made from.
+    ///
+    /// # Errors
+    /// When the handle is another store's.
+    pub fn instance_module(
+        &self,
+        instance: InstanceHandle,
+    ) -> Result<&Arc<CompiledModule>, WrongStore> {
+        let instance = self.instance(instance)?;
+        // SAFETY: the instance lives as long as the store, which `&self` borrows.
+        Ok(unsafe { instance.as_ptr().as_ref() }.module())
+    }
+
+    /// An export by name, or `None` if there is none. An export of an import is what was imported.
+    ///
+    /// # Errors
+    /// When the handle is another store's.
+    pub fn instance_export(
+        &mut self,
+        instance: InstanceHandle,
+        name: &str,
+    ) -> Result<Option<ExternHandle>, WrongStore> {
+        let this = self.instance(instance)?;
+        match this.info().exports.get(name) {
+            Some(&entity) => self.instance_entity(instance, entity),
+            None => Ok(None),
+        }
+    }
+
+    /// An entity by its index, exported or not. `None` if there is none, or if it is a function that the module never refers to
+    /// but by calling it.
+    ///
+    /// # Errors
+    /// When the handle is another store's.
+    pub fn instance_entity(
+        &mut self,
+        instance: InstanceHandle,
+        entity: EntityIndex,
+    ) -> Result<Option<ExternHandle>, WrongStore> {
+        let this = self.instance(instance)?;
+        let (id, info) = (self.id(), this.info());
+        Ok(match entity {
+            EntityIndex::Func(index) if info.functions.is_valid(index) => {
+                NonNull::new(this.func_ref(index))
+                    .map(|func| ExternHandle::Func(FuncHandle::new(id, func)))
+            }
+            EntityIndex::Table(index) if info.tables.is_valid(index) => {
+                let table = this.table(index);
+                let handle = TableHandle::new(id, table.instance.as_ptr(), table.index);
+                Some(ExternHandle::Table(handle))
+            }
+            EntityIndex::Memory(index) if info.memories.is_valid(index) => {
+                let (owner, index) = this.memory(index);
+                Some(ExternHandle::Memory(MemoryHandle::new(
+                    id,
+                    owner.as_ptr(),
+                    index,
+                )))
+            }
+            EntityIndex::Global(index) if info.globals.is_valid(index) => {
+                let (owner, index) = InstancePtr::global(this, index);
+                Some(ExternHandle::Global(GlobalHandle::new(
+                    id,
+                    owner.as_ptr(),
+                    index,
+                )))
+            }
+            EntityIndex::Tag(index) if info.tags.is_valid(index) => {
+                Some(ExternHandle::Tag(TagHandle::new(id, this.tag(index))))
+            }
+            _ => None,
+        })
+    }
+}
+
+fn out_of_bounds(table: TableRef, index: u64, len: u64) -> AccessError {
+    AccessError::OutOfBounds {
+        index,
+        len,
+        size: table.len() as u64,
+    }
+}

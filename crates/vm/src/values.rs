@@ -1,0 +1,368 @@
+//! Values at the border between host and guest.
+//!
+//! Guest values travel as [`VmValue`]s (16 bytes each). [`Value`] is the dynamic form; [`AbiTy`] ties a Rust type to the one
+//! WebAssembly type it stands for, so that typed calls compile to plain loads and stores; [`AbiValues`] does it for lists.
+
+use crate::error::{RefError, ValueError};
+use crate::host_ref::{ExnRef, HostRef};
+use crate::store::{FuncHandle, StoreInner};
+use cowling_abi::layout::VmValue;
+use cowling_abi::{HeapType, RefType, ValType};
+use std::mem::MaybeUninit;
+
+/// A value, dynamically typed. Floats are kept as their bits.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// `i32`
+    I32(i32),
+    /// `i64`
+    I64(i64),
+    /// `f32`, bits
+    F32(u32),
+    /// `f64`, bits
+    F64(u64),
+    /// `v128`, little-endian lanes
+    V128(u128),
+    /// A reference to a function, or null.
+    FuncRef(Option<FuncHandle>),
+    /// A reference to a host value, or null.
+    ExternRef(Option<HostRef>),
+    /// A reference to an exception, or null.
+    ExnRef(Option<ExnRef>),
+}
+
+impl Value {
+    /// Its type; for references, the nullable one.
+    pub fn ty(&self) -> ValType {
+        match self {
+            Value::I32(_) => ValType::I32,
+            Value::I64(_) => ValType::I64,
+            Value::F32(_) => ValType::F32,
+            Value::F64(_) => ValType::F64,
+            Value::V128(_) => ValType::V128,
+            Value::FuncRef(_) => ValType::FUNCREF,
+            Value::ExternRef(_) => ValType::EXTERNREF,
+            Value::ExnRef(_) => ValType::EXNREF,
+        }
+    }
+
+    /// The value a local of this type starts with: zero or null.
+    pub fn default_of(ty: ValType) -> Value {
+        match ty {
+            ValType::I32 => Value::I32(0),
+            ValType::I64 => Value::I64(0),
+            ValType::F32 => Value::F32(0),
+            ValType::F64 => Value::F64(0),
+            ValType::V128 => Value::V128(0),
+            ValType::Ref(r) => Value::null(r.heap),
+        }
+    }
+
+    /// The null reference of a kind.
+    pub fn null(heap: HeapType) -> Value {
+        match heap {
+            HeapType::Func => Value::FuncRef(None),
+            HeapType::Extern => Value::ExternRef(None),
+            HeapType::Exn => Value::ExnRef(None),
+        }
+    }
+
+    fn is_null(&self) -> bool {
+        matches!(
+            self,
+            Value::FuncRef(None) | Value::ExternRef(None) | Value::ExnRef(None)
+        )
+    }
+
+    /// The form guest code uses, if the value is of type `ty`.
+    ///
+    /// # Errors
+    /// When it is of another type, null where null is not allowed, or a reference of another store or no longer rooted.
+    pub(crate) fn lower(&self, store: &StoreInner, ty: ValType) -> Result<VmValue, ValueError> {
+        let accepts = match ty {
+            ValType::Ref(want) => ValType::Ref(RefType {
+                nullable: true,
+                ..want
+            }),
+            other => other,
+        };
+        if self.ty() != accepts {
+            return Err(ValueError::Type {
+                expected: ty,
+                found: self.ty(),
+            });
+        }
+        if let ValType::Ref(
+            want @ RefType {
+                nullable: false, ..
+            },
+        ) = ty
+            && self.is_null()
+        {
+            return Err(ValueError::Null(want));
+        }
+        Ok(match *self {
+            Value::I32(v) => VmValue::from_i32(v),
+            Value::I64(v) => VmValue::from_i64(v),
+            Value::F32(v) => VmValue::from_u32(v),
+            Value::F64(v) => VmValue::from_u64(v),
+            Value::V128(v) => VmValue::from_u128(v),
+            Value::FuncRef(v) => v.lower(store)?,
+            Value::ExternRef(v) => v.lower(store)?,
+            Value::ExnRef(v) => v.lower(store)?,
+        })
+    }
+
+    /// Reads a value of type `ty` that guest code produced; references are rooted in the current scope.
+    ///
+    /// # Safety
+    /// `value` holds a value of that type that is live in `store`.
+    pub(crate) unsafe fn lift(store: &mut StoreInner, value: &VmValue, ty: ValType) -> Value {
+        match ty {
+            ValType::I32 => Value::I32(value.i32()),
+            ValType::I64 => Value::I64(value.i64()),
+            ValType::F32 => Value::F32(value.u32()),
+            ValType::F64 => Value::F64(value.u64()),
+            ValType::V128 => Value::V128(value.u128()),
+            // SAFETY: the caller vouches for the value's type and store.
+            ValType::Ref(r) => unsafe {
+                match r.heap {
+                    HeapType::Func => Value::FuncRef(AbiTy::lift(store, value)),
+                    HeapType::Extern => Value::ExternRef(AbiTy::lift(store, value)),
+                    HeapType::Exn => Value::ExnRef(AbiTy::lift(store, value)),
+                }
+            },
+        }
+    }
+}
+
+/// A 128-bit vector, lanes little-endian.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct V128(pub u128);
+
+/// A Rust type that stands for exactly one WebAssembly type.
+///
+/// # Safety
+/// `lower` writes what guest code expects of a value of type [`TYPE`](Self::TYPE), and its `lift` accepts every such value.
+pub unsafe trait AbiTy: Sized + Send + 'static {
+    /// The WebAssembly type.
+    const TYPE: ValType;
+
+    /// The form guest code uses.
+    ///
+    /// # Errors
+    /// When it is a reference of another store, or no longer rooted.
+    fn lower(self, store: &StoreInner) -> Result<VmValue, RefError>;
+
+    /// Reads what guest code produced; references are rooted in the store's current scope.
+    ///
+    /// # Safety
+    /// `value` holds a value of type [`TYPE`](Self::TYPE) that is live in `store`.
+    unsafe fn lift(store: &mut StoreInner, value: &VmValue) -> Self;
+}
+
+macro_rules! numbers {
+    ($($ty:ty = $val:ident, $from:ident, $get:ident;)*) => {$(
+        // SAFETY: a number's bytes are its little-endian representation, and every bit pattern is a value.
+        unsafe impl AbiTy for $ty {
+            const TYPE: ValType = ValType::$val;
+
+            #[inline]
+            fn lower(self, _store: &StoreInner) -> Result<VmValue, RefError> {
+                Ok(VmValue::$from(self))
+            }
+
+            #[inline]
+            unsafe fn lift(_store: &mut StoreInner, value: &VmValue) -> Self {
+                value.$get()
+            }
+        }
+    )*};
+}
+
+numbers! {
+    i32 = I32, from_i32, i32;
+    u32 = I32, from_u32, u32;
+    i64 = I64, from_i64, i64;
+    u64 = I64, from_u64, u64;
+    f32 = F32, from_f32, f32;
+    f64 = F64, from_f64, f64;
+}
+
+// SAFETY: as for numbers.
+unsafe impl AbiTy for V128 {
+    const TYPE: ValType = ValType::V128;
+
+    #[inline]
+    fn lower(self, _store: &StoreInner) -> Result<VmValue, RefError> {
+        Ok(VmValue::from_u128(self.0))
+    }
+
+    #[inline]
+    unsafe fn lift(_store: &mut StoreInner, value: &VmValue) -> Self {
+        V128(value.u128())
+    }
+}
+
+// SAFETY: a `funcref` is the address of a `VmFuncRef` of the store, or 0; the handle was checked to be of this store.
+unsafe impl AbiTy for Option<FuncHandle> {
+    const TYPE: ValType = ValType::FUNCREF;
+
+    fn lower(self, store: &StoreInner) -> Result<VmValue, RefError> {
+        let Some(handle) = self else {
+            return Ok(VmValue::default());
+        };
+        handle.check(store.id())?;
+        Ok(VmValue::from_u64(
+            handle.func.as_ptr().expose_provenance() as u64
+        ))
+    }
+
+    unsafe fn lift(store: &mut StoreInner, value: &VmValue) -> Self {
+        let address = std::ptr::with_exposed_provenance_mut(value.u64() as usize);
+        std::ptr::NonNull::new(address).map(|func| FuncHandle::new(store.id(), func))
+    }
+}
+
+macro_rules! rooted {
+    ($($ty:ident = $val:ident;)*) => {$(
+        // SAFETY: such a reference is a handle into the store's table of objects, or 0; `raw` checks store and root, and
+        // handles of one kind never name objects of another.
+        unsafe impl AbiTy for Option<$ty> {
+            const TYPE: ValType = ValType::$val;
+
+            fn lower(self, store: &StoreInner) -> Result<VmValue, RefError> {
+                let raw = match self {
+                    Some(reference) => store.objects().raw(reference.0)?,
+                    None => 0,
+                };
+                Ok(VmValue::from_u32(raw))
+            }
+
+            unsafe fn lift(store: &mut StoreInner, value: &VmValue) -> Self {
+                store.objects_mut().root(value.u32()).map($ty)
+            }
+        }
+    )*};
+}
+
+rooted! {
+    HostRef = EXTERNREF;
+    ExnRef = EXNREF;
+}
+
+/// The most values an [`AbiValues`] may have.
+pub(crate) const MAX_TYPED_VALUES: usize = 16;
+
+/// Room for the parameters or results of a typed call.
+pub(crate) type TypedBuffer = [MaybeUninit<VmValue>; MAX_TYPED_VALUES];
+
+/// A list of values whose types are known at compile time: `()`, a single [`AbiTy`], or a tuple of up to 16.
+///
+/// # Safety
+/// `lower_all` initialises the leading `TYPES.len()` values, each with a value of the type at its place.
+pub unsafe trait AbiValues: Sized + 'static {
+    /// The WebAssembly types. At most 16.
+    const TYPES: &'static [ValType];
+
+    /// Writes the form guest code uses.
+    ///
+    /// # Errors
+    /// When a value is a reference of another store, or no longer rooted.
+    ///
+    /// # Panics
+    /// If `out` is shorter than [`TYPES`](Self::TYPES).
+    fn lower_all(
+        self,
+        store: &StoreInner,
+        out: &mut [MaybeUninit<VmValue>],
+    ) -> Result<(), RefError>;
+
+    /// Reads what guest code produced; references are rooted in the store's current scope.
+    ///
+    /// # Safety
+    /// `values` are at least `TYPES.len()`, initialised with live values of those types.
+    ///
+    /// # Panics
+    /// If `values` is shorter than [`TYPES`](Self::TYPES).
+    unsafe fn lift_all(store: &mut StoreInner, values: &[MaybeUninit<VmValue>]) -> Self;
+}
+
+// SAFETY: writes its one value.
+unsafe impl<A: AbiTy> AbiValues for A {
+    const TYPES: &'static [ValType] = &[A::TYPE];
+
+    #[inline]
+    fn lower_all(
+        self,
+        store: &StoreInner,
+        out: &mut [MaybeUninit<VmValue>],
+    ) -> Result<(), RefError> {
+        out[0].write(AbiTy::lower(self, store)?);
+        Ok(())
+    }
+
+    #[inline]
+    unsafe fn lift_all(store: &mut StoreInner, values: &[MaybeUninit<VmValue>]) -> Self {
+        // SAFETY: the caller vouches for one initialised value of this type.
+        unsafe { AbiTy::lift(store, values[0].assume_init_ref()) }
+    }
+}
+
+macro_rules! tuples {
+    () => {};
+    ($first:ident $($rest:ident)*) => {
+        tuples!(@one $first $($rest)*);
+        tuples!($($rest)*);
+    };
+    (@one $($name:ident)+) => {
+        // SAFETY: writes one value per member, in order.
+        unsafe impl<$($name: AbiTy),+> AbiValues for ($($name,)+) {
+            const TYPES: &'static [ValType] = &[$($name::TYPE),+];
+
+            #[inline]
+            #[expect(non_snake_case, reason = "members are named as their types")]
+            fn lower_all(self, store: &StoreInner, out: &mut [MaybeUninit<VmValue>]) -> Result<(), RefError> {
+                let ($($name,)+) = self;
+                let out = &mut out[..Self::TYPES.len()];
+                let mut places = out.iter_mut();
+                $(if let Some(place) = places.next() {
+                    place.write(AbiTy::lower($name, store)?);
+                })+
+                Ok(())
+            }
+
+            #[inline]
+            #[expect(non_snake_case, reason = "members are named as their types")]
+            unsafe fn lift_all(store: &mut StoreInner, values: &[MaybeUninit<VmValue>]) -> Self {
+                let mut position = 0;
+                $(
+                    // SAFETY: the caller vouches for as many initialised values of these types.
+                    let $name = unsafe { <$name as AbiTy>::lift(store, values[position].assume_init_ref()) };
+                    position += 1;
+                )+
+                debug_assert_eq!(position, Self::TYPES.len());
+                ($($name,)+)
+            }
+        }
+    };
+}
+
+tuples!(A1 A2 A3 A4 A5 A6 A7 A8 A9 A10 A11 A12 A13 A14 A15 A16);
+
+// SAFETY: there is nothing to write.
+unsafe impl AbiValues for () {
+    const TYPES: &'static [ValType] = &[];
+
+    #[inline]
+    fn lower_all(
+        self,
+        _store: &StoreInner,
+        _out: &mut [MaybeUninit<VmValue>],
+    ) -> Result<(), RefError> {
+        Ok(())
+    }
+
+    #[inline]
+    unsafe fn lift_all(_store: &mut StoreInner, _values: &[MaybeUninit<VmValue>]) -> Self {}
+}
