@@ -359,6 +359,7 @@ impl FuncLowering<'_> {
     fn gather_args(&mut self, arity: usize) {
         self.canonicalize(arity);
         let values = &self.stack[self.stack.len() - arity..];
+        self.carried += arity;
         self.block_args.clear();
         self.block_args
             .extend(values.iter().copied().map(BlockArg::Value));

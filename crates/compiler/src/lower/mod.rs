@@ -113,8 +113,60 @@ fn lower_body(
         validator.op(offset, &operator)?;
         lowering.set_offset(offset);
         lowering.lower_operator(&operator)?;
+        lowering.check_size()?;
     }
     operators.finish()?;
     lowering.finish();
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{isa, parse};
+    use cowling_abi::DefinedFuncIndex;
+    use wasmparser::FuncToValidate;
+
+    #[test]
+    fn a_body_refused_halfway_leaves_nothing_behind_for_the_next() {
+        let wasm = wat::parse_str(
+            "(module
+                (func (param i32) (result i32) i32.const 1 loop i64.const 1 drop f32.add end)
+                (func (result i32) (local i64) i32.const 1))",
+        )
+        .unwrap();
+        let knobs = Knobs::default();
+        let parsed = parse::parse(&wasm, &knobs).unwrap();
+        let isa = isa::target(&knobs).unwrap();
+        let env = ModuleEnv {
+            info: &parsed.info,
+            layout: &VmLayout::new(&parsed.info).unwrap(),
+            knobs: &knobs,
+            isa: &*isa,
+        };
+        let mut context = FunctionBuilderContext::new();
+        let mut lower = |index: u32| {
+            let index = DefinedFuncIndex::from_u32(index);
+            let body = &parsed.bodies[index];
+            let validator = FuncToValidate {
+                resources: body.validator.resources.clone(),
+                ..body.validator
+            };
+            let mut validator = validator.into_validator(Default::default());
+            let mut clif = ir::Function::new();
+            lower_function(
+                &env,
+                index,
+                &mut validator,
+                &body.body,
+                &mut context,
+                &mut clif,
+            )
+            .map(|()| clif)
+        };
+        assert!(matches!(lower(0), Err(CompileError::Invalid { .. })));
+        let clif = lower(1).unwrap();
+        assert_eq!(clif.dfg.num_blocks(), 1);
+        assert_eq!(clif.signature.returns.len(), 1);
+    }
 }

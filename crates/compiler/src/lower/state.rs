@@ -21,6 +21,9 @@ use wasmparser::ValType;
 /// The type of an address. Compiled code runs on 64-bit machines only.
 pub(crate) const POINTER: ir::Type = types::I64;
 
+/// Most values that a function may define, and that its branches may take along. Each is a few bytes; no toolchain comes near.
+const MAX_VALUES: usize = 1 << 24;
+
 /// A function being lowered.
 pub(crate) struct FuncLowering<'a> {
     pub(super) env: &'a ModuleEnv<'a>,
@@ -39,6 +42,8 @@ pub(crate) struct FuncLowering<'a> {
     pub(super) offset: u64,
     /// Where arguments of branches are put together.
     pub(super) block_args: Vec<BlockArg>,
+    /// How many arguments all branches so far have taken along.
+    pub(super) carried: usize,
     /// Signatures of guest functions that this function mentions.
     pub(super) signatures: HashMap<TypeIndex, SigRef>,
     /// Functions that this function calls directly.
@@ -86,6 +91,7 @@ impl<'a> FuncLowering<'a> {
             skipped_blocks: 0,
             offset,
             block_args: Vec::new(),
+            carried: 0,
             signatures: HashMap::new(),
             callees: HashMap::new(),
             builtin_signatures: [None; BuiltinIndex::ALL.len()],
@@ -121,6 +127,20 @@ impl<'a> FuncLowering<'a> {
     pub(super) fn set_offset(&mut self, offset: u64) {
         self.offset = offset;
         self.builder.set_srcloc(source_loc(offset));
+    }
+
+    /// Checks that the function is not out of all proportion: two bytes of code can call for a thousand values.
+    ///
+    /// # Errors
+    /// When it is.
+    pub(super) fn check_size(&self) -> Result<(), CompileError> {
+        let values = self.builder.func.dfg.num_values();
+        if values.max(self.carried) <= MAX_VALUES {
+            return Ok(());
+        }
+        Err(CompileError::TooLarge {
+            what: format!("a function with more than {MAX_VALUES} values"),
+        })
     }
 
     /// Ends the function.
