@@ -9,7 +9,7 @@ use crate::backtrace::{MemoryFault, WasmBacktrace};
 use crate::error::{CallError, Error, Result, TypeMismatch};
 use crate::host::{self, HostFunc};
 use crate::signals;
-use crate::store::{FuncHandle, StoreInner, StoreMut};
+use crate::store::{FuncHandle, StoreInner, StoreMut, StoreRef};
 use crate::trap::{Raised, TrapReason};
 use crate::values::{AbiValues, TypedBuffer, Value};
 use cowling_abi::FuncType;
@@ -45,6 +45,30 @@ impl<P, R> Copy for TypedHandle<P, R> {}
 impl<P, R> fmt::Debug for TypedHandle<P, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("TypedHandle").field(&self.func).finish()
+    }
+}
+
+impl<T: 'static> StoreRef<'_, T> {
+    /// Checks a function's type, so that it can be called with [`call_typed`](StoreMut::call_typed).
+    ///
+    /// # Errors
+    /// When the handle is another store's, or the function has another type.
+    pub fn typed<P: AbiValues, R: AbiValues>(
+        &self,
+        func: FuncHandle,
+    ) -> Result<TypedHandle<P, R>, TypeMismatch> {
+        let found = self.inner().func_type(func)?;
+        if *found.params != *P::TYPES || *found.results != *R::TYPES {
+            let expected = FuncType {
+                params: P::TYPES.into(),
+                results: R::TYPES.into(),
+            };
+            return Err(TypeMismatch::Func { expected, found });
+        }
+        Ok(TypedHandle {
+            func,
+            _type: PhantomData,
+        })
     }
 }
 
@@ -108,18 +132,7 @@ impl<T: 'static> StoreMut<'_, T> {
         &self,
         func: FuncHandle,
     ) -> Result<TypedHandle<P, R>, TypeMismatch> {
-        let found = self.inner().func_type(func)?;
-        if *found.params != *P::TYPES || *found.results != *R::TYPES {
-            let expected = FuncType {
-                params: P::TYPES.into(),
-                results: R::TYPES.into(),
-            };
-            return Err(TypeMismatch::Func { expected, found });
-        }
-        Ok(TypedHandle {
-            func,
-            _type: PhantomData,
-        })
+        self.as_ref().typed(func)
     }
 
     /// Calls a function whose type was checked. Allocates nothing unless it fails.

@@ -24,6 +24,7 @@
 //! | [`const_expr`] | constant expressions |
 //! | [`host_ref`] | host values and exceptions behind references, roots, collection |
 //! | [`conservative`] | finding references on guest stacks |
+//! | [`trusted`] | vouching for an artifact |
 //! | [`limits`] | what a store's guests may take |
 //! | [`backtrace`] | frames and failed memory accesses of a guest that stopped |
 //! | [`error`] | what can go wrong |
@@ -67,6 +68,7 @@ mod table;
 #[cfg(test)]
 mod testing;
 mod trap;
+mod trusted;
 mod values;
 
 pub use activation::EnterError;
@@ -91,5 +93,6 @@ pub use store::{
     StoreId, StoreInner, StoreMut, StoreRef, TableHandle, TagHandle,
 };
 pub use table::MAX_TABLE_ELEMENTS;
+pub use trusted::Trusted;
 // One trait does for both; signatures read better with two names.
 pub use values::{AbiTy, AbiValues, AbiValues as AbiParams, AbiValues as AbiResults, V128, Value};

@@ -31,7 +31,6 @@ pub(crate) use inner::Counts;
 pub use inner::StoreInner;
 
 use crate::code::TypeRegistry;
-use crate::error::WrongStore;
 use crate::limits::ResourceLimiter;
 use cowling_abi::knobs::Knobs;
 use std::fmt;
@@ -148,6 +147,14 @@ impl<T: 'static> Store<T> {
             allocation: self.allocation,
             _borrow: PhantomData,
         }
+    }
+
+    /// Asks the limiter that `source` finds in the data before anything is created or grown, from now on.
+    pub fn set_limiter(
+        &mut self,
+        source: impl (FnMut(&mut T) -> &mut dyn ResourceLimiter) + Send + Sync + 'static,
+    ) {
+        self.as_mut().set_limiter(source);
     }
 
     /// Its id.
@@ -277,22 +284,12 @@ impl<'a, T: 'static> StoreMut<'a, T> {
         unsafe { &mut (*self.allocation.as_ptr()).inner }
     }
 
-    /// The bytes of a memory and the embedder's data, both for change.
-    ///
-    /// # Errors
-    /// When the handle is another store's.
-    pub fn into_memory_and_data(
-        self,
-        memory: MemoryHandle,
-    ) -> Result<(&'a mut [u8], &'a mut T), WrongStore> {
+    /// The bytes of a memory and the embedder's data, both for change. A memory of another store has no bytes here.
+    pub fn into_memory_and_data(self, memory: MemoryHandle) -> (&'a mut [u8], &'a mut T) {
         let allocation = self.allocation.as_ptr();
         // SAFETY: the store is borrowed for `'a` and `self` is gone; `inner` and `data` are disjoint.
-        unsafe {
-            Ok((
-                (*allocation).inner.memory_data_mut(memory)?,
-                &mut (*allocation).data,
-            ))
-        }
+        let (inner, data) = unsafe { (&mut (*allocation).inner, &mut (*allocation).data) };
+        (inner.memory_data_mut(memory).unwrap_or_default(), data)
     }
 
     /// What the engine's stores have in common.
