@@ -225,11 +225,14 @@ impl Worker {
         kind: Trampoline,
     ) -> Result<Code, CompileError> {
         let isa = shared.env.isa;
+        let keep_positions = shared.env.knobs.generate_address_map;
         self.context.clear();
         trampoline::build(kind, ty, isa, &mut self.builder, &mut self.context.func);
-        code::generate(&mut self.context, isa, false).map_err(|message| CompileError::Codegen {
-            function: FunctionLabel::Trampoline(ty.to_string()),
-            message,
+        code::generate(&mut self.context, isa, keep_positions).map_err(|message| {
+            CompileError::Codegen {
+                function: FunctionLabel::Trampoline(ty.to_string()),
+                message,
+            }
         })
     }
 }

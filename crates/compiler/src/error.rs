@@ -46,9 +46,22 @@ impl From<wasmparser::Error> for CompileError {
     fn from(error: wasmparser::Error) -> Self {
         CompileError::Invalid {
             offset: error.offset(),
-            message: error.message().to_string(),
+            message: one_line(error.message()),
         }
     }
+}
+
+/// Messages quote bytes and names of the module, which may contain anything.
+fn one_line(message: &str) -> String {
+    let mut line = String::with_capacity(message.len());
+    for c in message.chars() {
+        if c.is_control() {
+            line.extend(c.escape_default());
+        } else {
+            line.push(c);
+        }
+    }
+    line
 }
 
 /// A piece of code as errors name it.

@@ -205,3 +205,212 @@ fn fold_data(info: &mut ModuleInfo, data: &PrimaryMap<DataIndex, &[u8]>) -> Vec<
 fn pages_around(range: &Range<u64>) -> Range<u64> {
     range.start / IMAGE_ALIGN * IMAGE_ALIGN..range.end.next_multiple_of(IMAGE_ALIGN)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parse::parse;
+
+    /// What was folded: `F` for each folded segment, `-` for the others; then table lists and images.
+    fn folded(wat: &str, knobs: &Knobs) -> (String, Vec<String>, Vec<u8>) {
+        let wasm = wat::parse_str(wat).unwrap_or_else(|e| panic!("{wat}: {e}"));
+        let mut parsed = parse(&wasm, knobs).unwrap_or_else(|e| panic!("{wat}: {e}"));
+        let initial = lay_out(&mut parsed, knobs);
+        let info = &parsed.info;
+        fn letter<T>(mode: &SegmentMode<T>) -> char {
+            if matches!(mode, SegmentMode::Folded) {
+                'F'
+            } else {
+                '-'
+            }
+        }
+        let elements = info.elements.values().map(|e| letter(&e.mode));
+        let letters = elements.chain(info.data.values().map(|d| letter(&d.mode)));
+        let tables = info.table_inits.values().map(|init| {
+            let functions = init.functions.iter();
+            let text = functions.map(|f| f.map_or("_".into(), |f| f.as_u32().to_string()));
+            text.collect::<Vec<_>>().join(" ")
+        });
+        let images = info.memory_images.values().map(|image| match image {
+            Some(image) => format!(
+                "{}@{}",
+                image.bytes.end - image.bytes.start,
+                image.memory_offset
+            ),
+            None => "none".into(),
+        });
+        let kept: Vec<_> = info.data.values().map(|d| d.bytes.clone()).collect();
+        let total: u64 = initial.data.iter().map(|d| d.len() as u64).sum();
+        assert!(
+            kept.iter()
+                .all(|range| range.start <= range.end && range.end <= total)
+        );
+        (
+            letters.collect(),
+            tables.chain(images).collect(),
+            initial.image,
+        )
+    }
+
+    #[test]
+    fn leading_segments_with_known_places_are_folded() {
+        let table: &[(&str, &str, &[&str])] = &[
+            (
+                "(module (table 4 funcref) (func) (func) (elem (i32.const 1) func 1 0))",
+                "F",
+                &["_ 1 0"],
+            ),
+            // Later segments overwrite earlier ones; null counts as an element.
+            (
+                "(module (table 4 funcref) (func) (func) (elem (i32.const 0) func 1 1)
+                    (elem (i32.const 1) funcref (ref.func 0) (ref.null func)))",
+                "FF",
+                &["1 0 _"],
+            ),
+            // Out of bounds: this one and all that follow run at instantiation.
+            (
+                "(module (table 2 funcref) (func) (elem (i32.const 0) func 0)
+                    (elem (i32.const 2) func 0) (elem (i32.const 1) func 0))",
+                "F--",
+                &["0"],
+            ),
+            (
+                "(module (table 2 funcref) (func) (elem (i32.const -1) func 0))",
+                "-",
+                &[""],
+            ),
+            // An empty segment still has to be in bounds.
+            (
+                "(module (table 2 funcref) (elem (i32.const 2) func))",
+                "F",
+                &[""],
+            ),
+            (
+                "(module (table 2 funcref) (elem (i32.const 3) func))",
+                "-",
+                &[""],
+            ),
+            // The place is not known.
+            (
+                r#"(module (import "m" "g" (global i32)) (table 2 funcref) (func)
+                    (elem (global.get 0) func 0) (elem (i32.const 0) func 0))"#,
+                "--",
+                &[""],
+            ),
+            // Somebody else's table.
+            (
+                r#"(module (import "m" "t" (table 2 funcref)) (func) (elem (i32.const 0) func 0))"#,
+                "-",
+                &[],
+            ),
+            // Passive segments do not stop folding.
+            (
+                "(module (table 2 funcref) (func) (elem func 0) (elem (i32.const 0) func 0))",
+                "-F",
+                &["0"],
+            ),
+            // Not a table of functions.
+            (
+                "(module (table 2 externref) (elem (i32.const 0) externref (ref.null extern)))",
+                "-",
+                &[""],
+            ),
+            (
+                r#"(module (memory 1) (data (i32.const 5000) "abc") (data (i32.const 9000) "d"))"#,
+                "FF",
+                &["8192@4096"],
+            ),
+            (
+                r#"(module (memory 1) (data (i32.const 65535) "a") (data (i32.const 65536) "b")
+                    (data (i32.const 0) "c"))"#,
+                "F--",
+                &["4096@61440"],
+            ),
+            (
+                r#"(module (memory 1) (data (i32.const 65536) ""))"#,
+                "F",
+                &["none"],
+            ),
+            (
+                r#"(module (memory 1) (data (i32.const 65537) ""))"#,
+                "-",
+                &["none"],
+            ),
+            (
+                r#"(module (memory 1) (data "p") (data (i32.const 0) "a"))"#,
+                "-F",
+                &["4096@0"],
+            ),
+            (
+                r#"(module (import "m" "m" (memory 1)) (memory 1) (data (memory 1) (i32.const 0) "a")
+                    (data (memory 0) (i32.const 0) "a"))"#,
+                "F-",
+                &["4096@0"],
+            ),
+            (
+                r#"(module (memory 1) (memory 1) (data (memory 1) (i32.const 4096) "a")
+                    (data (memory 0) (i32.const 0) "b"))"#,
+                "FF",
+                &["4096@0", "4096@4096"],
+            ),
+        ];
+        for (wat, letters, contents) in table {
+            let (found_letters, found, _) = folded(wat, &Knobs::default());
+            assert_eq!(
+                (&*found_letters, &found[..]),
+                (
+                    *letters,
+                    &contents.iter().map(|s| s.to_string()).collect::<Vec<_>>()[..]
+                ),
+                "{wat}"
+            );
+        }
+    }
+
+    #[test]
+    fn images_hold_what_the_segments_write_in_order() {
+        let wat = r#"(module (memory 1) (data (i32.const 10) "aaaa") (data (i32.const 12) "bb"))"#;
+        let (_, _, image) = folded(wat, &Knobs::default());
+        let mut expected = vec![0; 4096];
+        expected[10..14].copy_from_slice(b"aabb");
+        assert!(image == expected);
+    }
+
+    #[test]
+    fn without_copy_on_write_all_bytes_are_kept_as_segments() {
+        let knobs = Knobs {
+            memory_init_cow: false,
+            ..Knobs::default()
+        };
+        let wat = r#"(module (memory 1) (data (i32.const 0) "ab") (data "cd"))"#;
+        let (letters, contents, image) = folded(wat, &knobs);
+        assert_eq!((&*letters, &*contents[0]), ("--", "none"));
+        assert!(image.is_empty());
+    }
+
+    #[test]
+    fn what_is_laid_out_is_bounded_by_what_the_module_contains() {
+        // Declared far out: stays a segment, and so does everything behind it.
+        let wat = r#"(module (table 0xffffffff funcref) (memory 65536) (func)
+            (elem (i32.const 0) func 0) (elem (i32.const 0xfffffffe) func 0)
+            (data (i32.const 0) "a") (data (i32.const 0xfffffffe) "b"))"#;
+        let (letters, contents, image) = folded(wat, &Knobs::default());
+        assert_eq!(letters, "F-F-");
+        assert_eq!(contents, ["0", "4096@0"]);
+        assert_eq!(image.len(), 4096);
+
+        // The bound holds for all memories and tables of a module together.
+        let mut wat = String::from("(module (func)");
+        for index in 0..100 {
+            wat += &format!(
+                r#"(memory 256) (data (memory {index}) (i32.const 0) "a") (data (memory {index}) (i32.const 0xffffff) "b")
+                (table 1000000 funcref) (elem (table {index}) (i32.const 999999) func 0)"#
+            );
+        }
+        wat.push(')');
+        let (letters, contents, image) = folded(&wat, &Knobs::default());
+        assert!(image.len() as u64 <= FREE_IMAGE_BYTES);
+        assert_eq!(letters.matches('F').count(), 3);
+        assert_eq!(contents.iter().filter(|c| c.starts_with('_')).count(), 1);
+    }
+}

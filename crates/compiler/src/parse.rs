@@ -6,6 +6,8 @@
 
 mod convert;
 mod sections;
+#[cfg(test)]
+mod tests;
 
 use crate::error::CompileError;
 use cowling_abi::artifact::NameTable;
@@ -107,8 +109,8 @@ pub(crate) fn parse<'wasm>(
     Ok(parsed)
 }
 
-/// Puts names into the order that [`NameTable`] wants and drops those it cannot use. The name section is not validated, so a
-/// function may be named twice (the first name stays) and a name may be for a function that does not exist.
+/// Puts names into the order that [`NameTable`] wants and drops those it cannot use. Nobody validates name
+/// sections: there may be several, which name a function twice (the first name stays) or one that does not exist.
 fn sort_names(names: &mut Vec<(FuncIndex, &str)>, functions: usize) {
     names.retain(|(index, _)| (index.as_u32() as usize) < functions);
     names.sort_by_key(|(index, _)| *index);
