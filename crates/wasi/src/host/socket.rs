@@ -1,0 +1,96 @@
+//! A socket the embedder granted, or one accepted from it.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::OFlags;
+use rustix::io::{Errno, retry_on_intr};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendFlags, Shutdown,
+    SocketFlags, SocketType,
+};
+
+use super::error::Result;
+use super::stat::FileKind;
+
+/// A socket.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    fd: OwnedFd,
+    kind: FileKind,
+}
+
+impl Socket {
+    /// Wraps `fd`.
+    ///
+    /// # Errors
+    ///
+    /// `ENOTSOCK` when it is not a socket.
+    pub(crate) fn new(fd: OwnedFd) -> Result<Self> {
+        let kind = match rustix::net::sockopt::socket_type(&fd)? {
+            SocketType::STREAM => FileKind::SocketStream,
+            SocketType::DGRAM => FileKind::SocketDatagram,
+            _ => FileKind::Unknown,
+        };
+        Ok(Socket { fd, kind })
+    }
+
+    pub(crate) fn kind(&self) -> FileKind {
+        self.kind
+    }
+
+    /// Accepts a connection.
+    pub(crate) fn accept(&self, nonblocking: bool) -> Result<Socket> {
+        let mut flags = SocketFlags::CLOEXEC;
+        flags.set(SocketFlags::NONBLOCK, nonblocking);
+        Socket::new(retry_on_intr(|| rustix::net::accept_with(&self.fd, flags))?)
+    }
+
+    /// Receives into `buffers`; answers the count and whether the rest of a datagram was cut off.
+    pub(crate) fn receive(
+        &self,
+        buffers: &mut [IoSliceMut<'_>],
+        flags: RecvFlags,
+    ) -> Result<(usize, bool)> {
+        let message = retry_on_intr(|| {
+            let mut control = RecvAncillaryBuffer::default();
+            rustix::net::recvmsg(&self.fd, buffers, &mut control, flags)
+        })?;
+        Ok((message.bytes, message.flags.contains(ReturnFlags::TRUNC)))
+    }
+
+    /// Sends from `buffers`. A closed peer is `EPIPE`, never a signal.
+    pub(crate) fn send(&self, buffers: &[IoSlice<'_>]) -> Result<usize> {
+        Ok(retry_on_intr(|| {
+            let mut control = SendAncillaryBuffer::default();
+            rustix::net::sendmsg(&self.fd, buffers, &mut control, SendFlags::NOSIGNAL)
+        })?)
+    }
+
+    /// Ends reading, writing or both.
+    pub(crate) fn shutdown(&self, read: bool, write: bool) -> Result<()> {
+        let how = match (read, write) {
+            (true, true) => Shutdown::Both,
+            (true, false) => Shutdown::Read,
+            (false, true) => Shutdown::Write,
+            (false, false) => return Err(Errno::INVAL.into()),
+        };
+        Ok(rustix::net::shutdown(&self.fd, how)?)
+    }
+
+    pub(crate) fn is_nonblocking(&self) -> Result<bool> {
+        Ok(rustix::fs::fcntl_getfl(&self.fd)?.contains(OFlags::NONBLOCK))
+    }
+
+    pub(crate) fn set_nonblocking(&self, nonblocking: bool) -> Result<()> {
+        let mut status = rustix::fs::fcntl_getfl(&self.fd)?;
+        status.set(OFlags::NONBLOCK, nonblocking);
+        Ok(rustix::fs::fcntl_setfl(&self.fd, status)?)
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
