@@ -55,7 +55,9 @@ impl MemoryPlan {
     /// The plan for a memory of this type; `in_slot`: is it memory 0 of the instance that defines it?
     pub fn for_type(ty: &MemoryType, in_slot: bool, knobs: &Knobs) -> MemoryPlan {
         let index_span = 1u64 << 32;
-        let guarded = !ty.memory64 && knobs.memory_reservation >= index_span;
+        // A memory whose size is not whole pages of the machine ends where nothing faults.
+        let whole_pages = ty.page_size() >= crate::artifact::IMAGE_ALIGN;
+        let guarded = !ty.memory64 && whole_pages && knobs.memory_reservation >= index_span;
         // Only a memory that never leaves its place may lie in the slot: a 32-bit one whose whole range is reserved.
         let in_slot = in_slot && guarded && !ty.shared;
         MemoryPlan {
@@ -94,14 +96,19 @@ mod tests {
     }
 
     #[test]
-    fn small_reservations_and_64_bit_memories_are_checked_and_may_move() {
+    fn small_reservations_small_pages_and_64_bit_memories_are_checked_and_may_move() {
         let small = Knobs {
             memory_reservation: 1 << 20,
             ..Knobs::default()
         };
+        let bytewise = MemoryType {
+            page_size_log2: 0,
+            ..ty(false)
+        };
         for plan in [
             MemoryPlan::for_type(&ty(false), true, &small),
             MemoryPlan::for_type(&ty(true), true, &Knobs::default()),
+            MemoryPlan::for_type(&bytewise, true, &Knobs::default()),
         ] {
             assert_eq!(plan.base, MemoryBase::Record);
             assert!(!plan.guarded && plan.movable);
