@@ -131,9 +131,10 @@ impl Execution {
         }
     }
 
-    /// What compiled code sees of the store.
-    pub(crate) fn context(&self) -> *mut StoreContext {
-        self.context.get()
+    /// Return address and frame pointer of the guest's last call to the host. Async-signal-safe.
+    fn exit(&self) -> (usize, usize) {
+        // SAFETY: plain reads of words that only this thread's code for the store writes.
+        unsafe { ((*self.context.get()).exit_pc, (*self.context.get()).exit_fp) }
     }
 
     /// How large this store's stacks are.
@@ -190,8 +191,7 @@ impl Execution {
     pub(crate) fn guest_frames(&self) -> Option<Frames> {
         // SAFETY: activations are in the list only while they live; they lie on the stack that runs this code.
         let activation = unsafe { self.innermost.get().as_ref()? };
-        // SAFETY: plain reads of words that only this thread's code for the store writes.
-        let (pc, fp) = unsafe { ((*self.context.get()).exit_pc, (*self.context.get()).exit_fp) };
+        let (pc, fp) = self.exit();
         Some(activation.frames(pc, fp))
     }
 }
@@ -246,7 +246,7 @@ impl Activation {
     ) {
         // SAFETY: the execution outlives its activations.
         let execution = unsafe { self.execution.as_ref() };
-        let pc = match guest {
+        match guest {
             Some(site) => {
                 let mut rest = self.frames(site.return_address.unwrap_or(site.pc), site.fp);
                 if site.return_address.is_none() {
@@ -254,25 +254,15 @@ impl Activation {
                 }
                 let frames = std::iter::once(site.pc).chain(rest.map(Frame::call_site));
                 execution.captured.record(frames);
-                site.pc
             }
             None => {
-                // SAFETY: plain reads of words that only this thread's code for the store writes.
-                let (pc, fp) = unsafe {
-                    (
-                        (*execution.context.get()).exit_pc,
-                        (*execution.context.get()).exit_fp,
-                    )
-                };
-                execution
-                    .captured
-                    .record(self.frames(pc, fp).map(Frame::call_site));
-                pc
+                let (pc, fp) = execution.exit();
+                let frames = self.frames(pc, fp).map(Frame::call_site);
+                execution.captured.record(frames);
             }
-        };
+        }
         let reason = TrapReason::Wasm {
             trap,
-            pc,
             fault_address,
         };
         // SAFETY: nobody else looks at the reason while the guest runs; it is None, so nothing is overwritten undropped.
@@ -502,7 +492,6 @@ pub(crate) unsafe fn enter(
             return Err(Raised {
                 reason: TrapReason::Wasm {
                     trap: Trap::StackOverflow,
-                    pc: 0,
                     fault_address: None,
                 },
                 frames: this.backtrace(),
@@ -588,11 +577,8 @@ pub(crate) unsafe fn raise(execution: NonNull<Execution>, reason: TrapReason) ->
 /// # Safety
 /// As for [`raise`].
 pub(crate) unsafe fn raise_trap(execution: NonNull<Execution>, trap: Trap) -> ! {
-    // SAFETY: an execution with an active guest is valid; this is a plain read.
-    let pc = unsafe { (*execution.as_ref().context.get()).exit_pc };
     let reason = TrapReason::Wasm {
         trap,
-        pc,
         fault_address: None,
     };
     // SAFETY: the caller's promises are the same.

@@ -171,11 +171,6 @@ impl LinearMemory {
         self.byte_len
     }
 
-    /// The most bytes it may ever have.
-    pub(crate) fn maximum(&self) -> usize {
-        self.maximum
-    }
-
     fn accessible(&self) -> usize {
         self.byte_len.next_multiple_of(crate::sys::PAGE_SIZE)
     }
@@ -196,8 +191,10 @@ impl LinearMemory {
         }
         if new_len > self.reservation {
             self.relocate(new_len)?;
+        } else {
+            self.open_up_to(new_len)?;
         }
-        Ok(self.open_up_to(new_len)?)
+        Ok(())
     }
 
     /// Opens pages so that `new_len` bytes, which are within the reservation, can be used.
@@ -214,14 +211,15 @@ impl LinearMemory {
         Ok(())
     }
 
-    /// Moves to a place where `needed` bytes fit, and at least twice of what fitted so far so that moves stay rare.
-    fn relocate(&mut self, needed: usize) -> Result<(), MapError> {
+    /// Moves to a place where `new_len` bytes fit, and at least twice of what fitted so far so that moves stay rare, and opens
+    /// them there.
+    fn relocate(&mut self, new_len: usize) -> Result<(), MapError> {
         debug_assert!(
             self.movable,
             "the maximum of a memory that does not move is its reservation"
         );
         let too_large = || MapError::TooLarge { what: WHAT };
-        let needed = round_up_to_page(needed).ok_or_else(too_large)?;
+        let needed = round_up_to_page(new_len).ok_or_else(too_large)?;
         let reserve = |reservation: usize| -> Result<(usize, Mapping), MapError> {
             let bytes = reservation.checked_add(self.guard).ok_or_else(too_large)?;
             let mapping = Mapping::reserve(bytes).map_err(MapError::system(WHAT, bytes))?;
@@ -232,14 +230,12 @@ impl LinearMemory {
             .saturating_mul(2)
             .clamp(needed, isize::MAX as usize + 1);
         let (reservation, target) = reserve(generous).or_else(|_| reserve(needed))?;
+        // SAFETY: nobody uses the new mapping yet.
+        unsafe { target.protect(0..needed, Protection::ReadWrite) }
+            .map_err(MapError::system(WHAT, needed))?;
 
-        let accessible = self.accessible();
-        if accessible > 0 {
-            // SAFETY: nobody uses the new mapping yet.
-            unsafe { target.protect(0..accessible, Protection::ReadWrite) }
-                .map_err(MapError::system(WHAT, accessible))?;
-        }
         // From here on nothing fails: areas that cannot be moved are copied.
+        let accessible = self.accessible();
         let mut from = 0;
         for to in self.seams.iter().copied().chain([accessible]) {
             if from < to {
@@ -251,6 +247,7 @@ impl LinearMemory {
         self.mapping = Arc::new(target);
         self.start = 0;
         self.reservation = reservation;
+        self.byte_len = new_len;
         Ok(())
     }
 

@@ -1,11 +1,11 @@
 //! The stack a guest runs on.
 //!
 //! ```text
-//!   guard_start        limit                                   base
+//!   guard_start        guard_end = limit()                     base
 //!   | guard, 64 KiB    | host reserve | guest stack ........... |  grows down from base
 //! ```
 //!
-//! Guest functions do not check for overflow: whoever runs past `limit` hits the guard, frames larger than the guard are probed
+//! Guest functions do not check for overflow: whoever runs past the limit hits the guard, frames larger than the guard are probed
 //! page by page. The host is called only while its reserve is left, so with a reasonable host function the guard is hit by guests.
 //!
 //! Invariant: the guard lies directly below the stack, and both belong to one mapping that outlives every [`StackBounds`] in use.
@@ -48,14 +48,14 @@ impl StackSpec {
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StackBounds {
     guard_start: StackPointer,
-    limit: StackPointer,
+    guard_end: StackPointer,
     base: StackPointer,
 }
 
 impl StackBounds {
     /// Lowest usable address.
     pub(crate) fn limit(&self) -> usize {
-        self.limit.get()
+        self.guard_end.get()
     }
 
     /// The address past the highest byte.
@@ -65,7 +65,7 @@ impl StackBounds {
 
     /// Is this address in the guard?
     pub(crate) fn guard_contains(&self, address: usize) -> bool {
-        (self.guard_start.get()..self.limit.get()).contains(&address)
+        (self.guard_start.get()..self.guard_end.get()).contains(&address)
     }
 
     /// May this be a stack pointer of code that runs on this stack, or has just overflowed it?
@@ -76,7 +76,7 @@ impl StackBounds {
     /// Can a word be read at this address?
     pub(crate) fn holds_word(&self, address: usize) -> bool {
         address.is_multiple_of(align_of::<usize>())
-            && address >= self.limit.get()
+            && address >= self.guard_end.get()
             && address
                 .checked_add(size_of::<usize>())
                 .is_some_and(|end| end <= self.base.get())
@@ -129,7 +129,7 @@ impl GuestStack {
         Ok(GuestStack {
             bounds: StackBounds {
                 guard_start: at(0),
-                limit: at(STACK_GUARD),
+                guard_end: at(STACK_GUARD),
                 base: at(end),
             },
             _mapping: mapping.clone(),

@@ -10,8 +10,6 @@ pub(crate) enum TrapReason {
     Wasm {
         /// Which.
         trap: Trap,
-        /// The instruction that trapped; for traps of the runtime, the guest's return address, or 0 before a guest runs.
-        pc: usize,
         /// The address it could not access, for traps that the processor noticed.
         fault_address: Option<usize>,
     },

@@ -11,7 +11,7 @@
 //! guarded by an inaccessible page of a mapping always faults.
 
 use super::PAGE_SIZE;
-use rustix::mm::{Advice, MapFlags, MprotectFlags, MremapFlags, ProtFlags};
+use rustix::mm::{MapFlags, MprotectFlags, MremapFlags, ProtFlags};
 use std::io;
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
@@ -81,11 +81,6 @@ impl Mapping {
     /// Address of the first byte.
     pub(crate) fn base(&self) -> NonNull<u8> {
         self.base
-    }
-
-    /// Length in bytes.
-    pub(crate) fn len(&self) -> usize {
-        self.len
     }
 
     /// Pointer to the byte at an offset, which may be one past the end.
@@ -173,26 +168,6 @@ impl Mapping {
         Ok(())
     }
 
-    /// Gives the memory of accessible pages back to the system. They read as what was mapped: zeros, or the file again.
-    ///
-    /// # Errors
-    /// When the range is not whole pages of this mapping.
-    ///
-    /// # Safety
-    /// Nobody may rely on the contents of the range.
-    pub(crate) unsafe fn discard(&self, range: Range<usize>) -> io::Result<()> {
-        check_pages(&range, self.len)?;
-        // SAFETY: the pages are this mapping's; the caller gives their contents up.
-        unsafe {
-            rustix::mm::madvise(
-                self.at(range.start).as_ptr().cast(),
-                range.len(),
-                Advice::LinuxDontNeed,
-            )?;
-        }
-        Ok(())
-    }
-
     /// Moves the pages of `range`, without copying them, to offset `to` of another mapping, whose pages there they replace. What
     /// they leave behind still belongs to this mapping.
     ///
@@ -233,7 +208,7 @@ impl Drop for Mapping {
 }
 
 fn check_pages(range: &Range<usize>, len: usize) -> io::Result<()> {
-    let whole = range.start % PAGE_SIZE == 0 && range.end % PAGE_SIZE == 0;
+    let whole = range.start.is_multiple_of(PAGE_SIZE) && range.end.is_multiple_of(PAGE_SIZE);
     if whole && range.start < range.end && range.end <= len {
         Ok(())
     } else {
