@@ -1,1 +1,110 @@
-//! placeholder
+//! # Cowling
+//!
+//! A WebAssembly engine for programs that host many untrusted guests. This crate is the embedding API.
+//!
+//! ```
+//! use cowling::{Caller, Engine, Linker, Module, Result, Store};
+//!
+//! fn main() -> Result<()> {
+//!     let engine = Engine::default();
+//!     let module = Module::new(&engine, r#"(module
+//!         (import "host" "add" (func $add (param i32)))
+//!         (func (export "run") (param $n i32)
+//!             (loop (call $add (local.get $n))
+//!                 (br_if 0 (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))))"#)?;
+//!     let mut linker = Linker::new(&engine);
+//!     linker.func_wrap("host", "add", |mut caller: Caller<'_, i32>, n: i32| *caller.data_mut() += n)?;
+//!     let mut store = Store::new(&engine, 0); // the sum is the host's data
+//!     let instance = linker.instantiate(&mut store, &module)?;
+//!     instance.get_typed_func::<i32, ()>(&mut store, "run")?.call(&mut store, 100)?;
+//!     println!("1 + 2 + ... + 100 = {}", store.data());
+//! #   assert_eq!(*store.data(), 5050);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! An [`Engine`] holds settings ([`Config`]) and the compiler; a [`Module`] is compiled code; a [`Store`] is where instances
+//! live, beside data of the embedder's; a [`Linker`] gives modules their imports by name; an [`Instance`] is a module brought to
+//! life. Names and signatures are those of the `wasmtime` crate wherever a concept exists there.
+//!
+//! Engines, modules, linkers and [`InstancePre`]s are cheap to clone and shared between threads. A store is used by one thread
+//! at a time and may move between them.
+//!
+//! Every wrong use is an `Err` that names what is wrong; see [`error`] for what errors carry. Nothing here panics, except the
+//! methods named `unwrap_*`, and calls of guests whose host functions panic.
+//!
+//! | file | job |
+//! |---|---|
+//! | `config`, `engine` | settings; what everything shares |
+//! | `module`, `compile`, `cache`, `artifact`, `trust` | compiled code: from bytes, from the cache, from artifacts; which files are trusted |
+//! | `types` | types of values, functions, tables, memories, globals, tags, imports, exports |
+//! | `store` | stores, and the ways to borrow them |
+//! | `linker`, `instance` | imports by name; instantiation |
+//! | `func` | functions: dynamic, typed, made from closures; the caller of a host function |
+//! | `memory`, `table`, `global`, `exception`, `externs` | the other things instances import and export |
+//! | `val`, `v128`, `externref` | values and references |
+//! | `error` | errors |
+//!
+//! Features: `compiler` (without it this is the *headless* runtime, which runs artifacts and contains no code generator), `wat`
+//! (modules as text), `cache` (compiled modules are kept on disk if [`Config`] says so). All are on by default.
+
+#![forbid(unsafe_code)]
+
+mod artifact;
+#[cfg(feature = "cache")]
+mod cache;
+#[cfg(feature = "compiler")]
+mod compile;
+mod config;
+mod engine;
+pub mod error;
+mod exception;
+mod externref;
+mod externs;
+mod func;
+mod global;
+mod instance;
+mod linker;
+mod memory;
+mod module;
+mod store;
+mod table;
+mod trust;
+mod types;
+mod v128;
+mod val;
+
+pub use config::Config;
+pub use cowling_abi::Trap;
+pub use cowling_abi::knobs::{Knob, KnobError, KnobScope, Knobs, OptLevel};
+#[cfg(feature = "compiler")]
+pub use cowling_compiler::CompileError;
+pub use cowling_vm::UncaughtException as ThrownException;
+pub use cowling_vm::{
+    FrameInfo, MemoryFault, ResourceLimiter, StoreLimits, StoreLimitsBuilder, Trusted,
+    WasmBacktrace,
+};
+pub use engine::{Engine, EngineWeak, Precompiled};
+pub use error::{
+    AccessError, CallError, Context, Error, GrowError, HeaderError, InstantiateError, LinkError,
+    LoadError, RefError, Result, TypeMismatch, UnknownImport, ValueError, WrongStore, bail, ensure,
+    format_err,
+};
+pub use exception::{ExnRef, Tag};
+pub use externref::{ExternRef, GcRef, OwnedRooted, RootScope, Rooted};
+pub use externs::{Export, Extern};
+pub use func::{Caller, Func, IntoFunc, TypedFunc, WasmParams, WasmResults, WasmRet, WasmTy};
+pub use global::Global;
+pub use instance::{Instance, InstancePre};
+pub use linker::Linker;
+pub use memory::{Memory, MemoryAccessError};
+pub use module::{Module, ModuleExport, ResourcesRequired};
+pub use store::{AsContext, AsContextMut, Store, StoreContext, StoreContextMut};
+pub use table::Table;
+pub use trust::Distrust;
+pub use types::{
+    ExportType, ExternType, FuncType, GlobalType, HeapType, ImportType, MemoryType,
+    MemoryTypeBuilder, Mutability, RefType, TableType, TagType, ValType,
+};
+pub use v128::V128;
+pub use val::{Ref, Val};

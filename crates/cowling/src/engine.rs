@@ -1,0 +1,178 @@
+//! The engine: settings, the compiler, the registry of function types and the compile cache, shared by everything made with it.
+
+use crate::config::Config;
+use crate::error::Result;
+use cowling_abi::artifact::Header;
+use cowling_vm::{RuntimeConfig, TypeRegistry};
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::path::Path;
+use std::sync::{Arc, Weak};
+
+/// The environment in which modules are compiled and run.
+///
+/// An engine is made once per program, or once per set of settings, and is cheap to clone: clones are the same engine. Modules,
+/// linkers and stores of one engine do not work with those of another.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<EngineInner>,
+}
+
+struct EngineInner {
+    config: Config,
+    /// What an artifact must match to be loaded.
+    header: Header,
+    runtime: Arc<RuntimeConfig>,
+    #[cfg(feature = "compiler")]
+    compiler: crate::compile::LazyCompiler,
+    #[cfg(feature = "cache")]
+    cache: Option<crate::cache::Cache>,
+}
+
+impl Engine {
+    /// An engine with these settings.
+    ///
+    /// # Errors
+    /// When code cannot be generated for this machine, or under these settings.
+    pub fn new(config: &Config) -> Result<Engine> {
+        let engine = Engine::build(config.clone());
+        #[cfg(feature = "compiler")]
+        engine.compiler()?;
+        Ok(engine)
+    }
+
+    fn build(config: Config) -> Engine {
+        let header = Header::for_this_machine(&config.knobs);
+        Engine {
+            inner: Arc::new(EngineInner {
+                #[cfg(feature = "cache")]
+                cache: crate::cache::Cache::open(&config.cache, &header),
+                #[cfg(feature = "compiler")]
+                compiler: Default::default(),
+                runtime: Arc::new(RuntimeConfig {
+                    knobs: config.knobs.clone(),
+                    types: TypeRegistry::new(),
+                }),
+                header,
+                config,
+            }),
+        }
+    }
+
+    /// The settings it was made with.
+    pub fn config(&self) -> &Config {
+        &self.inner.config
+    }
+
+    /// Are these the same engine, that is, clones of each other?
+    pub fn same(a: &Engine, b: &Engine) -> bool {
+        Arc::ptr_eq(&a.inner, &b.inner)
+    }
+
+    /// A reference that does not keep the engine alive.
+    pub fn weak(&self) -> EngineWeak {
+        EngineWeak {
+            inner: Arc::downgrade(&self.inner),
+        }
+    }
+
+    /// What kind of precompiled artifact these bytes are, if they are one. Says nothing about whether it loads.
+    pub fn detect_precompiled(&self, bytes: &[u8]) -> Option<Precompiled> {
+        crate::artifact::is_artifact(bytes).then_some(Precompiled::Module)
+    }
+
+    /// What kind of precompiled artifact this file is, if it is one. Says nothing about whether it loads.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn detect_precompiled_file(&self, path: impl AsRef<Path>) -> Result<Option<Precompiled>> {
+        let is_artifact = crate::artifact::is_artifact_file(path.as_ref())?;
+        Ok(is_artifact.then_some(Precompiled::Module))
+    }
+
+    /// Something to hash: two engines that hash the same run each other's artifacts, if their machines have the same processor
+    /// features.
+    pub fn precompile_compatibility_hash(&self) -> impl Hash + '_ {
+        Compatibility(&self.inner.header)
+    }
+
+    pub(crate) fn header(&self) -> &Header {
+        &self.inner.header
+    }
+
+    pub(crate) fn runtime(&self) -> &Arc<RuntimeConfig> {
+        &self.inner.runtime
+    }
+
+    pub(crate) fn types(&self) -> &Arc<TypeRegistry> {
+        &self.inner.runtime.types
+    }
+
+    #[cfg(feature = "compiler")]
+    pub(crate) fn compiler(&self) -> Result<&cowling_compiler::Compiler> {
+        self.inner.compiler.get(&self.inner.config.knobs)
+    }
+
+    #[cfg(feature = "cache")]
+    pub(crate) fn cache(&self) -> Option<&crate::cache::Cache> {
+        self.inner.cache.as_ref()
+    }
+}
+
+impl Default for Engine {
+    /// An engine with the default settings. If code cannot be generated for this machine, compiling fails.
+    fn default() -> Engine {
+        Engine::build(Config::default())
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine")
+            .field("config", &self.inner.config)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A reference to an [`Engine`] that does not keep it alive.
+#[derive(Clone)]
+pub struct EngineWeak {
+    inner: Weak<EngineInner>,
+}
+
+impl EngineWeak {
+    /// The engine, if it is still there.
+    pub fn upgrade(&self) -> Option<Engine> {
+        self.inner.upgrade().map(|inner| Engine { inner })
+    }
+}
+
+impl fmt::Debug for EngineWeak {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EngineWeak").finish_non_exhaustive()
+    }
+}
+
+/// A kind of precompiled artifact.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Precompiled {
+    /// A module: what [`Module::serialize`](crate::Module::serialize) gives.
+    Module,
+}
+
+struct Compatibility<'a>(&'a Header);
+
+impl Hash for Compatibility<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Header {
+            version,
+            target,
+            cpu_features,
+            settings,
+            file_len: _,
+            content_hash: _,
+        } = self.0;
+        (version, target, cpu_features, settings).hash(state);
+    }
+}

@@ -1,0 +1,52 @@
+//! Errors.
+//!
+//! Everything that can fail returns [`Error`], which carries the cause as a type that `downcast_ref` finds:
+//!
+//! | cause | what it says |
+//! |---|---|
+//! | [`Trap`](crate::Trap) | guest code stopped, and why |
+//! | [`WasmBacktrace`](crate::WasmBacktrace) | where guest code was; present with traps and errors of host functions |
+//! | an error of your own | what a host function returned |
+//! | [`LinkError`], [`UnknownImport`] | imports that do not fit or are missing |
+//! | [`CallError`], [`TypeMismatch`] | a function called or typed the wrong way |
+//! | [`ValueError`], [`AccessError`], [`GrowError`], [`RefError`], [`WrongStore`] | a table, global, memory or reference used the wrong way |
+//! | [`InstantiateError`] | no instance for lack of room, or of the wrong engine |
+//! | [`LoadError`], [`HeaderError`] | an artifact that does not load |
+//! | [`CompileError`](crate::CompileError) | a module that does not compile |
+//! | [`KnobError`](crate::KnobError) | a setting that does not exist |
+
+pub use anyhow::{Context, Error, anyhow as format_err, bail, ensure};
+pub use cowling_abi::artifact::HeaderError;
+pub use cowling_vm::{
+    AccessError, CallError, GrowError, InstantiateError, LinkError, LoadError, RefError,
+    TypeMismatch, ValueError, WrongStore,
+};
+
+/// Result with [`Error`] unless it names another.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An import for which nothing was defined.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown import: {module:?}.{name:?} of type {ty} is not defined")]
+pub struct UnknownImport {
+    pub(crate) module: String,
+    pub(crate) name: String,
+    pub(crate) ty: crate::ExternType,
+}
+
+impl UnknownImport {
+    /// First part of the import's name.
+    pub fn module(&self) -> &str {
+        &self.module
+    }
+
+    /// Second part of the import's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What the module asks for.
+    pub fn ty(&self) -> &crate::ExternType {
+        &self.ty
+    }
+}

@@ -1,0 +1,149 @@
+//! What instances export and import, whatever its kind.
+
+use crate::error::{Result, format_err};
+use crate::exception::Tag;
+use crate::func::Func;
+use crate::global::Global;
+use crate::memory::Memory;
+use crate::store::{AsContext, AsContextMut};
+use crate::table::Table;
+use crate::types::{ExternType, ValType};
+use crate::val::{Ref, Val};
+use cowling_vm::ExternHandle;
+
+/// Something an instance can export or import.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Extern {
+    /// A function.
+    Func(Func),
+    /// A global.
+    Global(Global),
+    /// A table.
+    Table(Table),
+    /// A memory.
+    Memory(Memory),
+    /// An exception tag.
+    Tag(Tag),
+}
+
+macro_rules! kinds {
+    ($($Kind:ident $into:ident $what:literal;)*) => {
+        impl Extern {
+            $(
+                #[doc = concat!("The ", $what, ", if it is one.")]
+                pub fn $into(self) -> Option<$Kind> {
+                    match self {
+                        Extern::$Kind(it) => Some(it),
+                        _ => None,
+                    }
+                }
+            )*
+
+            /// Its type. What the type says when the store is another one is written at each kind.
+            pub fn ty(&self, store: impl AsContext) -> ExternType {
+                match self {
+                    $(Extern::$Kind(it) => ExternType::$Kind(it.ty(store)),)*
+                }
+            }
+
+            pub(crate) fn from_vm(handle: ExternHandle) -> Extern {
+                match handle {
+                    $(ExternHandle::$Kind(handle) => Extern::$Kind($Kind::from_vm(handle)),)*
+                }
+            }
+
+            pub(crate) fn to_vm(self) -> ExternHandle {
+                match self {
+                    $(Extern::$Kind(it) => ExternHandle::$Kind(it.to_vm()),)*
+                }
+            }
+        }
+
+        $(impl From<$Kind> for Extern {
+            fn from(it: $Kind) -> Extern {
+                Extern::$Kind(it)
+            }
+        })*
+
+        impl<'instance> Export<'instance> {$(
+            #[doc = concat!("The ", $what, ", if it is one.")]
+            pub fn $into(self) -> Option<$Kind> {
+                self.definition.$into()
+            }
+        )*}
+    };
+}
+
+kinds! {
+    Func into_func "function";
+    Global into_global "global";
+    Table into_table "table";
+    Memory into_memory "memory";
+    Tag into_tag "exception tag";
+}
+
+impl ExternType {
+    /// Something of this type: a function that returns zeros and nulls, a global of zero or null, a table of nulls, a memory of
+    /// zeros, a tag.
+    ///
+    /// # Errors
+    /// When values of the type cannot be null, or there is no room.
+    pub fn default_value(&self, mut store: impl AsContextMut) -> Result<Extern> {
+        let zero = |ty: &ValType| {
+            Val::default_for_ty(ty).ok_or_else(|| format_err!("{ty} has no default value"))
+        };
+        let mut store = store.as_context_mut();
+        Ok(match self {
+            ExternType::Func(ty) => {
+                let values = ty
+                    .results()
+                    .map(|ty| zero(&ty))
+                    .collect::<Result<Vec<_>>>()?;
+                Func::new(store, ty.clone(), move |_, _, results| {
+                    results.copy_from_slice(&values);
+                    Ok(())
+                })
+                .into()
+            }
+            ExternType::Global(ty) => {
+                let value = zero(ty.content())?;
+                Global::new(&mut store, ty.clone(), value)?.into()
+            }
+            ExternType::Table(ty) => {
+                zero(&ValType::Ref(ty.element().clone()))?;
+                Table::new(&mut store, ty.clone(), Ref::null(ty.element().heap_type()))?.into()
+            }
+            ExternType::Memory(ty) => Memory::new(&mut store, ty.clone())?.into(),
+            ExternType::Tag(ty) => Tag::new(&mut store, ty)?.into(),
+        })
+    }
+}
+
+/// An export of an instance.
+#[derive(Clone, Debug)]
+pub struct Export<'instance> {
+    name: &'instance str,
+    definition: Extern,
+}
+
+impl<'instance> Export<'instance> {
+    pub(crate) fn new(name: &'instance str, definition: Extern) -> Self {
+        Export { name, definition }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &'instance str {
+        self.name
+    }
+
+    /// Its type.
+    pub fn ty(&self, store: impl AsContext) -> ExternType {
+        self.definition.ty(store)
+    }
+
+    /// What it is.
+    pub fn into_extern(self) -> Extern {
+        self.definition
+    }
+}

@@ -1,0 +1,92 @@
+//! What a host function knows of its caller.
+
+use crate::engine::Engine;
+use crate::error::Result;
+use crate::exception::ExnRef;
+use crate::externref::Rooted;
+use crate::externs::Extern;
+use crate::instance::Instance;
+use crate::module::ModuleExport;
+use crate::store::{AsContext, AsContextMut, StoreContext, StoreContextMut, StoreData};
+use cowling_vm::{HostCaller, InstanceHandle};
+use std::fmt;
+
+/// The store a host function was called in, and the instance that called it.
+pub struct Caller<'a, T: 'static> {
+    store: StoreContextMut<'a, T>,
+    instance: Option<InstanceHandle>,
+}
+
+impl<'a, T: 'static> Caller<'a, T> {
+    pub(crate) fn from_vm(caller: HostCaller<'a, StoreData<T>>) -> Self {
+        Caller {
+            store: StoreContextMut(caller.store),
+            instance: caller.instance,
+        }
+    }
+
+    /// The export of this name of the calling instance. `None` if it has none, or if no instance called but the embedder.
+    pub fn get_export(&mut self, name: &str) -> Option<Extern> {
+        Instance::from_vm(self.instance?).get_export(&mut self.store, name)
+    }
+
+    /// The export of the calling instance that was found in its module before. `None` if it is another module's, or if no
+    /// instance called but the embedder.
+    pub fn get_module_export(&mut self, export: &ModuleExport) -> Option<Extern> {
+        Instance::from_vm(self.instance?).get_module_export(&mut self.store, export)
+    }
+
+    /// The embedder's data.
+    pub fn data(&self) -> &T {
+        self.store.data()
+    }
+
+    /// The embedder's data, for change.
+    pub fn data_mut(&mut self) -> &mut T {
+        self.store.data_mut()
+    }
+
+    /// The engine the store was made with.
+    pub fn engine(&self) -> &Engine {
+        self.store.engine()
+    }
+
+    /// Frees the host values and exceptions that nothing refers to any more.
+    pub fn gc(&mut self) {
+        self.store.gc();
+    }
+
+    /// The error by which the host function throws an exception. See [`StoreContextMut::throw`].
+    ///
+    /// # Errors
+    /// Always.
+    pub fn throw<R>(&mut self, exception: Rooted<ExnRef>) -> Result<R> {
+        self.store.throw(exception)
+    }
+}
+
+impl<T: 'static> AsContext for Caller<'_, T> {
+    type Data = T;
+
+    fn as_context(&self) -> StoreContext<'_, T> {
+        self.store.as_context()
+    }
+}
+
+impl<T: 'static> AsContextMut for Caller<'_, T> {
+    fn as_context_mut(&mut self) -> StoreContextMut<'_, T> {
+        self.store.as_context_mut()
+    }
+}
+
+impl<'a, T: 'static> From<Caller<'a, T>> for StoreContextMut<'a, T> {
+    fn from(caller: Caller<'a, T>) -> Self {
+        caller.store
+    }
+}
+
+impl<T: 'static> fmt::Debug for Caller<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Caller").finish_non_exhaustive()
+    }
+}

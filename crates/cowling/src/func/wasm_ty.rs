@@ -1,0 +1,196 @@
+//! Which Rust types stand for which WebAssembly types.
+//!
+//! | Rust | WebAssembly |
+//! |---|---|
+//! | `i32`, `u32` | `i32` |
+//! | `i64`, `u64` | `i64` |
+//! | `f32` | `f32` |
+//! | `f64` | `f64` |
+//! | [`V128`], `u128` | `v128` |
+//! | `Option<Func>` | `funcref` |
+//! | `Option<Rooted<ExternRef>>` | `externref` |
+//! | `Option<Rooted<ExnRef>>` | `exnref` |
+//!
+//! Lists of values are `()`, a single one of these, or a tuple of up to 16. A host function may return any of them, or a
+//! `Result` of one.
+
+use super::Func;
+use crate::error::Result;
+use crate::exception::ExnRef;
+use crate::externref::{ExternRef, Rooted};
+use crate::types::ValType;
+use crate::v128::V128;
+use cowling_vm::{AbiTy, AbiValues};
+
+/// A Rust type that stands for exactly one WebAssembly type. The table is in [`WasmParams`].
+pub trait WasmTy: Sized + Send + sealed::Sealed {
+    /// What travels.
+    #[doc(hidden)]
+    type Abi: AbiTy;
+
+    #[doc(hidden)]
+    fn into_abi(self) -> Self::Abi;
+
+    #[doc(hidden)]
+    fn from_abi(abi: Self::Abi) -> Self;
+
+    /// The WebAssembly type.
+    fn valtype() -> ValType {
+        ValType::from_abi(Self::Abi::TYPE)
+    }
+}
+
+/// Parameters of a [`TypedFunc`](super::TypedFunc).
+///
+/// `()`, a single type of this table, or a tuple of up to 16 of them:
+///
+/// | Rust | WebAssembly |
+/// |---|---|
+/// | `i32`, `u32` | `i32` |
+/// | `i64`, `u64` | `i64` |
+/// | `f32` | `f32` |
+/// | `f64` | `f64` |
+/// | [`V128`], `u128` | `v128` |
+/// | `Option<Func>` | `funcref` |
+/// | `Option<Rooted<ExternRef>>` | `externref` |
+/// | `Option<Rooted<ExnRef>>` | `exnref` |
+pub trait WasmParams: Sized + sealed::Sealed {
+    #[doc(hidden)]
+    type Abi: AbiValues;
+
+    #[doc(hidden)]
+    fn into_abi(self) -> Self::Abi;
+}
+
+/// Results of a [`TypedFunc`](super::TypedFunc): the same types as [`WasmParams`].
+pub trait WasmResults: WasmParams {
+    #[doc(hidden)]
+    fn from_abi(abi: Self::Abi) -> Self;
+}
+
+/// What a host function may return: the types of [`WasmParams`], or a [`Result`] of one.
+pub trait WasmRet: sealed::Sealed {
+    #[doc(hidden)]
+    type Abi: AbiValues;
+
+    #[doc(hidden)]
+    fn into_ret(self) -> Result<Self::Abi>;
+}
+
+mod sealed {
+    /// Keeps the set of types to those the runtime knows.
+    pub trait Sealed {}
+}
+
+macro_rules! single {
+    ($($ty:ty, $Abi:ty, $v:ident => $into:expr, $from:expr;)*) => {$(
+        impl sealed::Sealed for $ty {}
+
+        impl WasmTy for $ty {
+            type Abi = $Abi;
+
+            #[inline]
+            fn into_abi(self) -> $Abi {
+                let $v = self;
+                $into
+            }
+
+            #[inline]
+            fn from_abi($v: $Abi) -> Self {
+                $from
+            }
+        }
+    )*};
+}
+
+single! {
+    i32, i32, v => v, v;
+    u32, u32, v => v, v;
+    i64, i64, v => v, v;
+    u64, u64, v => v, v;
+    f32, f32, v => v, v;
+    f64, f64, v => v, v;
+    V128, cowling_vm::V128, v => cowling_vm::V128(v.into()), v.0.into();
+    u128, cowling_vm::V128, v => cowling_vm::V128(v), v.0;
+    Option<Func>, Option<cowling_vm::FuncHandle>, v => v.map(Func::to_vm), v.map(Func::from_vm);
+    Option<Rooted<ExternRef>>, Option<cowling_vm::HostRef>, v => v.map(Rooted::to_vm), v.map(Rooted::from_vm);
+    Option<Rooted<ExnRef>>, Option<cowling_vm::ExnRef>, v => v.map(Rooted::to_vm), v.map(Rooted::from_vm);
+}
+
+impl<V: WasmTy> WasmParams for V {
+    type Abi = V::Abi;
+
+    #[inline]
+    fn into_abi(self) -> V::Abi {
+        WasmTy::into_abi(self)
+    }
+}
+
+impl<V: WasmTy> WasmResults for V {
+    #[inline]
+    fn from_abi(abi: V::Abi) -> Self {
+        WasmTy::from_abi(abi)
+    }
+}
+
+impl<V: WasmTy> WasmRet for V {
+    type Abi = V::Abi;
+
+    #[inline]
+    fn into_ret(self) -> Result<V::Abi> {
+        Ok(WasmTy::into_abi(self))
+    }
+}
+
+impl<R: WasmRet> sealed::Sealed for Result<R> {}
+
+impl<R: WasmRet> WasmRet for Result<R> {
+    type Abi = R::Abi;
+
+    #[inline]
+    fn into_ret(self) -> Result<R::Abi> {
+        self?.into_ret()
+    }
+}
+
+macro_rules! lists {
+    () => {
+        lists!(@one);
+    };
+    ($A:ident $a:ident $($rest:ident)*) => {
+        lists!(@one $A $a $($rest)*);
+        lists!($($rest)*);
+    };
+    (@one $($A:ident $a:ident)*) => {
+        impl<$($A: WasmTy),*> sealed::Sealed for ($($A,)*) {}
+
+        impl<$($A: WasmTy),*> WasmParams for ($($A,)*) {
+            type Abi = ($($A::Abi,)*);
+
+            #[inline]
+            fn into_abi(self) -> Self::Abi {
+                let ($($a,)*) = self;
+                ($($a.into_abi(),)*)
+            }
+        }
+
+        impl<$($A: WasmTy),*> WasmResults for ($($A,)*) {
+            #[inline]
+            fn from_abi(($($a,)*): Self::Abi) -> Self {
+                ($(<$A as WasmTy>::from_abi($a),)*)
+            }
+        }
+
+        impl<$($A: WasmTy),*> WasmRet for ($($A,)*) {
+            type Abi = ($($A::Abi,)*);
+
+            #[inline]
+            fn into_ret(self) -> Result<Self::Abi> {
+                let ($($a,)*) = self;
+                Ok(($(WasmTy::into_abi($a),)*))
+            }
+        }
+    };
+}
+
+lists!(A1 a1 A2 a2 A3 a3 A4 a4 A5 a5 A6 a6 A7 a7 A8 a8 A9 a9 A10 a10 A11 a11 A12 a12 A13 a13 A14 a14 A15 a15 A16 a16);

@@ -1,0 +1,206 @@
+//! Instances, and modules that are ready to become one.
+
+use crate::engine::Engine;
+use crate::error::{InstantiateError, Result, bail};
+use crate::externs::{Export, Extern};
+use crate::func::{Func, TypedFunc, WasmParams, WasmResults};
+use crate::global::Global;
+use crate::memory::Memory;
+use crate::module::{Module, ModuleExport};
+use crate::store::{AsContext, AsContextMut, StoreContextMut, StoreData};
+use crate::table::Table;
+use cowling_vm::{ImportValue, InstanceHandle};
+use std::fmt;
+use std::sync::Arc;
+
+/// A module brought to life in a store.
+///
+/// Used with another store, methods that return a `Result` fail with [`WrongStore`](crate::WrongStore); the others see an
+/// instance without exports.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Instance(InstanceHandle);
+
+impl Instance {
+    /// Instantiates a module: gives it its imports, in the order the module declares them, writes its segments, runs its start
+    /// function. [`Linker`](crate::Linker) finds imports by name.
+    ///
+    /// # Errors
+    /// [`LinkError`](crate::LinkError) when number or types of the imports do not fit;
+    /// [`InstantiateError`](crate::InstantiateError) when there is no room or the module is of another engine; a
+    /// [`Trap`](crate::Trap) of a segment or the start function. Segments before the one that trapped stay written, as the
+    /// specification says.
+    pub fn new(
+        mut store: impl AsContextMut,
+        module: &Module,
+        imports: &[Extern],
+    ) -> Result<Instance> {
+        let imports: Vec<_> = imports
+            .iter()
+            .map(|i| ImportValue::Extern(i.to_vm()))
+            .collect();
+        instantiate(&mut store.as_context_mut(), module, &imports)
+    }
+
+    /// Its exports, in order of declaration.
+    pub fn exports<'a, T: 'static>(
+        &'a self,
+        store: impl Into<StoreContextMut<'a, T>>,
+    ) -> impl ExactSizeIterator<Item = Export<'a>> + 'a {
+        let mut store = store.into();
+        let module = store.inner().instance_module(self.0);
+        let entities: Vec<_> = module.map_or_else(
+            |_| Vec::new(),
+            |m| m.info().exports.values().copied().collect(),
+        );
+        let externs: Vec<_> = entities
+            .into_iter()
+            .filter_map(|entity| {
+                store
+                    .inner_mut()
+                    .instance_entity(self.0, entity)
+                    .ok()
+                    .flatten()
+            })
+            .map(Extern::from_vm)
+            .collect();
+        let module = store.0.into_ref().inner().instance_module(self.0);
+        let names = module.map_or_else(|_| Vec::new(), |m| m.info().exports.keys().collect());
+        names
+            .into_iter()
+            .zip(externs)
+            .map(|(name, definition)| Export::new(name, definition))
+    }
+
+    /// The module it was made from.
+    ///
+    /// # Errors
+    /// [`WrongStore`](crate::WrongStore).
+    pub fn module(&self, store: impl AsContext) -> Result<Module> {
+        let store = store.as_context();
+        let code = store.inner().instance_module(self.0)?.clone();
+        Ok(Module::from_code(store.engine().clone(), code))
+    }
+
+    /// The export of this name.
+    pub fn get_export(&self, mut store: impl AsContextMut, name: &str) -> Option<Extern> {
+        let mut store = store.as_context_mut();
+        let handle = store.inner_mut().instance_export(self.0, name).ok()??;
+        Some(Extern::from_vm(handle))
+    }
+
+    /// The export that was found in the module before. `None` if it is another module's.
+    pub fn get_module_export(
+        &self,
+        mut store: impl AsContextMut,
+        export: &ModuleExport,
+    ) -> Option<Extern> {
+        let mut store = store.as_context_mut();
+        let entity = export.entity_of(store.inner().instance_module(self.0).ok()?)?;
+        let handle = store.inner_mut().instance_entity(self.0, entity).ok()??;
+        Some(Extern::from_vm(handle))
+    }
+
+    /// The exported function of this name.
+    pub fn get_func(&self, store: impl AsContextMut, name: &str) -> Option<Func> {
+        self.get_export(store, name)?.into_func()
+    }
+
+    /// The exported function of this name, typed. See [`Func::typed`].
+    ///
+    /// # Errors
+    /// When there is no such function or it is of another type; the name is in the message.
+    pub fn get_typed_func<Params: WasmParams, Results: WasmResults>(
+        &self,
+        mut store: impl AsContextMut,
+        name: &str,
+    ) -> Result<TypedFunc<Params, Results>> {
+        let mut store = store.as_context_mut();
+        let Some(export) = self.get_export(&mut store, name) else {
+            bail!("instance has no export {name:?}");
+        };
+        let Some(func) = export.into_func() else {
+            bail!(
+                "export {name:?} is not a function but of type {}",
+                export.ty(&store)
+            );
+        };
+        func.typed(&store)
+            .map_err(|error| error.context(format!("export {name:?}")))
+    }
+
+    /// The exported table of this name.
+    pub fn get_table(&self, store: impl AsContextMut, name: &str) -> Option<Table> {
+        self.get_export(store, name)?.into_table()
+    }
+
+    /// The exported memory of this name.
+    pub fn get_memory(&self, store: impl AsContextMut, name: &str) -> Option<Memory> {
+        self.get_export(store, name)?.into_memory()
+    }
+
+    /// The exported global of this name.
+    pub fn get_global(&self, store: impl AsContextMut, name: &str) -> Option<Global> {
+        self.get_export(store, name)?.into_global()
+    }
+
+    pub(crate) fn from_vm(handle: InstanceHandle) -> Instance {
+        Instance(handle)
+    }
+}
+
+/// A module with all its imports resolved and checked, to be instantiated many times.
+pub struct InstancePre<T: 'static> {
+    module: Module,
+    imports: Arc<[ImportValue<StoreData<T>>]>,
+}
+
+impl<T: 'static> InstancePre<T> {
+    pub(crate) fn new(module: &Module, imports: Vec<ImportValue<StoreData<T>>>) -> Self {
+        InstancePre {
+            module: module.clone(),
+            imports: imports.into(),
+        }
+    }
+
+    /// The module.
+    pub fn module(&self) -> &Module {
+        &self.module
+    }
+
+    /// Instantiates it.
+    ///
+    /// # Errors
+    /// As [`Instance::new`].
+    pub fn instantiate(&self, mut store: impl AsContextMut<Data = T>) -> Result<Instance> {
+        instantiate(&mut store.as_context_mut(), &self.module, &self.imports)
+    }
+}
+
+impl<T: 'static> Clone for InstancePre<T> {
+    fn clone(&self) -> Self {
+        InstancePre {
+            module: self.module.clone(),
+            imports: self.imports.clone(),
+        }
+    }
+}
+
+impl<T: 'static> fmt::Debug for InstancePre<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InstancePre")
+            .field("module", &self.module)
+            .finish_non_exhaustive()
+    }
+}
+
+fn instantiate<T: 'static>(
+    store: &mut StoreContextMut<'_, T>,
+    module: &Module,
+    imports: &[ImportValue<StoreData<T>>],
+) -> Result<Instance> {
+    let _span = tracing::debug_span!("instantiate").entered();
+    if !Engine::same(store.engine(), module.engine()) {
+        return Err(InstantiateError::WrongEngine.into());
+    }
+    Ok(Instance(store.0.instantiate(module.code(), imports)?))
+}

@@ -1,0 +1,307 @@
+//! Linkers: imports by name.
+//!
+//! | file | job |
+//! |---|---|
+//! | this | [`Linker`]: defining, finding, instantiating |
+//! | [`definition`] | what a name stands for, and whether it fits an import |
+//! | [`command`] | modules as definitions: commands and reactors |
+//! | [`unknown`] | stand-ins for imports nobody defines |
+
+mod command;
+mod definition;
+mod unknown;
+
+use crate::engine::Engine;
+use crate::error::{Result, UnknownImport, bail, ensure};
+use crate::externs::Extern;
+use crate::func::{Caller, IntoFunc, dynamic_host_func};
+use crate::instance::{Instance, InstancePre};
+use crate::module::Module;
+use crate::store::{AsContext, AsContextMut};
+use crate::types::{FuncType, ImportType};
+use crate::val::Val;
+use definition::Definition;
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// Definitions by name, from which modules get their imports.
+///
+/// ```
+/// # use cowling::*;
+/// let engine = Engine::default();
+/// let mut linker = Linker::new(&engine);
+/// linker.func_wrap("host", "twice", |x: i32| x * 2)?;
+/// let module = Module::new(&engine, r#"(module
+///     (import "host" "twice" (func $twice (param i32) (result i32)))
+///     (func (export "run") (result i32) (call $twice (i32.const 21))))"#)?;
+/// let mut store = Store::new(&engine, ());
+/// let instance = linker.instantiate(&mut store, &module)?;
+/// let run = instance.get_typed_func::<(), i32>(&mut store, "run")?;
+/// assert_eq!(run.call(&mut store, ())?, 42);
+/// # Ok::<(), Error>(())
+/// ```
+///
+/// Host functions belong to the linker and work in any store of its engine. What was made in a store works in that store only.
+pub struct Linker<T: 'static> {
+    engine: Engine,
+    /// By first and second part of the name.
+    modules: BTreeMap<String, BTreeMap<String, Definition<T>>>,
+    /// By second part alone: what is used when the whole name is not defined.
+    names: BTreeMap<String, Definition<T>>,
+    allow_shadowing: bool,
+    allow_unknown_exports: bool,
+}
+
+impl<T: 'static> Linker<T> {
+    /// A linker without definitions.
+    pub fn new(engine: &Engine) -> Linker<T> {
+        Linker {
+            engine: engine.clone(),
+            modules: BTreeMap::new(),
+            names: BTreeMap::new(),
+            allow_shadowing: false,
+            allow_unknown_exports: false,
+        }
+    }
+
+    /// The engine it was made with.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// May a name be defined again, replacing what it stood for? By default that is an error.
+    pub fn allow_shadowing(&mut self, allow: bool) -> &mut Self {
+        self.allow_shadowing = allow;
+        self
+    }
+
+    /// May commands given to [`Linker::module`] export things other than functions and what toolchains always export? They
+    /// are left out then. By default that is an error.
+    pub fn allow_unknown_exports(&mut self, allow: bool) -> &mut Self {
+        self.allow_unknown_exports = allow;
+        self
+    }
+
+    /// Defines a name as something in a store.
+    ///
+    /// # Errors
+    /// When the name is defined already, or the item is another store's.
+    pub fn define(
+        &mut self,
+        store: impl AsContext<Data = T>,
+        module: &str,
+        name: &str,
+        item: impl Into<Extern>,
+    ) -> Result<&mut Self> {
+        let definition = Definition::of(store, item.into())?;
+        self.insert(module, name, definition)
+    }
+
+    /// Defines the second part of a name, whatever the first part is, as something in a store. It is used for imports whose
+    /// whole name is not defined.
+    ///
+    /// # Errors
+    /// When the name is defined already, or the item is another store's.
+    pub fn define_name(
+        &mut self,
+        store: impl AsContext<Data = T>,
+        name: &str,
+        item: impl Into<Extern>,
+    ) -> Result<&mut Self> {
+        let definition = Definition::of(store, item.into())?;
+        if !self.allow_shadowing && self.names.contains_key(name) {
+            bail!("{name:?} is defined already");
+        }
+        self.names.insert(name.to_string(), definition);
+        Ok(self)
+    }
+
+    /// Defines a name as a host function whose type is known only when the program runs. See [`Func::new`](crate::Func::new).
+    ///
+    /// # Errors
+    /// When the name is defined already.
+    pub fn func_new(
+        &mut self,
+        module: &str,
+        name: &str,
+        ty: FuncType,
+        func: impl Fn(Caller<'_, T>, &[Val], &mut [Val]) -> Result<()> + Send + Sync + 'static,
+    ) -> Result<&mut Self> {
+        self.insert(module, name, Definition::Host(dynamic_host_func(ty, func)))
+    }
+
+    /// Defines a name as a host function from a closure whose type says all. See [`IntoFunc`].
+    ///
+    /// # Errors
+    /// When the name is defined already.
+    pub fn func_wrap<Params, Results>(
+        &mut self,
+        module: &str,
+        name: &str,
+        func: impl IntoFunc<T, Params, Results>,
+    ) -> Result<&mut Self> {
+        self.insert(module, name, Definition::Host(func.into_func()))
+    }
+
+    /// Defines all exports of an instance, with `module_name` as the first part of their names.
+    ///
+    /// # Errors
+    /// When a name is defined already, or the instance is another store's.
+    pub fn instance(
+        &mut self,
+        mut store: impl AsContextMut<Data = T>,
+        module_name: &str,
+        instance: Instance,
+    ) -> Result<&mut Self> {
+        let mut store = store.as_context_mut();
+        instance.module(&store)?;
+        let exports: Vec<_> = instance
+            .exports(&mut store)
+            .map(|export| (export.name().to_string(), export.into_extern()))
+            .collect();
+        for (name, item) in exports {
+            self.define(&store, module_name, &name, item)?;
+        }
+        Ok(self)
+    }
+
+    /// Defines a name as what another one stands for.
+    ///
+    /// # Errors
+    /// When the new name is defined already, or the other one is not.
+    pub fn alias(
+        &mut self,
+        module: &str,
+        name: &str,
+        as_module: &str,
+        as_name: &str,
+    ) -> Result<&mut Self> {
+        let Some(definition) = self.definition(module, name).cloned() else {
+            bail!("{module:?}.{name:?} cannot be aliased: it is not defined");
+        };
+        self.insert(as_module, as_name, definition)
+    }
+
+    /// Defines every name whose first part is `module` again, with `as_module` as the first part.
+    ///
+    /// # Errors
+    /// When a new name is defined already, or nothing is defined for `module`.
+    pub fn alias_module(&mut self, module: &str, as_module: &str) -> Result<()> {
+        let Some(definitions) = self.modules.get(module).cloned() else {
+            bail!("{module:?} cannot be aliased: nothing is defined for it");
+        };
+        for (name, definition) in definitions {
+            self.insert(as_module, &name, definition)?;
+        }
+        Ok(())
+    }
+
+    /// Instantiates a module with imports from here.
+    ///
+    /// # Errors
+    /// As [`Linker::instantiate_pre`] and [`InstancePre::instantiate`].
+    pub fn instantiate(
+        &self,
+        store: impl AsContextMut<Data = T>,
+        module: &Module,
+    ) -> Result<Instance> {
+        self.instantiate_pre(module)?.instantiate(store)
+    }
+
+    /// Finds and checks the imports of a module, once for many instances.
+    ///
+    /// # Errors
+    /// [`UnknownImport`] when one is not defined, [`LinkError`](crate::LinkError) when one is of another type; or when the
+    /// module is of another engine.
+    pub fn instantiate_pre(&self, module: &Module) -> Result<InstancePre<T>> {
+        ensure!(
+            Engine::same(&self.engine, module.engine()),
+            "module belongs to another engine than the linker"
+        );
+        let imports = module
+            .code()
+            .info()
+            .imports
+            .iter()
+            .zip(module.imports())
+            .map(|(import, ty)| {
+                let definition = self.find(&ty).ok_or_else(|| UnknownImport::new(&ty))?;
+                definition.check(module.code().info(), import)?;
+                Ok(definition.to_import())
+            })
+            .collect::<Result<_>>()?;
+        Ok(InstancePre::new(module, imports))
+    }
+
+    /// What a name stands for. A host function becomes a new function of the store.
+    pub fn get(
+        &self,
+        store: impl AsContextMut<Data = T>,
+        module: &str,
+        name: &str,
+    ) -> Option<Extern> {
+        Some(self.definition(module, name)?.to_extern(store))
+    }
+
+    /// What an import would get. A host function becomes a new function of the store.
+    pub fn get_by_import(
+        &self,
+        store: impl AsContextMut<Data = T>,
+        import: &ImportType<'_>,
+    ) -> Option<Extern> {
+        Some(self.find(import)?.to_extern(store))
+    }
+
+    /// Every name and what it stands for, in order of names. Host functions become new functions of the store.
+    pub fn iter<'a>(
+        &'a self,
+        mut store: impl AsContextMut<Data = T> + 'a,
+    ) -> impl Iterator<Item = (&'a str, &'a str, Extern)> + 'a {
+        self.modules
+            .iter()
+            .flat_map(|(module, names)| names.iter().map(move |(name, d)| (module, name, d)))
+            .map(move |(module, name, d)| (module.as_str(), name.as_str(), d.to_extern(&mut store)))
+    }
+
+    fn definition(&self, module: &str, name: &str) -> Option<&Definition<T>> {
+        self.modules.get(module)?.get(name)
+    }
+
+    fn find(&self, import: &ImportType<'_>) -> Option<&Definition<T>> {
+        self.definition(import.module(), import.name())
+            .or_else(|| self.names.get(import.name()))
+    }
+
+    fn insert(&mut self, module: &str, name: &str, definition: Definition<T>) -> Result<&mut Self> {
+        if !self.allow_shadowing && self.definition(module, name).is_some() {
+            bail!("{module:?}.{name:?} is defined already");
+        }
+        if !self.modules.contains_key(module) {
+            self.modules.insert(module.to_string(), BTreeMap::new());
+        }
+        if let Some(names) = self.modules.get_mut(module) {
+            names.insert(name.to_string(), definition);
+        }
+        Ok(self)
+    }
+}
+
+impl<T: 'static> Clone for Linker<T> {
+    fn clone(&self) -> Self {
+        Linker {
+            engine: self.engine.clone(),
+            modules: self.modules.clone(),
+            names: self.names.clone(),
+            allow_shadowing: self.allow_shadowing,
+            allow_unknown_exports: self.allow_unknown_exports,
+        }
+    }
+}
+
+impl<T: 'static> fmt::Debug for Linker<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Linker")
+            .field("modules", &self.modules.keys())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,178 @@
+//! Modules: compiled code and the facts about it, ready to be instantiated any number of times.
+
+use crate::artifact;
+use crate::engine::Engine;
+use crate::error::{Context, Result};
+use crate::types::{ExportType, ExternType, ImportType};
+use cowling_abi::EntityIndex;
+use cowling_vm::{CompiledModule, Trusted, Verify};
+use std::fmt;
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A compiled module.
+///
+/// Cheap to clone: clones share the code, which is unmapped when the last one and the last instance are gone.
+#[derive(Clone)]
+pub struct Module {
+    engine: Engine,
+    code: Arc<CompiledModule>,
+}
+
+impl Module {
+    /// The module as an artifact: native code for this version, these settings and this kind of machine, for
+    /// [`Module::deserialize`].
+    ///
+    /// # Errors
+    /// None today.
+    pub fn serialize(&self) -> Result<Vec<u8>> {
+        Ok(self.code.artifact_bytes().to_vec())
+    }
+
+    /// Loads an artifact.
+    ///
+    /// An artifact is native code: whoever made it can do what this process can. [`Trusted::new`], which is unsafe, is the
+    /// caller's word that it came from [`Module::serialize`] or [`Engine::precompile_module`] unchanged.
+    ///
+    /// # Errors
+    /// [`LoadError`](crate::LoadError) when it is truncated, altered, or was made for another version, target, processor or
+    /// other settings.
+    pub fn deserialize(engine: &Engine, artifact: Trusted<impl AsRef<[u8]>>) -> Result<Module> {
+        Module::load_bytes(engine, artifact.get().as_ref(), Verify::Full)
+    }
+
+    /// Loads an artifact from a file, which is mapped, not read.
+    ///
+    /// It is trusted as an executable is: the file must be a regular one that belongs to this user or root and that nobody
+    /// else may write. Nobody must change it while it is loaded.
+    ///
+    /// # Errors
+    /// [`Distrust`](crate::Distrust) when the file is not trusted; an I/O error when it cannot be read; or as
+    /// [`Module::deserialize`].
+    pub fn deserialize_file(engine: &Engine, path: impl AsRef<Path>) -> Result<Module> {
+        let path = path.as_ref();
+        artifact::open_trusted(path)
+            .and_then(|file| Module::load_file(engine, file, Verify::Full))
+            .with_context(|| format!("cannot load `{}`", path.display()))
+    }
+
+    pub(crate) fn load_bytes(engine: &Engine, artifact: &[u8], verify: Verify) -> Result<Module> {
+        let _span = tracing::info_span!("load", bytes = artifact.len()).entered();
+        let code = CompiledModule::load_bytes(artifact, engine.header(), engine.types(), verify)?;
+        Ok(Module::from_code(engine.clone(), code))
+    }
+
+    pub(crate) fn load_file(engine: &Engine, file: File, verify: Verify) -> Result<Module> {
+        let _span = tracing::info_span!("load").entered();
+        let code = CompiledModule::load_file(file, engine.header(), engine.types(), verify)?;
+        Ok(Module::from_code(engine.clone(), code))
+    }
+
+    pub(crate) fn from_code(engine: Engine, code: Arc<CompiledModule>) -> Module {
+        Module { engine, code }
+    }
+
+    pub(crate) fn code(&self) -> &Arc<CompiledModule> {
+        &self.code
+    }
+
+    /// The engine it was compiled with.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Its name, if the binary's name section gives it one.
+    pub fn name(&self) -> Option<&str> {
+        self.code.info().name.as_deref()
+    }
+
+    /// What it imports, in order of declaration.
+    pub fn imports(&self) -> impl ExactSizeIterator<Item = ImportType<'_>> {
+        let info = self.code.info();
+        info.imports
+            .iter()
+            .map(|import| ImportType::new(info, import))
+    }
+
+    /// What it exports, in order of declaration.
+    pub fn exports(&self) -> impl ExactSizeIterator<Item = ExportType<'_>> {
+        let info = self.code.info();
+        info.exports
+            .iter()
+            .map(|(name, entity)| ExportType::new(info, name, *entity))
+    }
+
+    /// The type of the export of this name.
+    pub fn get_export(&self, name: &str) -> Option<ExternType> {
+        let info = self.code.info();
+        let entity = *info.exports.get(name)?;
+        Some(ExternType::from_abi(info.entity_type(entity)))
+    }
+
+    /// The export of this name as a handle, which finds it in an instance without comparing names.
+    pub fn get_export_index(&self, name: &str) -> Option<ModuleExport> {
+        Some(ModuleExport {
+            entity: *self.code.info().exports.get(name)?,
+            code: self.code.clone(),
+        })
+    }
+
+    /// What an instance of it takes, before anything grows.
+    pub fn resources_required(&self) -> ResourcesRequired {
+        let info = self.code.info();
+        let memories = info.memories.values().skip(info.imported_memories as usize);
+        let tables = info.tables.values().skip(info.imported_tables as usize);
+        ResourcesRequired {
+            num_memories: memories.len() as u32,
+            max_initial_memory_size: memories.map(|m| m.minimum).max(),
+            num_tables: tables.len() as u32,
+            max_initial_table_size: tables.map(|t| t.minimum).max(),
+        }
+    }
+}
+
+impl fmt::Debug for Module {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Module")
+            .field("name", &self.name())
+            .finish_non_exhaustive()
+    }
+}
+
+/// An export of a module, found by name once.
+#[derive(Clone)]
+pub struct ModuleExport {
+    /// Kept, so that a module loaded later cannot be mistaken for this one.
+    code: Arc<CompiledModule>,
+    entity: EntityIndex,
+}
+
+impl ModuleExport {
+    /// The entity, if `code` is the module this export is of.
+    pub(crate) fn entity_of(&self, code: &Arc<CompiledModule>) -> Option<EntityIndex> {
+        Arc::ptr_eq(&self.code, code).then_some(self.entity)
+    }
+}
+
+impl fmt::Debug for ModuleExport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ModuleExport")
+            .field("entity", &self.entity)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What an instance of a module takes, before anything grows.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ResourcesRequired {
+    /// Number of memories it defines.
+    pub num_memories: u32,
+    /// Initial size in pages of the largest of them.
+    pub max_initial_memory_size: Option<u64>,
+    /// Number of tables it defines.
+    pub num_tables: u32,
+    /// Initial size in elements of the largest of them.
+    pub max_initial_table_size: Option<u64>,
+}

@@ -1,0 +1,126 @@
+//! Stores: what instances live in.
+//!
+//! | file | job |
+//! |---|---|
+//! | this | [`Store`] |
+//! | [`context`] | [`AsContext`], [`AsContextMut`] and the two contexts every other method takes a store through |
+
+pub(crate) mod context;
+
+pub use context::{AsContext, AsContextMut, StoreContext, StoreContextMut};
+
+use crate::engine::Engine;
+use crate::error::Result;
+use crate::exception::ExnRef;
+use crate::externref::Rooted;
+use cowling_vm::ResourceLimiter;
+use std::fmt;
+
+/// What the runtime's store carries for this crate: the embedder's data and the engine.
+pub struct StoreData<T> {
+    pub(crate) data: T,
+    pub(crate) engine: Engine,
+}
+
+/// Instances and everything they own, with data of the embedder's choice that host functions reach.
+///
+/// Nothing leaves a store: what is made in it lives as long as it does. Stores are meant to be short-lived, one per guest or
+/// request. A store may be moved to another thread between calls, if `T` may.
+pub struct Store<T: 'static> {
+    inner: cowling_vm::Store<StoreData<T>>,
+}
+
+impl<T: 'static> Store<T> {
+    /// An empty store.
+    pub fn new(engine: &Engine, data: T) -> Store<T> {
+        let data = StoreData {
+            data,
+            engine: engine.clone(),
+        };
+        Store {
+            inner: cowling_vm::Store::new(engine.runtime(), data),
+        }
+    }
+
+    /// The embedder's data.
+    pub fn data(&self) -> &T {
+        &self.inner.data().data
+    }
+
+    /// The embedder's data, for change.
+    pub fn data_mut(&mut self) -> &mut T {
+        &mut self.inner.data_mut().data
+    }
+
+    /// Drops everything but the embedder's data.
+    pub fn into_data(self) -> T {
+        self.inner.into_data().data
+    }
+
+    /// The engine it was made with.
+    pub fn engine(&self) -> &Engine {
+        &self.inner.data().engine
+    }
+
+    /// Lets a limiter decide what the guests may take. It is found in, or beside, the embedder's data.
+    ///
+    /// ```
+    /// # use cowling::*;
+    /// let engine = Engine::default();
+    /// let limits = StoreLimitsBuilder::new().memory_size(1 << 20).build();
+    /// let mut store = Store::new(&engine, limits);
+    /// store.limiter(|limits| limits);
+    /// assert!(Memory::new(&mut store, MemoryType::new(17, None)).is_err());
+    /// ```
+    pub fn limiter(
+        &mut self,
+        mut limiter: impl (FnMut(&mut T) -> &mut dyn ResourceLimiter) + Send + Sync + 'static,
+    ) {
+        self.inner
+            .set_limiter(move |data: &mut StoreData<T>| limiter(&mut data.data));
+    }
+
+    /// Frees the host values and exceptions that nothing refers to any more.
+    pub fn gc(&mut self) {
+        self.as_context_mut().gc();
+    }
+
+    /// The error by which a host function throws an exception. See [`StoreContextMut::throw`].
+    ///
+    /// # Errors
+    /// Always.
+    pub fn throw<R>(&mut self, exception: Rooted<ExnRef>) -> Result<R> {
+        self.as_context_mut().throw(exception)
+    }
+}
+
+impl<T: Default + 'static> Default for Store<T> {
+    /// An empty store of a new engine with the default settings.
+    fn default() -> Self {
+        Store::new(&Engine::default(), T::default())
+    }
+}
+
+impl<T: fmt::Debug + 'static> fmt::Debug for Store<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("data", self.data())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T: 'static> AsContext for Store<T> {
+    type Data = T;
+
+    #[inline]
+    fn as_context(&self) -> StoreContext<'_, T> {
+        StoreContext(self.inner.as_ref())
+    }
+}
+
+impl<T: 'static> AsContextMut for Store<T> {
+    #[inline]
+    fn as_context_mut(&mut self) -> StoreContextMut<'_, T> {
+        StoreContextMut(self.inner.as_mut())
+    }
+}

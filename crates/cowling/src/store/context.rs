@@ -1,0 +1,185 @@
+//! Borrowed stores.
+//!
+//! Nearly every method takes `impl AsContext` or `impl AsContextMut`: a `&Store`, a `&mut Store`, a `&mut Caller` inside a host
+//! function, or one of the contexts here. Methods that return something borrowed from the store take `impl Into` of a context
+//! instead, which the same arguments satisfy.
+
+use super::StoreData;
+use crate::engine::Engine;
+use crate::error::Result;
+use crate::exception::ExnRef;
+use crate::externref::Rooted;
+use cowling_vm::{StoreInner, StoreMut, StoreRef};
+use std::fmt;
+
+/// A shared borrow of a store.
+pub struct StoreContext<'a, T: 'static>(pub(crate) StoreRef<'a, StoreData<T>>);
+
+/// An exclusive borrow of a store.
+pub struct StoreContextMut<'a, T: 'static>(pub(crate) StoreMut<'a, StoreData<T>>);
+
+/// What a store can be read through.
+pub trait AsContext {
+    /// The embedder's data in the store.
+    type Data: 'static;
+
+    /// The store.
+    fn as_context(&self) -> StoreContext<'_, Self::Data>;
+}
+
+/// What a store can be changed through.
+pub trait AsContextMut: AsContext {
+    /// The store.
+    fn as_context_mut(&mut self) -> StoreContextMut<'_, Self::Data>;
+}
+
+impl<'a, T: 'static> StoreContext<'a, T> {
+    /// The embedder's data.
+    pub fn data(&self) -> &'a T {
+        &self.0.data().data
+    }
+
+    /// The engine the store was made with.
+    pub fn engine(&self) -> &'a Engine {
+        &self.0.data().engine
+    }
+
+    #[inline]
+    pub(crate) fn inner(&self) -> &'a StoreInner {
+        self.0.inner()
+    }
+}
+
+impl<'a, T: 'static> StoreContextMut<'a, T> {
+    /// The embedder's data.
+    pub fn data(&self) -> &T {
+        &self.0.data().data
+    }
+
+    /// The embedder's data, for change.
+    pub fn data_mut(&mut self) -> &mut T {
+        &mut self.0.data_mut().data
+    }
+
+    /// The engine the store was made with.
+    pub fn engine(&self) -> &Engine {
+        &self.0.data().engine
+    }
+
+    /// Frees the host values and exceptions that nothing refers to any more.
+    pub fn gc(&mut self) {
+        self.0.inner_mut().collect_host_refs();
+    }
+
+    /// The error by which a host function throws an exception: what it returns is always that
+    /// [`ThrownException`](crate::ThrownException). A host function that returns it throws the exception into the guest that
+    /// called it.
+    ///
+    /// # Errors
+    /// Always; [`RefError`](crate::RefError) when the reference is not good.
+    pub fn throw<R>(&mut self, exception: Rooted<ExnRef>) -> Result<R> {
+        Err(self
+            .0
+            .inner_mut()
+            .exception_error(exception.to_vm())?
+            .into())
+    }
+
+    #[inline]
+    pub(crate) fn inner(&self) -> &StoreInner {
+        self.0.inner()
+    }
+
+    #[inline]
+    pub(crate) fn inner_mut(&mut self) -> &mut StoreInner {
+        self.0.inner_mut()
+    }
+}
+
+impl<T: 'static> Clone for StoreContext<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T: 'static> Copy for StoreContext<'_, T> {}
+
+impl<T: 'static> fmt::Debug for StoreContext<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoreContext").finish_non_exhaustive()
+    }
+}
+
+impl<T: 'static> fmt::Debug for StoreContextMut<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoreContextMut").finish_non_exhaustive()
+    }
+}
+
+impl<T: 'static> AsContext for StoreContext<'_, T> {
+    type Data = T;
+
+    #[inline]
+    fn as_context(&self) -> StoreContext<'_, T> {
+        *self
+    }
+}
+
+impl<T: 'static> AsContext for StoreContextMut<'_, T> {
+    type Data = T;
+
+    #[inline]
+    fn as_context(&self) -> StoreContext<'_, T> {
+        StoreContext(self.0.as_ref())
+    }
+}
+
+impl<T: 'static> AsContextMut for StoreContextMut<'_, T> {
+    #[inline]
+    fn as_context_mut(&mut self) -> StoreContextMut<'_, T> {
+        StoreContextMut(self.0.reborrow())
+    }
+}
+
+impl<S: AsContext> AsContext for &S {
+    type Data = S::Data;
+
+    #[inline]
+    fn as_context(&self) -> StoreContext<'_, S::Data> {
+        S::as_context(self)
+    }
+}
+
+impl<S: AsContext> AsContext for &mut S {
+    type Data = S::Data;
+
+    #[inline]
+    fn as_context(&self) -> StoreContext<'_, S::Data> {
+        S::as_context(self)
+    }
+}
+
+impl<S: AsContextMut> AsContextMut for &mut S {
+    #[inline]
+    fn as_context_mut(&mut self) -> StoreContextMut<'_, S::Data> {
+        S::as_context_mut(self)
+    }
+}
+
+impl<'a, S: AsContext> From<&'a S> for StoreContext<'a, S::Data> {
+    fn from(store: &'a S) -> Self {
+        store.as_context()
+    }
+}
+
+impl<'a, S: AsContext> From<&'a mut S> for StoreContext<'a, S::Data> {
+    fn from(store: &'a mut S) -> Self {
+        S::as_context(store)
+    }
+}
+
+impl<'a, S: AsContextMut> From<&'a mut S> for StoreContextMut<'a, S::Data> {
+    fn from(store: &'a mut S) -> Self {
+        store.as_context_mut()
+    }
+}

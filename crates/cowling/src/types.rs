@@ -1,0 +1,19 @@
+//! Types of values, functions, tables, memories, globals and tags, as embedders see them.
+//!
+//! | file | types |
+//! |---|---|
+//! | [`value`] | [`ValType`], [`RefType`], [`HeapType`], [`Mutability`] |
+//! | [`entity`] | [`FuncType`], [`TableType`], [`MemoryType`], [`GlobalType`], [`TagType`], [`ExternType`] |
+//! | [`import_export`] | [`ImportType`], [`ExportType`] |
+//!
+//! All of them print in the notation of the text format: `(func (param i32) (result i64))`.
+
+pub(crate) mod entity;
+pub(crate) mod import_export;
+pub(crate) mod value;
+
+pub use entity::{
+    ExternType, FuncType, GlobalType, MemoryType, MemoryTypeBuilder, TableType, TagType,
+};
+pub use import_export::{ExportType, ImportType};
+pub use value::{HeapType, Mutability, RefType, ValType};

@@ -1,0 +1,307 @@
+//! Dynamically typed values.
+
+use crate::error::Result;
+use crate::exception::ExnRef;
+use crate::externref::{ExternRef, Rooted};
+use crate::func::Func;
+use crate::store::AsContext;
+use crate::types::{HeapType, RefType, ValType};
+use crate::v128::V128;
+use cowling_vm::Value;
+use smallvec::SmallVec;
+
+/// A value of any type.
+///
+/// Floats are kept as their bits, so that no NaN changes on the way.
+#[derive(Copy, Clone, Debug)]
+#[non_exhaustive]
+pub enum Val {
+    /// 32-bit integer.
+    I32(i32),
+    /// 64-bit integer.
+    I64(i64),
+    /// 32-bit float, its bits.
+    F32(u32),
+    /// 64-bit float, its bits.
+    F64(u64),
+    /// 128-bit vector.
+    V128(V128),
+    /// A reference to a function, or null.
+    FuncRef(Option<Func>),
+    /// A reference to a host value, or null.
+    ExternRef(Option<Rooted<ExternRef>>),
+    /// A reference to an exception, or null.
+    ExnRef(Option<Rooted<ExnRef>>),
+}
+
+macro_rules! accessors {
+    ($($bind:ident $get:ident $unwrap:ident $ty:ty, $pattern:pat => $value:expr, $name:literal;)*) => {
+        impl Val {$(
+            #[doc = concat!("The value, if it is of type `", $name, "`.")]
+            #[inline]
+            pub fn $get(&self) -> Option<$ty> {
+                match self {
+                    $pattern => Some($value),
+                    _ => None,
+                }
+            }
+
+            #[doc = concat!("The value of type `", $name, "`.")]
+            ///
+            /// # Panics
+            /// If it is of another type.
+            #[inline]
+            pub fn $unwrap(&self) -> $ty {
+                self.$get().expect(concat!("value of type ", $name))
+            }
+        )*}
+    };
+}
+
+accessors! {
+    v i32 unwrap_i32 i32, Val::I32(v) => *v, "i32";
+    v i64 unwrap_i64 i64, Val::I64(v) => *v, "i64";
+    v f32 unwrap_f32 f32, Val::F32(v) => f32::from_bits(*v), "f32";
+    v f64 unwrap_f64 f64, Val::F64(v) => f64::from_bits(*v), "f64";
+    v v128 unwrap_v128 V128, Val::V128(v) => *v, "v128";
+    v func_ref unwrap_func_ref Option<&Func>, Val::FuncRef(v) => v.as_ref(), "funcref";
+    v extern_ref unwrap_extern_ref Option<&Rooted<ExternRef>>, Val::ExternRef(v) => v.as_ref(), "externref";
+    v exn_ref unwrap_exn_ref Option<&Rooted<ExnRef>>, Val::ExnRef(v) => v.as_ref(), "exnref";
+}
+
+impl Val {
+    /// The null reference of a kind.
+    pub fn null_ref(heap_type: &HeapType) -> Val {
+        Ref::null(heap_type).into()
+    }
+
+    /// The null function reference.
+    pub const fn null_func_ref() -> Val {
+        Val::FuncRef(None)
+    }
+
+    /// The null reference to a host value.
+    pub const fn null_extern_ref() -> Val {
+        Val::ExternRef(None)
+    }
+
+    /// The null reference to an exception.
+    pub const fn null_exn_ref() -> Val {
+        Val::ExnRef(None)
+    }
+
+    /// Zero or null: the value a local of this type starts with. `None` for references that cannot be null.
+    pub fn default_for_ty(ty: &ValType) -> Option<Val> {
+        match ty {
+            ValType::Ref(r) if !r.is_nullable() => None,
+            ty => Some(Val::from_vm(Value::default_of(ty.to_abi()))),
+        }
+    }
+
+    /// Its type. A reference that is not null has a type that cannot be null.
+    ///
+    /// # Errors
+    /// [`WrongStore`](crate::WrongStore) when it is a function of another store.
+    pub fn ty(&self, store: impl AsContext) -> Result<ValType> {
+        Ok(match self {
+            Val::I32(_) => ValType::I32,
+            Val::I64(_) => ValType::I64,
+            Val::F32(_) => ValType::F32,
+            Val::F64(_) => ValType::F64,
+            Val::V128(_) => ValType::V128,
+            Val::FuncRef(f) => ValType::Ref(Ref::Func(*f).ty(store)?),
+            Val::ExternRef(r) => ValType::Ref(Ref::Extern(*r).ty(store)?),
+            Val::ExnRef(r) => ValType::Ref(Ref::Exn(*r).ty(store)?),
+        })
+    }
+
+    /// Is it of type `ty`?
+    ///
+    /// # Errors
+    /// As [`Val::ty`].
+    pub fn matches_ty(&self, store: impl AsContext, ty: &ValType) -> Result<bool> {
+        Ok(self.ty(store)?.matches(ty))
+    }
+
+    /// The reference, if it is one.
+    pub fn ref_(self) -> Option<Ref> {
+        match self {
+            Val::FuncRef(f) => Some(Ref::Func(f)),
+            Val::ExternRef(r) => Some(Ref::Extern(r)),
+            Val::ExnRef(r) => Some(Ref::Exn(r)),
+            _ => None,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn from_vm(value: Value) -> Val {
+        match value {
+            Value::I32(v) => Val::I32(v),
+            Value::I64(v) => Val::I64(v),
+            Value::F32(v) => Val::F32(v),
+            Value::F64(v) => Val::F64(v),
+            Value::V128(v) => Val::V128(v.into()),
+            Value::FuncRef(f) => Val::FuncRef(f.map(Func::from_vm)),
+            Value::ExternRef(r) => Val::ExternRef(r.map(Rooted::from_vm)),
+            Value::ExnRef(r) => Val::ExnRef(r.map(Rooted::from_vm)),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn to_vm(self) -> Value {
+        match self {
+            Val::I32(v) => Value::I32(v),
+            Val::I64(v) => Value::I64(v),
+            Val::F32(v) => Value::F32(v),
+            Val::F64(v) => Value::F64(v),
+            Val::V128(v) => Value::V128(v.into()),
+            Val::FuncRef(f) => Value::FuncRef(f.map(Func::to_vm)),
+            Val::ExternRef(r) => Value::ExternRef(r.map(Rooted::to_vm)),
+            Val::ExnRef(r) => Value::ExnRef(r.map(Rooted::to_vm)),
+        }
+    }
+}
+
+/// Room for values on the way between the two dynamic forms; short lists stay on the stack.
+pub(crate) type Values<V> = SmallVec<[V; 8]>;
+
+macro_rules! from {
+    ($($ty:ty, $v:ident => $val:expr;)*) => {$(
+        impl From<$ty> for Val {
+            #[inline]
+            fn from($v: $ty) -> Val {
+                $val
+            }
+        }
+    )*};
+}
+
+from! {
+    i32, v => Val::I32(v);
+    u32, v => Val::I32(v.cast_signed());
+    i64, v => Val::I64(v);
+    u64, v => Val::I64(v.cast_signed());
+    f32, v => Val::F32(v.to_bits());
+    f64, v => Val::F64(v.to_bits());
+    V128, v => Val::V128(v);
+    u128, v => Val::V128(v.into());
+    Func, v => Val::FuncRef(Some(v));
+    Option<Func>, v => Val::FuncRef(v);
+    Rooted<ExternRef>, v => Val::ExternRef(Some(v));
+    Option<Rooted<ExternRef>>, v => Val::ExternRef(v);
+    Rooted<ExnRef>, v => Val::ExnRef(Some(v));
+    Option<Rooted<ExnRef>>, v => Val::ExnRef(v);
+    Ref, v => match v {
+        Ref::Func(f) => Val::FuncRef(f),
+        Ref::Extern(r) => Val::ExternRef(r),
+        Ref::Exn(r) => Val::ExnRef(r),
+    };
+}
+
+/// A reference of any type.
+#[derive(Copy, Clone, Debug)]
+#[non_exhaustive]
+pub enum Ref {
+    /// To a function.
+    Func(Option<Func>),
+    /// To a host value.
+    Extern(Option<Rooted<ExternRef>>),
+    /// To an exception.
+    Exn(Option<Rooted<ExnRef>>),
+}
+
+impl Ref {
+    /// The null reference of a kind.
+    pub fn null(heap_type: &HeapType) -> Ref {
+        match heap_type {
+            HeapType::Func => Ref::Func(None),
+            HeapType::Extern => Ref::Extern(None),
+            HeapType::Exn => Ref::Exn(None),
+        }
+    }
+
+    /// Is it null?
+    pub fn is_null(&self) -> bool {
+        matches!(self, Ref::Func(None) | Ref::Extern(None) | Ref::Exn(None))
+    }
+
+    /// The function reference, if it is one to a function.
+    pub fn as_func(&self) -> Option<Option<&Func>> {
+        match self {
+            Ref::Func(f) => Some(f.as_ref()),
+            _ => None,
+        }
+    }
+
+    /// The host reference, if it is one to a host value.
+    pub fn as_extern(&self) -> Option<Option<&Rooted<ExternRef>>> {
+        match self {
+            Ref::Extern(r) => Some(r.as_ref()),
+            _ => None,
+        }
+    }
+
+    /// The exception reference, if it is one to an exception.
+    pub fn as_exn(&self) -> Option<Option<&Rooted<ExnRef>>> {
+        match self {
+            Ref::Exn(r) => Some(r.as_ref()),
+            _ => None,
+        }
+    }
+
+    /// Its type. A reference that is not null has a type that cannot be null.
+    ///
+    /// # Errors
+    /// [`WrongStore`](crate::WrongStore) when it is a function of another store.
+    pub fn ty(&self, store: impl AsContext) -> Result<RefType> {
+        let heap_type = match self {
+            Ref::Func(f) => {
+                if let Some(f) = f {
+                    f.check_store(store)?;
+                }
+                HeapType::Func
+            }
+            Ref::Extern(_) => HeapType::Extern,
+            Ref::Exn(_) => HeapType::Exn,
+        };
+        Ok(RefType::new(self.is_null(), heap_type))
+    }
+
+    pub(crate) fn from_vm(value: Value) -> Option<Ref> {
+        Val::from_vm(value).ref_()
+    }
+
+    pub(crate) fn to_vm(self) -> Value {
+        Val::from(self).to_vm()
+    }
+}
+
+impl From<Func> for Ref {
+    fn from(f: Func) -> Ref {
+        Ref::Func(Some(f))
+    }
+}
+
+impl From<Option<Func>> for Ref {
+    fn from(f: Option<Func>) -> Ref {
+        Ref::Func(f)
+    }
+}
+
+impl From<Rooted<ExternRef>> for Ref {
+    fn from(r: Rooted<ExternRef>) -> Ref {
+        Ref::Extern(Some(r))
+    }
+}
+
+impl From<Option<Rooted<ExternRef>>> for Ref {
+    fn from(r: Option<Rooted<ExternRef>>) -> Ref {
+        Ref::Extern(r)
+    }
+}
+
+impl From<Rooted<ExnRef>> for Ref {
+    fn from(r: Rooted<ExnRef>) -> Ref {
+        Ref::Exn(Some(r))
+    }
+}

@@ -1,0 +1,19 @@
+//! What embedders rely on, one file per area of the API.
+
+mod artifacts;
+mod bad_input;
+mod cache;
+mod config;
+mod externrefs;
+mod funcs;
+mod globals;
+mod imports;
+mod linker;
+mod memories;
+mod modules;
+mod stack_overflow;
+mod support;
+mod tables;
+mod threads;
+mod traps;
+mod wrong_store;

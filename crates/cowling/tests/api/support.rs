@@ -1,0 +1,44 @@
+//! What the tests share.
+
+use cowling::{Engine, Error, Instance, Linker, Module, Result, Store, Trap};
+
+/// An instance of a module without imports, in a store of its own.
+pub fn instance(wat: &str) -> (Store<()>, Instance) {
+    let mut store = Store::<()>::default();
+    let module = Module::new(store.engine(), wat).unwrap();
+    let instance = Instance::new(&mut store, &module, &[]).unwrap();
+    (store, instance)
+}
+
+/// An instance of a module with imports from a linker, in a store of its own.
+pub fn linked<T: Default>(wat: &str, define: impl FnOnce(&mut Linker<T>)) -> Result<(Store<T>, Instance)> {
+    let engine = Engine::default();
+    let mut linker = Linker::new(&engine);
+    define(&mut linker);
+    let mut store = Store::new(&engine, T::default());
+    let module = Module::new(&engine, wat)?;
+    let instance = linker.instantiate(&mut store, &module)?;
+    Ok((store, instance))
+}
+
+/// Calls an export without parameters and results.
+pub fn run<T>(store: &mut Store<T>, instance: &Instance, name: &str) -> Result<()> {
+    instance.get_typed_func::<(), ()>(&mut *store, name)?.call(store, ())
+}
+
+/// The trap in an error.
+#[track_caller]
+pub fn trap(error: &Error) -> Trap {
+    *error
+        .downcast_ref::<Trap>()
+        .unwrap_or_else(|| panic!("not a trap: {error:?}"))
+}
+
+/// Asserts that an error, with its causes, says all of this.
+#[track_caller]
+pub fn assert_says(error: &Error, expected: &[&str]) {
+    let message = format!("{error:#}");
+    for part in expected {
+        assert!(message.contains(part), "{part:?} is not in {message:?}");
+    }
+}
