@@ -22,7 +22,9 @@ fn deserialize(engine: &Engine, bytes: &[u8]) -> Result<Module> {
 fn check(module: &Module) {
     let mut store = Store::new(module.engine(), ());
     let instance = Instance::new(&mut store, module, &[]).unwrap();
-    let f = instance.get_typed_func::<i32, i32>(&mut store, "f").unwrap();
+    let f = instance
+        .get_typed_func::<i32, i32>(&mut store, "f")
+        .unwrap();
     assert_eq!(f.call(&mut store, 2).unwrap(), 42);
     let error = f.call(&mut store, 0).unwrap_err();
     assert_eq!(error.downcast_ref(), Some(&Trap::IntegerDivisionByZero));
@@ -59,7 +61,10 @@ fn a_module_survives_being_written_and_read() {
     assert_eq!(module.serialize().unwrap(), bytes);
     let path = Files::new();
     let path = (path.write(&bytes, 0o644), path).0;
-    assert!(Module::deserialize_file(&other, &path).is_err(), "its directory is gone");
+    assert!(
+        Module::deserialize_file(&other, &path).is_err(),
+        "its directory is gone"
+    );
     let files = Files::new();
     check(&Module::deserialize_file(&other, files.write(&bytes, 0o600)).unwrap());
 }
@@ -83,7 +88,10 @@ fn artifacts_are_recognised() {
         assert_eq!(engine.detect_precompiled_file(path).unwrap(), expected);
     }
     let missing = files.0.path().join("missing");
-    assert_says(&engine.detect_precompiled_file(&missing).unwrap_err(), &["missing"]);
+    assert_says(
+        &engine.detect_precompiled_file(&missing).unwrap_err(),
+        &["missing"],
+    );
     assert!(engine.detect_precompiled_file(files.0.path()).is_err());
     let error = Module::new(&engine, &bytes).unwrap_err();
     assert_says(&error, &["compiled artifact", "deserialize"]);
@@ -108,7 +116,10 @@ fn a_file_that_others_may_write_is_not_trusted() {
     let error = Module::deserialize_file(&engine, "/dev/null").unwrap_err();
     assert_eq!(error.downcast_ref(), Some(&Distrust::NotAFile));
     let missing = files.0.path().join("missing");
-    assert_says(&Module::deserialize_file(&engine, &missing).unwrap_err(), &["missing", "No such file"]);
+    assert_says(
+        &Module::deserialize_file(&engine, &missing).unwrap_err(),
+        &["missing", "No such file"],
+    );
 }
 
 #[test]
@@ -122,10 +133,18 @@ fn an_artifact_altered_anywhere_is_refused() {
         for change in [0x01, 0xff] {
             let mut altered = bytes.clone();
             altered[at] ^= change;
-            assert!(deserialize(&engine, &altered).is_err(), "byte {at} of {}", bytes.len());
+            assert!(
+                deserialize(&engine, &altered).is_err(),
+                "byte {at} of {}",
+                bytes.len()
+            );
             if at % 10 == 0 {
                 let path = files.write(&altered, 0o600);
-                assert!(Module::deserialize_file(&engine, path).is_err(), "byte {at} of {}", bytes.len());
+                assert!(
+                    Module::deserialize_file(&engine, path).is_err(),
+                    "byte {at} of {}",
+                    bytes.len()
+                );
             }
         }
     }
@@ -172,8 +191,14 @@ fn an_artifact_made_elsewhere_is_refused_with_what_differs() {
     let cases: &[(Change, &[&str])] = &[
         (|h| h.version.replace_range(0..1, "9"), &["version `9"]),
         (|h| h.target.replace_range(0..3, "arm"), &["target `arm"]),
-        (|h| h.cpu_features[0].replace_range(4..6, "zz"), &["feature `has_zz"]),
-        (|h| h.settings = h.settings.replace("=true", "=TRUE"), &["=TRUE", "=true"]),
+        (
+            |h| h.cpu_features[0].replace_range(4..6, "zz"),
+            &["feature `has_zz"],
+        ),
+        (
+            |h| h.settings = h.settings.replace("=true", "=TRUE"),
+            &["=TRUE", "=true"],
+        ),
         (|h| h.file_len -= 1, &["bytes"]),
         (|h| h.content_hash[0] ^= 1, &["content was altered"]),
     ];
@@ -188,9 +213,18 @@ fn an_artifact_made_elsewhere_is_refused_with_what_differs() {
 fn an_artifact_of_other_settings_is_refused_with_those_that_differ() {
     let bytes = artifact();
     let mut config = Config::new();
-    config.cranelift_opt_level(OptLevel::None).memory_guard_size(65536);
+    config
+        .cranelift_opt_level(OptLevel::None)
+        .memory_guard_size(65536);
     let error = deserialize(&Engine::new(&config).unwrap(), &bytes).unwrap_err();
-    assert_says(&error, &["cranelift_opt_level=none", "cranelift_opt_level=speed", "memory_guard_size=65536"]);
+    assert_says(
+        &error,
+        &[
+            "cranelift_opt_level=none",
+            "cranelift_opt_level=speed",
+            "memory_guard_size=65536",
+        ],
+    );
     assert!(!format!("{error:#}").contains("wasm_simd"));
     // Settings that do not change code do not matter.
     let mut config = Config::new();

@@ -25,7 +25,11 @@ const RICH: &str = r#"(module $rich
 fn try_all(engine: &Engine, bytes: &[u8]) -> bool {
     let valid = Module::validate(engine, bytes).is_ok();
     let module = Module::from_binary(engine, bytes);
-    assert_eq!(valid, module.is_ok(), "validation and compilation disagree: {module:?}");
+    assert_eq!(
+        valid,
+        module.is_ok(),
+        "validation and compilation disagree: {module:?}"
+    );
     valid
 }
 
@@ -34,7 +38,9 @@ fn a_module_cut_off_anywhere_is_refused_or_whole() {
     let engine = Engine::default();
     let wasm = wat::parse_str(RICH).unwrap();
     Module::from_binary(&engine, &wasm).unwrap();
-    let accepted: Vec<_> = (0..wasm.len()).filter(|len| try_all(&engine, &wasm[..*len])).collect();
+    let accepted: Vec<_> = (0..wasm.len())
+        .filter(|len| try_all(&engine, &wasm[..*len]))
+        .collect();
     // Cuts between sections can leave a smaller module; a module that declares functions needs their bodies.
     assert!(accepted.iter().all(|len| *len >= 8), "{accepted:?}");
     assert!(accepted.len() < 10, "{accepted:?}");
@@ -107,7 +113,11 @@ fn modules_that_claim_more_than_they_hold_are_refused_at_once() {
     body.extend([0, 0, 0x0b]);
     let mut code = vec![1, body.len() as u8];
     code.extend(body);
-    cases.push(raw(&[(1, vec![1, 0x60, 0, 0]), (3, vec![1, 0]), (10, code)]));
+    cases.push(raw(&[
+        (1, vec![1, 0x60, 0, 0]),
+        (3, vec![1, 0]),
+        (10, code),
+    ]));
     for wasm in cases {
         assert!(!try_all(&engine, &wasm), "accepted: {wasm:02x?}");
     }
@@ -117,7 +127,10 @@ fn modules_that_claim_more_than_they_hold_are_refused_at_once() {
 fn deep_nesting_compiles_or_is_refused_but_overflows_no_stack() {
     let engine = Engine::default();
     for depth in [1_000usize, 50_000] {
-        for (open, close) in [(&[0x02u8, 0x40][..], &[0x0bu8][..]), (&[0x03, 0x40], &[0x0b])] {
+        for (open, close) in [
+            (&[0x02u8, 0x40][..], &[0x0bu8][..]),
+            (&[0x03, 0x40], &[0x0b]),
+        ] {
             let mut body = vec![0];
             body.extend(open.repeat(depth));
             body.extend(close.repeat(depth));
@@ -134,8 +147,14 @@ fn deep_nesting_compiles_or_is_refused_but_overflows_no_stack() {
 #[test]
 fn what_no_machine_has_is_refused_when_it_is_instantiated() {
     let cases: &[(&str, &[&str])] = &[
-        ("(module (table 0xffffffff funcref))", &["(table 4294967295 funcref)"]),
-        ("(module (table 0xffffffff externref))", &["(table 4294967295 externref)"]),
+        (
+            "(module (table 0xffffffff funcref))",
+            &["(table 4294967295 funcref)"],
+        ),
+        (
+            "(module (table 0xffffffff externref))",
+            &["(table 4294967295 externref)"],
+        ),
     ];
     for (wat, says) in cases {
         let mut store = Store::<()>::default();
@@ -148,8 +167,15 @@ fn what_no_machine_has_is_refused_when_it_is_instantiated() {
     let mut store = Store::<()>::default();
     let module = Module::new(store.engine(), "(module (memory 65536))").unwrap();
     Instance::new(&mut store, &module, &[]).unwrap();
-    for too_large in ["(module (memory 65537))", "(module (memory 2 1))", "(module (table 2 1 funcref))"] {
-        assert!(Module::new(store.engine(), too_large).is_err(), "{too_large}");
+    for too_large in [
+        "(module (memory 65537))",
+        "(module (memory 2 1))",
+        "(module (table 2 1 funcref))",
+    ] {
+        assert!(
+            Module::new(store.engine(), too_large).is_err(),
+            "{too_large}"
+        );
     }
 }
 
@@ -201,14 +227,23 @@ fn what_is_no_module_is_refused_with_a_reason() {
         assert_says(&error, says);
     }
     let component = b"\0asm\x0d\0\x01\0";
-    assert_says(&Module::new(&engine, component).unwrap_err(), &["component"]);
+    assert_says(
+        &Module::new(&engine, component).unwrap_err(),
+        &["component"],
+    );
 }
 
 #[test]
 fn invalid_modules_say_where() {
     let wasm = wat::parse_str("(module (func) (func (result i32) (i64.const 0)))").unwrap();
     let error = Module::new(&Engine::default(), &wasm).unwrap_err();
-    assert!(matches!(error.downcast_ref(), Some(CompileError::Invalid { offset: 20.., .. })), "{error:?}");
+    assert!(
+        matches!(
+            error.downcast_ref(),
+            Some(CompileError::Invalid { offset: 20.., .. })
+        ),
+        "{error:?}"
+    );
     assert_says(&error, &["type mismatch", "offset 0x"]);
 }
 

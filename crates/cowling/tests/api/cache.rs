@@ -44,7 +44,10 @@ impl Cached {
 }
 
 fn entries(dir: &Path) -> Vec<PathBuf> {
-    fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()).collect()
+    fs::read_dir(dir)
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .collect()
 }
 
 #[test]
@@ -54,7 +57,10 @@ fn a_module_is_compiled_once() {
     let cached = Cached::new(&dir, |_| {});
     assert!(cached.compiles(1));
     assert!(!cached.compiles(1));
-    assert!(!Cached::new(&dir, |_| {}).compiles(1), "another engine uses it too");
+    assert!(
+        !Cached::new(&dir, |_| {}).compiles(1),
+        "another engine uses it too"
+    );
     assert!(cached.compiles(2));
     assert_eq!(entries(&dir).len(), 2);
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
@@ -72,7 +78,10 @@ fn other_settings_have_entries_of_their_own() {
     assert!(Cached::new(dir.path(), slow).compiles(1));
     assert!(!Cached::new(dir.path(), slow).compiles(1));
     let serial = |config: &mut Config| _ = config.parallel_compilation(false);
-    assert!(!Cached::new(dir.path(), serial).compiles(1), "a setting that changes no code");
+    assert!(
+        !Cached::new(dir.path(), serial).compiles(1),
+        "a setting that changes no code"
+    );
     assert_eq!(entries(dir.path()).len(), 2);
 }
 
@@ -83,7 +92,12 @@ fn an_entry_that_does_not_load_is_replaced() {
     assert!(cached.compiles(1));
     let entry = entries(dir.path()).pop().unwrap();
     let good = fs::read(&entry).unwrap();
-    for bad in [&b""[..], b"garbage", &good[..good.len() / 2], &good[..good.len() - 1]] {
+    for bad in [
+        &b""[..],
+        b"garbage",
+        &good[..good.len() / 2],
+        &good[..good.len() - 1],
+    ] {
         fs::write(&entry, bad).unwrap();
         assert!(cached.compiles(1), "{} bytes", bad.len());
         assert_eq!(fs::read(&entry).unwrap(), good);
@@ -111,7 +125,11 @@ fn a_cache_that_cannot_be_used_does_not_stop_anybody() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("file");
     fs::write(&file, "").unwrap();
-    for bad in [file.clone(), file.join("below"), PathBuf::from("/proc/nothing")] {
+    for bad in [
+        file.clone(),
+        file.join("below"),
+        PathBuf::from("/proc/nothing"),
+    ] {
         let cached = Cached::new(&bad, |_| {});
         assert!(cached.compiles(1));
         assert!(cached.compiles(1));
@@ -127,20 +145,30 @@ fn a_cache_that_cannot_be_used_does_not_stop_anybody() {
 fn the_entries_not_used_for_longest_make_room() {
     let dir = tempfile::tempdir().unwrap();
     assert!(Cached::new(dir.path(), |_| {}).compiles(0));
-    let size = fs::metadata(entries(dir.path()).pop().unwrap()).unwrap().len();
-    let cached = Cached::new(dir.path(), |config| _ = config.cache_max_bytes(3 * size + size / 2));
+    let size = fs::metadata(entries(dir.path()).pop().unwrap())
+        .unwrap()
+        .len();
+    let cached = Cached::new(dir.path(), |config| {
+        _ = config.cache_max_bytes(3 * size + size / 2)
+    });
     assert!(cached.compiles(1) && cached.compiles(2));
     // All were used long ago, 0 first, and 0 again just now.
     for entry in entries(dir.path()) {
         let long_ago = SystemTime::now() - Duration::from_secs(1000);
-        fs::File::open(entry).unwrap().set_modified(long_ago).unwrap();
+        fs::File::open(entry)
+            .unwrap()
+            .set_modified(long_ago)
+            .unwrap();
     }
     assert!(!cached.compiles(0));
     assert!(cached.compiles(3));
     assert_eq!(entries(dir.path()).len(), 3);
     assert!(!cached.compiles(0) && !cached.compiles(3));
     let tiny = Cached::new(dir.path(), |config| _ = config.cache_max_bytes(10));
-    assert!(tiny.compiles(7) && tiny.compiles(7), "larger than the whole cache");
+    assert!(
+        tiny.compiles(7) && tiny.compiles(7),
+        "larger than the whole cache"
+    );
 }
 
 #[test]
@@ -150,7 +178,10 @@ fn what_an_interrupted_writer_left_is_removed_in_time() {
     fs::write(&old, "half").unwrap();
     fs::write(&new, "half").unwrap();
     let yesterday = SystemTime::now() - Duration::from_secs(24 * 3600);
-    fs::File::open(&old).unwrap().set_modified(yesterday).unwrap();
+    fs::File::open(&old)
+        .unwrap()
+        .set_modified(yesterday)
+        .unwrap();
     assert!(Cached::new(dir.path(), |_| {}).compiles(1));
     assert!(!old.exists());
     assert!(new.exists(), "somebody may be writing it");

@@ -16,10 +16,16 @@ fn every_knob_is_set_by_name_and_wrong_names_and_values_are_refused() {
             let (_, value) = values.iter().find(|(k, _)| k.name == knob.name).unwrap();
             assert_eq!(value, sample, "{}", knob.name);
         }
-        let error = Config::new().set_knob(knob.name, "nonsense").map(drop).unwrap_err();
+        let error = Config::new()
+            .set_knob(knob.name, "nonsense")
+            .map(drop)
+            .unwrap_err();
         assert_says(&error, &[knob.name, "nonsense", knob.samples[0]]);
     }
-    let error = Config::new().set_knob("nonsense", "1").map(drop).unwrap_err();
+    let error = Config::new()
+        .set_knob("nonsense", "1")
+        .map(drop)
+        .unwrap_err();
     assert_says(&error, &["nonsense", Knob::ALL[0].name]);
     let mut config = Config::new();
     config.cranelift_opt_level(OptLevel::None).wasm_simd(false);
@@ -30,11 +36,20 @@ fn every_knob_is_set_by_name_and_wrong_names_and_values_are_refused() {
 #[test]
 fn proposals_that_are_switched_off_are_refused() {
     let cases = [
-        ("wasm_multi_value", "(func (result i32 i32) (i32.const 1) (i32.const 2))"),
-        ("wasm_bulk_memory", "(memory 1) (func (memory.fill (i32.const 0) (i32.const 0) (i32.const 0)))"),
+        (
+            "wasm_multi_value",
+            "(func (result i32 i32) (i32.const 1) (i32.const 2))",
+        ),
+        (
+            "wasm_bulk_memory",
+            "(memory 1) (func (memory.fill (i32.const 0) (i32.const 0) (i32.const 0)))",
+        ),
         ("wasm_reference_types", "(table 1 externref)"),
         ("wasm_simd", "(func (drop (v128.const i64x2 0 0)))"),
-        ("wasm_extended_const", "(global i32 (i32.add (i32.const 1) (i32.const 2)))"),
+        (
+            "wasm_extended_const",
+            "(global i32 (i32.add (i32.const 1) (i32.const 2)))",
+        ),
         ("wasm_multi_memory", "(memory 1) (memory 1)"),
         ("wasm_exceptions", "(tag)"),
     ];
@@ -46,7 +61,10 @@ fn proposals_that_are_switched_off_are_refused() {
         // SIMD without the rest of what was added with it is not a standard anyone wrote.
         let engine = Engine::new(&config).unwrap();
         let error = Module::new(&engine, &wasm).unwrap_err();
-        assert!(error.downcast_ref::<CompileError>().is_some(), "{knob}: {error:?}");
+        assert!(
+            error.downcast_ref::<CompileError>().is_some(),
+            "{knob}: {error:?}"
+        );
         assert!(Module::validate(&engine, &wasm).is_err(), "{knob}");
     }
 }
@@ -76,7 +94,9 @@ fn results_do_not_depend_on_how_code_is_compiled() {
         let mut store = Store::new(&Engine::new(&config).unwrap(), ());
         let module = Module::new(store.engine(), wat).unwrap();
         let instance = Instance::new(&mut store, &module, &[]).unwrap();
-        let f = instance.get_typed_func::<i32, i32>(&mut store, "f").unwrap();
+        let f = instance
+            .get_typed_func::<i32, i32>(&mut store, "f")
+            .unwrap();
         assert_eq!(f.call(&mut store, 1000).unwrap(), 500_500, "{knob}={value}");
     }
 }
@@ -118,8 +138,15 @@ fn engines_that_run_each_others_artifacts_hash_the_same() {
     let hash = |change: fn(&mut Config)| {
         let mut config = Config::new();
         change(&mut config);
-        state.hash_one(Engine::new(&config).unwrap().precompile_compatibility_hash())
+        state.hash_one(
+            Engine::new(&config)
+                .unwrap()
+                .precompile_compatibility_hash(),
+        )
     };
     assert_eq!(hash(|_| {}), hash(|c| _ = c.parallel_compilation(false)));
-    assert_ne!(hash(|_| {}), hash(|c| _ = c.cranelift_opt_level(OptLevel::None)));
+    assert_ne!(
+        hash(|_| {}),
+        hash(|c| _ = c.cranelift_opt_level(OptLevel::None))
+    );
 }

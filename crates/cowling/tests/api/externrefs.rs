@@ -40,14 +40,23 @@ fn a_host_value_lives_as_long_as_something_refers_to_it() {
         store.gc();
         count.load(Ordering::Relaxed)
     };
-    let keep = instance.get_typed_func::<(Object, u32), ()>(&mut store, "keep").unwrap();
-    let set = instance.get_typed_func::<Object, ()>(&mut store, "set").unwrap();
-    let drop_it = instance.get_typed_func::<u32, ()>(&mut store, "drop").unwrap();
-    let give = instance.get_typed_func::<u32, Object>(&mut store, "give").unwrap();
+    let keep = instance
+        .get_typed_func::<(Object, u32), ()>(&mut store, "keep")
+        .unwrap();
+    let set = instance
+        .get_typed_func::<Object, ()>(&mut store, "set")
+        .unwrap();
+    let drop_it = instance
+        .get_typed_func::<u32, ()>(&mut store, "drop")
+        .unwrap();
+    let give = instance
+        .get_typed_func::<u32, Object>(&mut store, "give")
+        .unwrap();
 
     let owned = {
         let mut scope = RootScope::new(&mut store);
-        let [a, b, c, d] = [(); 4].map(|()| ExternRef::new(&mut scope, Counted::new(&count)).unwrap());
+        let [a, b, c, d] =
+            [(); 4].map(|()| ExternRef::new(&mut scope, Counted::new(&count)).unwrap());
         keep.call(&mut scope, (Some(a), 0)).unwrap();
         set.call(&mut scope, Some(b)).unwrap();
         let _ = d;
@@ -74,7 +83,11 @@ fn a_host_value_lives_as_long_as_something_refers_to_it() {
     assert_eq!(alive(&mut store), 0);
     ExternRef::new(&mut store, Counted::new(&count)).unwrap();
     drop(store);
-    assert_eq!(count.load(Ordering::Relaxed), 0, "dropping the store drops what it holds");
+    assert_eq!(
+        count.load(Ordering::Relaxed),
+        0,
+        "dropping the store drops what it holds"
+    );
 }
 
 #[test]
@@ -88,14 +101,20 @@ fn a_reference_ends_with_its_scope() {
         assert!(!Rooted::ref_eq(&scope, &outer, &inner).unwrap());
         inner
     };
-    let keep = instance.get_typed_func::<(Object, u32), ()>(&mut store, "keep").unwrap();
+    let keep = instance
+        .get_typed_func::<(Object, u32), ()>(&mut store, "keep")
+        .unwrap();
     let errors = [
         inner.data(&store).map(drop).unwrap_err(),
         inner.data_mut(&mut store).map(drop).unwrap_err(),
         inner.to_owned_rooted(&mut store).map(drop).unwrap_err(),
-        Rooted::ref_eq(&store, &outer, &inner).map(drop).unwrap_err(),
+        Rooted::ref_eq(&store, &outer, &inner)
+            .map(drop)
+            .unwrap_err(),
         keep.call(&mut store, (Some(inner), 0)).unwrap_err(),
-        keep.func().call(&mut store, &[inner.into(), Val::I32(0)], &mut []).unwrap_err(),
+        keep.func()
+            .call(&mut store, &[inner.into(), Val::I32(0)], &mut [])
+            .unwrap_err(),
     ];
     for error in errors {
         assert_says(&error, &["scope"]);
@@ -134,27 +153,44 @@ fn a_host_function_makes_and_reads_host_values() {
             (i32.add (local.get $sum) (call $read (local.get $kept)))))"#;
     let (mut store, instance) = linked::<()>(wat, |linker| {
         linker
-            .func_wrap("", "make", |mut caller: Caller<'_, ()>, n: i32| -> Result<Object> {
-                Ok(Some(ExternRef::new(&mut caller, n)?))
-            })
+            .func_wrap(
+                "",
+                "make",
+                |mut caller: Caller<'_, ()>, n: i32| -> Result<Object> {
+                    Ok(Some(ExternRef::new(&mut caller, n)?))
+                },
+            )
             .unwrap();
         linker
-            .func_wrap("", "read", |caller: Caller<'_, ()>, object: Object| -> Result<i32> {
-                let value = object.context("null")?.data(&caller)?.context("nothing")?;
-                value.downcast_ref().copied().context("not a number")
-            })
+            .func_wrap(
+                "",
+                "read",
+                |caller: Caller<'_, ()>, object: Object| -> Result<i32> {
+                    let value = object.context("null")?.data(&caller)?.context("nothing")?;
+                    value.downcast_ref().copied().context("not a number")
+                },
+            )
             .unwrap();
-        linker.func_wrap("", "gc", |mut caller: Caller<'_, ()>| caller.gc()).unwrap();
+        linker
+            .func_wrap("", "gc", |mut caller: Caller<'_, ()>| caller.gc())
+            .unwrap();
     })
     .unwrap();
-    let run = instance.get_typed_func::<(), i32>(&mut store, "run").unwrap();
-    assert_eq!(run.call(&mut store, ()).unwrap(), (0..100).sum::<i32>() + 1000);
+    let run = instance
+        .get_typed_func::<(), i32>(&mut store, "run")
+        .unwrap();
+    assert_eq!(
+        run.call(&mut store, ()).unwrap(),
+        (0..100).sum::<i32>() + 1000
+    );
 }
 
 #[test]
 fn null_is_null() {
     let (mut store, instance) = instance(HOLDER);
-    let is_null = instance.get_typed_func::<Object, i32>(&mut store, "is null").unwrap();
+    let is_null = instance
+        .get_typed_func::<Object, i32>(&mut store, "is null")
+        .unwrap();
     assert_eq!(is_null.call(&mut store, None).unwrap(), 1);
     let object = ExternRef::new(&mut store, ()).unwrap();
     assert_eq!(is_null.call(&mut store, Some(object)).unwrap(), 0);

@@ -34,8 +34,8 @@ macro_rules! arities {
             linker.func_wrap("", "g", with_caller).unwrap();
         })
         .unwrap();
-        let mut value = 0;
-        $(value += 7; let $a: i32 = value;)*
+        let mut values = (1..).map(|i| 7 * i);
+        $(let $a: i32 = values.next().unwrap();)*
         let sum = weighted(&[$($a),*]);
         let run = instance.get_func(&mut store, "run").unwrap();
         assert_eq!(run.ty(&store).params().len(), n);
@@ -45,7 +45,7 @@ macro_rules! arities {
         run.call(&mut store, &[$(Val::I32($a)),*], &mut results).unwrap();
         assert_eq!((results[0].unwrap_i32(), results[1].unwrap_i32()), (sum, -sum), "{n} parameters, dynamic");
         assert_eq!(*store.data(), 2);
-        assert_eq!(value, 7 * n as i32);
+        assert_eq!(values.next(), Some(7 * (n as i32 + 1)));
     }};
     (@i32 $a:ident) => { i32 };
 }
@@ -87,13 +87,22 @@ fn values_of_every_type_pass_through_guest_and_host_unchanged() {
     .unwrap();
     macro_rules! check {
         ($name:literal, $ty:ty, $values:expr, $bits:expr) => {
-            let f = instance.get_typed_func::<$ty, $ty>(&mut store, $name).unwrap();
+            let f = instance
+                .get_typed_func::<$ty, $ty>(&mut store, $name)
+                .unwrap();
             for v in $values {
                 let result = f.call(&mut store, v).unwrap();
                 assert_eq!($bits(result), $bits(v), "{}", $name);
                 let mut dynamic = [Val::I32(0)];
-                f.func().call(&mut store, &[v.into()], &mut dynamic).unwrap();
-                assert_eq!(format!("{:?}", dynamic[0]), format!("{:?}", Val::from(v)), "{}", $name);
+                f.func()
+                    .call(&mut store, &[v.into()], &mut dynamic)
+                    .unwrap();
+                assert_eq!(
+                    format!("{:?}", dynamic[0]),
+                    format!("{:?}", Val::from(v)),
+                    "{}",
+                    $name
+                );
             }
         };
     }
@@ -101,18 +110,37 @@ fn values_of_every_type_pass_through_guest_and_host_unchanged() {
     check!("i32", u32, [0, 1, u32::MAX], |v| v);
     check!("i64", i64, [0, -1, i64::MIN, i64::MAX], |v| v);
     check!("i64", u64, [0, 1, u64::MAX], |v| v);
-    let floats = [0.0, -0.0, 1.5, f32::INFINITY, f32::from_bits(0x7fa0_0001), f32::from_bits(0xffc1_2345)];
+    let floats = [
+        0.0,
+        -0.0,
+        1.5,
+        f32::INFINITY,
+        f32::from_bits(0x7fa0_0001),
+        f32::from_bits(0xffc1_2345),
+    ];
     check!("f32", f32, floats, f32::to_bits);
-    let doubles = [0.0, -0.0, f64::MIN_POSITIVE / 2.0, f64::from_bits(0x7ff4_0000_0000_0001)];
+    let doubles = [
+        0.0,
+        -0.0,
+        f64::MIN_POSITIVE / 2.0,
+        f64::from_bits(0x7ff4_0000_0000_0001),
+    ];
     check!("f64", f64, doubles, f64::to_bits);
-    check!("v128", V128, [V128::default(), V128::from(u128::MAX - 5)], |v| v);
+    check!(
+        "v128",
+        V128,
+        [V128::default(), V128::from(u128::MAX - 5)],
+        |v| v
+    );
     check!("v128", u128, [0, 1 << 100], |v| v);
     let own = instance.get_func(&mut store, "i32").unwrap();
     check!("funcref", Option<Func>, [None, Some(own)], |v| v);
     assert!(*store.data() >= 100);
 
     let f = instance.get_func(&mut store, "externref").unwrap();
-    let f = f.typed::<Option<Rooted<ExternRef>>, Option<Rooted<ExternRef>>>(&store).unwrap();
+    let f = f
+        .typed::<Option<Rooted<ExternRef>>, Option<Rooted<ExternRef>>>(&store)
+        .unwrap();
     assert!(f.call(&mut store, None).unwrap().is_none());
     let object = ExternRef::new(&mut store, "object").unwrap();
     let back = f.call(&mut store, Some(object)).unwrap().unwrap();
@@ -124,11 +152,27 @@ fn host_functions_return_nothing_values_tuples_and_results_of_them() {
     let mut store = Store::<()>::default();
     let cases: Vec<(Func, &str, &[i64])> = vec![
         (Func::wrap(&mut store, || {}), "(func)", &[]),
-        (Func::wrap(&mut store, || -> Result<()> { Ok(()) }), "(func)", &[]),
+        (
+            Func::wrap(&mut store, || -> Result<()> { Ok(()) }),
+            "(func)",
+            &[],
+        ),
         (Func::wrap(&mut store, || 1u32), "(func (result i32))", &[1]),
-        (Func::wrap(&mut store, || -> Result<i64> { Ok(2) }), "(func (result i64))", &[2]),
-        (Func::wrap(&mut store, || (1i32,)), "(func (result i32))", &[1]),
-        (Func::wrap(&mut store, || (1i32, 2i64)), "(func (result i32 i64))", &[1, 2]),
+        (
+            Func::wrap(&mut store, || -> Result<i64> { Ok(2) }),
+            "(func (result i64))",
+            &[2],
+        ),
+        (
+            Func::wrap(&mut store, || (1i32,)),
+            "(func (result i32))",
+            &[1],
+        ),
+        (
+            Func::wrap(&mut store, || (1i32, 2i64)),
+            "(func (result i32 i64))",
+            &[1, 2],
+        ),
         (
             Func::wrap(&mut store, || -> Result<(i64, i32, i64)> { Ok((3, 4, 5)) }),
             "(func (result i64 i32 i64))",
@@ -170,7 +214,9 @@ fn a_dynamic_host_function_has_any_type() {
             (func (export "run") (param {types}) (result {types}) (call $r {gets})))"#
     );
     let mut store = Store::new(&engine, ());
-    let instance = linker.instantiate(&mut store, &Module::new(&engine, module).unwrap()).unwrap();
+    let instance = linker
+        .instantiate(&mut store, &Module::new(&engine, module).unwrap())
+        .unwrap();
     let run = instance.get_func(&mut store, "run").unwrap();
     let args: Vec<Val> = (0..n as i64).map(Val::I64).collect();
     let mut results = vec![Val::I32(0); n];
@@ -195,30 +241,48 @@ fn a_dynamic_host_function_that_leaves_a_wrong_result_fails() {
             results[0] = wrong;
             Ok(())
         });
-        let module = format!(r#"(module (import "" "" (func $f {})) (func (export "run") (drop (call $f))))"#, &ty.to_string()[5..ty.to_string().len() - 1]);
+        let module = format!(
+            r#"(module (import "" "" (func $f {})) (func (export "run") (drop (call $f))))"#,
+            &ty.to_string()[5..ty.to_string().len() - 1]
+        );
         let module = Module::new(store.engine(), module).unwrap();
         let instance = Instance::new(&mut store, &module, &[func.into()]).unwrap();
         for error in [
             run(&mut store, &instance, "run").unwrap_err(),
             func.call(&mut store, &[], &mut [Val::I32(0)]).unwrap_err(),
         ] {
-            assert!(matches!(error.downcast_ref(), Some(CallError::HostResult { index: 0, .. })), "{error:?}");
+            assert!(
+                matches!(
+                    error.downcast_ref(),
+                    Some(CallError::HostResult { index: 0, .. })
+                ),
+                "{error:?}"
+            );
         }
     }
 }
 
 #[test]
 fn wrong_calls_say_what_is_wrong() {
-    let (mut store, instance) = instance(r#"(module (func (export "f") (param i32 i64) (result f32) (f32.const 1)))"#);
+    let (mut store, instance) =
+        instance(r#"(module (func (export "f") (param i32 i64) (result f32) (f32.const 1)))"#);
     let f = instance.get_func(&mut store, "f").unwrap();
     let (a, b) = (Val::I32(1), Val::I64(2));
     let cases: &[(&[Val], usize, &[&str])] = &[
-        (&[a], 1, &["2 arguments", "1", "(func (param i32 i64) (result f32))"]),
+        (
+            &[a],
+            1,
+            &["2 arguments", "1", "(func (param i32 i64) (result f32))"],
+        ),
         (&[], 1, &["2 arguments", "0"]),
         (&[a, b, b], 1, &["2 arguments", "3"]),
         (&[b, b], 1, &["argument 0", "i32", "i64"]),
         (&[a, a], 1, &["argument 1", "i64", "i32"]),
-        (&[a, Val::null_func_ref()], 1, &["argument 1", "i64", "funcref"]),
+        (
+            &[a, Val::null_func_ref()],
+            1,
+            &["argument 1", "i64", "funcref"],
+        ),
         (&[a, b], 0, &["1 results", "0"]),
         (&[a, b], 2, &["1 results", "2"]),
     ];
@@ -246,13 +310,29 @@ fn a_typed_function_must_be_of_that_type() {
         f.typed::<Option<Func>, i64>(&store).map(drop),
     ];
     for result in wrong {
-        assert_says(&result.unwrap_err(), &["found (func (param i32) (result i64))"]);
+        assert_says(
+            &result.unwrap_err(),
+            &["found (func (param i32) (result i64))"],
+        );
     }
-    let error = instance.get_typed_func::<i64, ()>(&mut store, "f").unwrap_err();
-    assert_says(&error, &["\"f\"", "(func (param i64))", "(func (param i32) (result i64))"]);
-    let error = instance.get_typed_func::<(), ()>(&mut store, "nope").unwrap_err();
+    let error = instance
+        .get_typed_func::<i64, ()>(&mut store, "f")
+        .unwrap_err();
+    assert_says(
+        &error,
+        &[
+            "\"f\"",
+            "(func (param i64))",
+            "(func (param i32) (result i64))",
+        ],
+    );
+    let error = instance
+        .get_typed_func::<(), ()>(&mut store, "nope")
+        .unwrap_err();
     assert_says(&error, &["\"nope\""]);
-    let error = instance.get_typed_func::<(), ()>(&mut store, "memory").unwrap_err();
+    let error = instance
+        .get_typed_func::<(), ()>(&mut store, "memory")
+        .unwrap_err();
     assert_says(&error, &["\"memory\"", "(memory 1)"]);
 }
 
@@ -277,32 +357,49 @@ fn call_export(caller: &mut Caller<'_, &'static str>, n: i64) -> Result<i64> {
 fn guest_and_host_call_each_other_to_any_depth() {
     let (mut store, instance) = linked::<&str>(NESTED, |linker| {
         linker
-            .func_wrap("", "host", |mut caller: Caller<'_, &'static str>, n: i64| call_export(&mut caller, n))
+            .func_wrap(
+                "",
+                "host",
+                |mut caller: Caller<'_, &'static str>, n: i64| call_export(&mut caller, n),
+            )
             .unwrap();
     })
     .unwrap();
     *store.data_mut() = "fac";
-    let fac = instance.get_typed_func::<i64, i64>(&mut store, "fac").unwrap();
+    let fac = instance
+        .get_typed_func::<i64, i64>(&mut store, "fac")
+        .unwrap();
     assert_eq!(fac.call(&mut store, 20).unwrap(), (1..=20).product());
-    assert_eq!(fac.call(&mut store, 200).unwrap(), (1..=200).fold(1i64, i64::wrapping_mul));
+    assert_eq!(
+        fac.call(&mut store, 200).unwrap(),
+        (1..=200).fold(1i64, i64::wrapping_mul)
+    );
 }
 
 #[test]
 fn a_trap_deep_inside_comes_out_through_every_level() {
     let (mut store, instance) = linked::<&str>(NESTED, |linker| {
         linker
-            .func_wrap("", "host", |mut caller: Caller<'_, &'static str>, n: i64| call_export(&mut caller, n))
+            .func_wrap(
+                "",
+                "host",
+                |mut caller: Caller<'_, &'static str>, n: i64| call_export(&mut caller, n),
+            )
             .unwrap();
     })
     .unwrap();
     *store.data_mut() = "fail";
-    let fail = instance.get_typed_func::<i64, i64>(&mut store, "fail").unwrap();
+    let fail = instance
+        .get_typed_func::<i64, i64>(&mut store, "fail")
+        .unwrap();
     for depth in [0, 1, 2, 30] {
         let error = fail.call(&mut store, depth).unwrap_err();
         assert_eq!(trap(&error), Trap::UnreachableCodeReached, "depth {depth}");
     }
     *store.data_mut() = "fac";
-    let fac = instance.get_typed_func::<i64, i64>(&mut store, "fac").unwrap();
+    let fac = instance
+        .get_typed_func::<i64, i64>(&mut store, "fac")
+        .unwrap();
     assert_eq!(fac.call(&mut store, 5).unwrap(), 120);
 }
 
@@ -310,18 +407,22 @@ fn a_trap_deep_inside_comes_out_through_every_level() {
 fn a_host_function_may_swallow_a_trap_of_the_guest_it_called() {
     let (mut store, instance) = linked::<&str>(NESTED, |linker| {
         linker
-            .func_wrap("", "host", |mut caller: Caller<'_, &'static str>, n: i64| {
-                match call_export(&mut caller, n) {
+            .func_wrap(
+                "",
+                "host",
+                |mut caller: Caller<'_, &'static str>, n: i64| match call_export(&mut caller, n) {
                     Err(error) if error.downcast_ref::<Trap>().is_some() => 1000,
                     Err(_) => -1,
                     Ok(value) => value + 1,
-                }
-            })
+                },
+            )
             .unwrap();
     })
     .unwrap();
     *store.data_mut() = "fail";
-    let fail = instance.get_typed_func::<i64, i64>(&mut store, "fail").unwrap();
+    let fail = instance
+        .get_typed_func::<i64, i64>(&mut store, "fail")
+        .unwrap();
     for _ in 0..100 {
         assert_eq!(fail.call(&mut store, 4).unwrap(), 1003);
     }
@@ -342,21 +443,31 @@ impl std::error::Error for OwnError {}
 fn a_host_functions_error_keeps_its_type() {
     let (mut store, instance) = linked::<&str>(NESTED, |linker| {
         linker
-            .func_wrap("", "host", |mut caller: Caller<'_, &'static str>, n: i64| -> Result<i64> {
-                match n {
-                    7 => Err(OwnError(7).into()),
-                    8 => Err(Error::from(OwnError(8)).context("while counting")),
-                    n => call_export(&mut caller, n),
-                }
-            })
+            .func_wrap(
+                "",
+                "host",
+                |mut caller: Caller<'_, &'static str>, n: i64| -> Result<i64> {
+                    match n {
+                        7 => Err(OwnError(7).into()),
+                        8 => Err(Error::from(OwnError(8)).context("while counting")),
+                        n => call_export(&mut caller, n),
+                    }
+                },
+            )
             .unwrap();
     })
     .unwrap();
     *store.data_mut() = "fac";
-    let fac = instance.get_typed_func::<i64, i64>(&mut store, "fac").unwrap();
+    let fac = instance
+        .get_typed_func::<i64, i64>(&mut store, "fac")
+        .unwrap();
     for (n, code) in [(8, 7), (9, 8), (12, 8)] {
         let error = fac.call(&mut store, n).unwrap_err();
-        assert_eq!(error.downcast_ref::<OwnError>(), Some(&OwnError(code)), "{error:?}");
+        assert_eq!(
+            error.downcast_ref::<OwnError>(),
+            Some(&OwnError(code)),
+            "{error:?}"
+        );
         assert!(error.downcast_ref::<Trap>().is_none());
         assert!(error.downcast_ref::<WasmBacktrace>().is_some(), "{error:?}");
         assert_says(&error, &["own error"]);
@@ -371,24 +482,31 @@ fn a_host_functions_error_keeps_its_type() {
 fn a_panic_of_a_host_function_comes_out_and_the_store_stays_usable() {
     let (mut store, instance) = linked::<&str>(NESTED, |linker| {
         linker
-            .func_wrap("", "host", |mut caller: Caller<'_, &'static str>, n: i64| {
-                if n == 1 {
-                    std::panic::panic_any(OwnError(5));
-                }
-                call_export(&mut caller, n)
-            })
+            .func_wrap(
+                "",
+                "host",
+                |mut caller: Caller<'_, &'static str>, n: i64| {
+                    if n == 1 {
+                        std::panic::panic_any(OwnError(5));
+                    }
+                    call_export(&mut caller, n)
+                },
+            )
             .unwrap();
     })
     .unwrap();
     *store.data_mut() = "fac";
-    let fac = instance.get_typed_func::<i64, i64>(&mut store, "fac").unwrap();
+    let fac = instance
+        .get_typed_func::<i64, i64>(&mut store, "fac")
+        .unwrap();
     for n in [2, 3, 10] {
         let panic = catch_unwind(AssertUnwindSafe(|| fac.call(&mut store, n))).unwrap_err();
         assert_eq!(panic.downcast_ref::<OwnError>(), Some(&OwnError(5)));
         assert_eq!(fac.call(&mut store, 1).unwrap(), 1);
     }
-    let panics = Func::wrap(&mut store, || panic!("called by the host"));
-    let panic = catch_unwind(AssertUnwindSafe(|| panics.call(&mut store, &[], &mut []))).unwrap_err();
+    let panics = Func::wrap(&mut store, || -> () { panic!("called by the host") });
+    let panic =
+        catch_unwind(AssertUnwindSafe(|| panics.call(&mut store, &[], &mut []))).unwrap_err();
     assert_eq!(panic.downcast_ref::<&str>(), Some(&"called by the host"));
     assert_eq!(fac.call(&mut store, 1).unwrap(), 1);
 }
@@ -402,20 +520,31 @@ fn a_host_function_reaches_its_callers_exports_and_data() {
         (func (export "run") (call $print (i32.const 16) (i32.const 5))))"#;
     let (mut store, instance) = linked::<String>(wat, |linker| {
         linker
-            .func_wrap("", "print", |mut caller: Caller<'_, String>, at: u32, len: u32| -> Result<()> {
-                assert!(caller.get_export("nothing").is_none());
-                let memory = caller.get_export("memory").and_then(Extern::into_memory);
-                let (bytes, text) = memory.context("no memory")?.data_and_store_mut(&mut caller);
-                text.push_str(std::str::from_utf8(&bytes[at as usize..][..len as usize])?);
-                bytes[0] = 42;
-                Ok(())
-            })
+            .func_wrap(
+                "",
+                "print",
+                |mut caller: Caller<'_, String>, at: u32, len: u32| -> Result<()> {
+                    assert!(caller.get_export("nothing").is_none());
+                    let memory = caller.get_export("memory").and_then(Extern::into_memory);
+                    let (bytes, text) =
+                        memory.context("no memory")?.data_and_store_mut(&mut caller);
+                    text.push_str(std::str::from_utf8(&bytes[at as usize..][..len as usize])?);
+                    bytes[0] = 42;
+                    Ok(())
+                },
+            )
             .unwrap();
     })
     .unwrap();
     run(&mut store, &instance, "run").unwrap();
     assert_eq!(store.data(), "hello");
-    assert_eq!(instance.get_memory(&mut store, "memory").unwrap().data(&store)[0], 42);
+    assert_eq!(
+        instance
+            .get_memory(&mut store, "memory")
+            .unwrap()
+            .data(&store)[0],
+        42
+    );
 }
 
 #[test]
@@ -425,7 +554,13 @@ fn a_host_function_called_by_the_host_has_no_calling_instance() {
         assert!(caller.get_export("memory").is_none());
         n + 1
     });
-    assert_eq!(f.typed::<i32, i32>(&store).unwrap().call(&mut store, 1).unwrap(), 2);
+    assert_eq!(
+        f.typed::<i32, i32>(&store)
+            .unwrap()
+            .call(&mut store, 1)
+            .unwrap(),
+        2
+    );
 }
 
 #[test]
@@ -440,24 +575,35 @@ fn function_references_are_callable_wherever_they_went() {
             (call_indirect (param i32) (result i32) (local.get 0) (i32.const 1))))"#;
     let (mut store, instance) = linked::<()>(wat, |linker| {
         linker
-            .func_wrap("", "apply", |mut caller: Caller<'_, ()>, f: Option<Func>, n: i32| -> Result<i32> {
-                let f = f.context("null")?.typed::<i32, i32>(&caller)?;
-                f.call(&mut caller, n)
-            })
+            .func_wrap(
+                "",
+                "apply",
+                |mut caller: Caller<'_, ()>, f: Option<Func>, n: i32| -> Result<i32> {
+                    let f = f.context("null")?.typed::<i32, i32>(&caller)?;
+                    f.call(&mut caller, n)
+                },
+            )
             .unwrap();
     })
     .unwrap();
-    let run = instance.get_typed_func::<i32, i32>(&mut store, "run").unwrap();
+    let run = instance
+        .get_typed_func::<i32, i32>(&mut store, "run")
+        .unwrap();
     assert_eq!(run.call(&mut store, 21).unwrap(), 42);
     // A host function in a guest's table.
     let host = Func::wrap(&mut store, |n: i32| n - 1);
     let table = instance.get_table(&mut store, "table").unwrap();
     table.set(&mut store, 1, host.into()).unwrap();
-    let indirect = instance.get_typed_func::<i32, i32>(&mut store, "indirect").unwrap();
+    let indirect = instance
+        .get_typed_func::<i32, i32>(&mut store, "indirect")
+        .unwrap();
     assert_eq!(indirect.call(&mut store, 10).unwrap(), 9);
     let other = Func::wrap(&mut store, |_: i64| {});
     table.set(&mut store, 1, other.into()).unwrap();
-    assert_eq!(trap(&indirect.call(&mut store, 10).unwrap_err()), Trap::BadSignature);
+    assert_eq!(
+        trap(&indirect.call(&mut store, 10).unwrap_err()),
+        Trap::BadSignature
+    );
 }
 
 #[test]
@@ -474,7 +620,9 @@ fn calls_many_times_over_leave_nothing_behind() {
         },
     )
     .unwrap();
-    let run = instance.get_typed_func::<Option<Rooted<ExternRef>>, ()>(&mut store, "run").unwrap();
+    let run = instance
+        .get_typed_func::<Option<Rooted<ExternRef>>, ()>(&mut store, "run")
+        .unwrap();
     let object = ExternRef::new(&mut store, 1).unwrap();
     for _ in 0..10_000 {
         run.call(&mut store, Some(object)).unwrap();

@@ -11,7 +11,9 @@ fn func(store: &mut Store<()>) -> Extern {
 }
 
 fn memory(store: &mut Store<()>) -> Extern {
-    Memory::new(store, MemoryType::new(1, Some(2))).unwrap().into()
+    Memory::new(store, MemoryType::new(1, Some(2)))
+        .unwrap()
+        .into()
 }
 
 fn table(store: &mut Store<()>) -> Extern {
@@ -37,7 +39,11 @@ fn fitting_imports_of_every_kind_are_accepted() {
     ];
     for (import, offer) in cases {
         let mut store = Store::<()>::default();
-        let module = Module::new(store.engine(), format!(r#"(module (import "m" "f" {import}))"#)).unwrap();
+        let module = Module::new(
+            store.engine(),
+            format!(r#"(module (import "m" "f" {import}))"#),
+        )
+        .unwrap();
         let item = offer(&mut store);
         Instance::new(&mut store, &module, &[item]).unwrap();
         let mut linker = Linker::new(store.engine());
@@ -49,22 +55,46 @@ fn fitting_imports_of_every_kind_are_accepted() {
 #[test]
 fn an_import_of_another_type_is_refused_with_both_types() {
     let cases: &[(&str, Offer, &[&str])] = &[
-        ("(func (param i32))", func, &["(func (param i32))", "found (func)"]),
-        ("(func (result i32))", func, &["(func (result i32))", "found (func)"]),
+        (
+            "(func (param i32))",
+            func,
+            &["(func (param i32))", "found (func)"],
+        ),
+        (
+            "(func (result i32))",
+            func,
+            &["(func (result i32))", "found (func)"],
+        ),
         ("(memory 1)", func, &["(memory 1)", "found (func)"]),
         ("(func)", memory, &["(func)", "found (memory 1 2)"]),
         ("(memory 2)", memory, &["(memory 2)", "found (memory 1 2)"]),
-        ("(memory 1 1)", memory, &["(memory 1 1)", "found (memory 1 2)"]),
-        ("(table 6 funcref)", table, &["(table 6 funcref)", "found (table 5 10 funcref)"]),
+        (
+            "(memory 1 1)",
+            memory,
+            &["(memory 1 1)", "found (memory 1 2)"],
+        ),
+        (
+            "(table 6 funcref)",
+            table,
+            &["(table 6 funcref)", "found (table 5 10 funcref)"],
+        ),
         ("(table 5 9 funcref)", table, &["(table 5 9 funcref)"]),
         ("(table 5 externref)", table, &["(table 5 externref)"]),
         ("(table 5 funcref)", global, &["(table 5 funcref)"]),
-        ("(global i32)", global, &["(global i32)", "found (global (mut i32))"]),
+        (
+            "(global i32)",
+            global,
+            &["(global i32)", "found (global (mut i32))"],
+        ),
         ("(global (mut i64))", global, &["(global (mut i64))"]),
     ];
     for (import, offer, types) in cases {
         let mut store = Store::<()>::default();
-        let module = Module::new(store.engine(), format!(r#"(module (import "m" "f" {import}))"#)).unwrap();
+        let module = Module::new(
+            store.engine(),
+            format!(r#"(module (import "m" "f" {import}))"#),
+        )
+        .unwrap();
         let item = offer(&mut store);
         let mut linker = Linker::new(store.engine());
         linker.define(&store, "m", "f", item).unwrap();
@@ -72,7 +102,10 @@ fn an_import_of_another_type_is_refused_with_both_types() {
             Instance::new(&mut store, &module, &[item]).unwrap_err(),
             linker.instantiate(&mut store, &module).unwrap_err(),
         ] {
-            assert!(matches!(error.downcast_ref(), Some(LinkError::Incompatible { .. })), "{error:?}");
+            assert!(
+                matches!(error.downcast_ref(), Some(LinkError::Incompatible { .. })),
+                "{error:?}"
+            );
             assert_says(&error, &["\"m\".\"f\""]);
             assert_says(&error, types);
         }
@@ -82,26 +115,43 @@ fn an_import_of_another_type_is_refused_with_both_types() {
 #[test]
 fn a_host_function_of_another_type_is_refused_before_there_is_a_store() {
     let engine = Engine::default();
-    let module = Module::new(&engine, r#"(module (import "env" "log" (func (param i32))))"#).unwrap();
+    let module = Module::new(
+        &engine,
+        r#"(module (import "env" "log" (func (param i32))))"#,
+    )
+    .unwrap();
     let mut linker = Linker::<()>::new(&engine);
     linker.func_wrap("env", "log", |_: i64| {}).unwrap();
     let error = linker.instantiate_pre(&module).unwrap_err();
-    assert_says(&error, &["\"env\".\"log\"", "(func (param i32))", "(func (param i64))"]);
+    assert_says(
+        &error,
+        &[
+            "\"env\".\"log\"",
+            "(func (param i32))",
+            "(func (param i64))",
+        ],
+    );
 }
 
 #[test]
 fn a_missing_import_is_named_with_its_type() {
     let engine = Engine::default();
     let cases = [
-        ("(func (param i32) (result f64))", "(func (param i32) (result f64))"),
+        (
+            "(func (param i32) (result f64))",
+            "(func (param i32) (result f64))",
+        ),
         ("(memory 1)", "(memory 1)"),
         ("(table 1 funcref)", "(table 1 funcref)"),
         ("(global i32)", "(global i32)"),
     ];
     for (import, ty) in cases {
-        let module = Module::new(&engine, format!(r#"(module (import "env" "it" {import}))"#)).unwrap();
+        let module =
+            Module::new(&engine, format!(r#"(module (import "env" "it" {import}))"#)).unwrap();
         let mut store = Store::new(&engine, ());
-        let error = Linker::new(&engine).instantiate(&mut store, &module).unwrap_err();
+        let error = Linker::new(&engine)
+            .instantiate(&mut store, &module)
+            .unwrap_err();
         assert_says(&error, &["unknown import", "\"env\".\"it\"", ty]);
         let unknown = error.downcast_ref::<UnknownImport>().unwrap();
         assert_eq!((unknown.module(), unknown.name()), ("env", "it"));
@@ -116,7 +166,13 @@ fn the_number_of_imports_is_checked() {
     let f = func(&mut store);
     for imports in [&[][..], &[f, f]] {
         let error = Instance::new(&mut store, &module, imports).unwrap_err();
-        assert!(matches!(error.downcast_ref(), Some(LinkError::Count { expected: 1, .. })), "{error}");
+        assert!(
+            matches!(
+                error.downcast_ref(),
+                Some(LinkError::Count { expected: 1, .. })
+            ),
+            "{error}"
+        );
     }
 }
 
@@ -161,13 +217,32 @@ fn every_kind_of_export_can_be_another_instances_import() {
     let memory = a.get_memory(&mut store, "memory").unwrap();
     assert_eq!(memory.data(&store)[100], 5);
     assert_eq!(memory.size(&store), 2);
-    assert_eq!(a.get_global(&mut store, "global").unwrap().get(&mut store).unwrap_i32(), 21);
+    assert_eq!(
+        a.get_global(&mut store, "global")
+            .unwrap()
+            .get(&mut store)
+            .unwrap_i32(),
+        21
+    );
     let call = b.get_typed_func::<i32, i32>(&mut store, "call").unwrap();
     assert_eq!(call.call(&mut store, 2).unwrap(), 99);
-    let element = a.get_table(&mut store, "table").unwrap().get(&mut store, 2).unwrap();
+    let element = a
+        .get_table(&mut store, "table")
+        .unwrap()
+        .get(&mut store, 2)
+        .unwrap();
     let own = *element.as_func().unwrap().unwrap();
-    assert_eq!(own.typed::<(), i32>(&store).unwrap().call(&mut store, ()).unwrap(), 99);
-    assert_eq!(trap(&call.call(&mut store, 3).unwrap_err()), Trap::IndirectCallToNull);
+    assert_eq!(
+        own.typed::<(), i32>(&store)
+            .unwrap()
+            .call(&mut store, ())
+            .unwrap(),
+        99
+    );
+    assert_eq!(
+        trap(&call.call(&mut store, 3).unwrap_err()),
+        Trap::IndirectCallToNull
+    );
 }
 
 #[test]
@@ -192,10 +267,14 @@ fn a_start_function_runs_and_its_failure_is_the_instantiations() {
     let engine = Engine::default();
     let mut linker = Linker::<u32>::new(&engine);
     linker
-        .func_wrap("", "count", |mut caller: Caller<'_, u32>| *caller.data_mut() += 1)
+        .func_wrap("", "count", |mut caller: Caller<'_, u32>| {
+            *caller.data_mut() += 1
+        })
         .unwrap();
     let run = |body: &str| {
-        let wat = format!(r#"(module (import "" "count" (func $c)) (func $s (call $c) {body}) (start $s))"#);
+        let wat = format!(
+            r#"(module (import "" "count" (func $c)) (func $s (call $c) {body}) (start $s))"#
+        );
         let mut store = Store::new(&engine, 0);
         let result = linker.instantiate(&mut store, &Module::new(&engine, wat).unwrap());
         (store.into_data(), result)
@@ -212,8 +291,17 @@ fn a_module_of_another_engine_is_refused() {
     let (a, b) = (Engine::default(), Engine::default());
     let module = Module::new(&a, "(module)").unwrap();
     let mut store = Store::new(&b, ());
-    assert_says(&Instance::new(&mut store, &module, &[]).unwrap_err(), &["another engine"]);
-    assert_says(&Linker::<()>::new(&b).instantiate_pre(&module).unwrap_err(), &["another engine"]);
+    assert_says(
+        &Instance::new(&mut store, &module, &[]).unwrap_err(),
+        &["another engine"],
+    );
+    assert_says(
+        &Linker::<()>::new(&b).instantiate_pre(&module).unwrap_err(),
+        &["another engine"],
+    );
     let pre = Linker::<()>::new(&a).instantiate_pre(&module).unwrap();
-    assert_says(&pre.instantiate(&mut store).unwrap_err(), &["another engine"]);
+    assert_says(
+        &pre.instantiate(&mut store).unwrap_err(),
+        &["another engine"],
+    );
 }

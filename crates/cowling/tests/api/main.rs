@@ -4,6 +4,7 @@ mod artifacts;
 mod bad_input;
 mod cache;
 mod config;
+mod exceptions;
 mod externrefs;
 mod funcs;
 mod globals;

@@ -14,12 +14,21 @@ fn host_and_guest_see_the_same_bytes() {
             (func (export "size") (result i32) (memory.size)))"#,
     );
     let memory = instance.get_memory(&mut store, "memory").unwrap();
-    let load = instance.get_typed_func::<i32, i32>(&mut store, "load").unwrap();
-    let grow = instance.get_typed_func::<i32, i32>(&mut store, "grow").unwrap();
-    let size = instance.get_typed_func::<(), i32>(&mut store, "size").unwrap();
+    let load = instance
+        .get_typed_func::<i32, i32>(&mut store, "load")
+        .unwrap();
+    let grow = instance
+        .get_typed_func::<i32, i32>(&mut store, "grow")
+        .unwrap();
+    let size = instance
+        .get_typed_func::<(), i32>(&mut store, "size")
+        .unwrap();
     assert_eq!(memory.ty(&store).to_string(), "(memory 1 4)");
     assert_eq!((memory.size(&store), memory.data_size(&store)), (1, 65536));
-    assert_eq!((memory.page_size(&store), memory.page_size_log2(&store)), (65536, 16));
+    assert_eq!(
+        (memory.page_size(&store), memory.page_size_log2(&store)),
+        (65536, 16)
+    );
 
     let mut buffer = [0; 4];
     memory.read(&store, 8, &mut buffer).unwrap();
@@ -28,7 +37,9 @@ fn host_and_guest_see_the_same_bytes() {
     assert_eq!(load.call(&mut store, 65532).unwrap(), 9);
     memory.data_mut(&mut store)[0] = 7;
     assert_eq!(load.call(&mut store, 0).unwrap(), 7);
-    let write = instance.get_typed_func::<(i32, i32), ()>(&mut store, "store").unwrap();
+    let write = instance
+        .get_typed_func::<(i32, i32), ()>(&mut store, "store")
+        .unwrap();
     write.call(&mut store, (100, 0x0403_0201)).unwrap();
     assert_eq!(memory.data(&store)[100..104], [1, 2, 3, 4]);
 
@@ -41,7 +52,13 @@ fn host_and_guest_see_the_same_bytes() {
     assert_eq!(load.call(&mut store, 65532).unwrap(), 9);
     assert_eq!(memory.grow(&mut store, 0).unwrap(), 4);
     let error = memory.grow(&mut store, 1).unwrap_err();
-    assert!(matches!(error.downcast_ref(), Some(GrowError::BeyondMaximum { maximum: 4, .. })), "{error}");
+    assert!(
+        matches!(
+            error.downcast_ref(),
+            Some(GrowError::BeyondMaximum { maximum: 4, .. })
+        ),
+        "{error}"
+    );
     assert_eq!(grow.call(&mut store, 1).unwrap(), -1);
     assert_eq!(grow.call(&mut store, -1).unwrap(), -1);
     assert!(memory.grow(&mut store, u64::MAX).is_err());
@@ -52,11 +69,25 @@ fn host_and_guest_see_the_same_bytes() {
 fn accesses_of_the_host_outside_a_memory_are_errors() {
     let mut store = Store::<()>::default();
     let memory = Memory::new(&mut store, MemoryType::new(1, None)).unwrap();
-    for (offset, len) in [(65536, 1), (65535, 2), (usize::MAX, 1), (usize::MAX, 2), (1 << 40, 8), (0, 65537)] {
+    for (offset, len) in [
+        (65536, 1),
+        (65535, 2),
+        (usize::MAX, 1),
+        (usize::MAX, 2),
+        (1 << 40, 8),
+        (0, 65537),
+    ] {
         let mut buffer = vec![0; len];
-        let expected = MemoryAccessError::clone(&memory.read(&store, offset, &mut buffer).unwrap_err());
-        assert_eq!(memory.write(&mut store, offset, &buffer), Err(expected.clone()));
-        assert_eq!((expected.offset, expected.len, expected.size), (offset, len, 65536));
+        let expected =
+            MemoryAccessError::clone(&memory.read(&store, offset, &mut buffer).unwrap_err());
+        assert_eq!(
+            memory.write(&mut store, offset, &buffer),
+            Err(expected.clone())
+        );
+        assert_eq!(
+            (expected.offset, expected.len, expected.size),
+            (offset, len, 65536)
+        );
     }
     memory.read(&store, 65536, &mut []).unwrap();
     memory.write(&mut store, 0, &vec![1; 65536]).unwrap();
@@ -68,14 +99,33 @@ fn every_access_of_a_guest_outside_its_memory_traps() {
     // With the default settings the guard catches these; with a small reservation checks in the code do.
     for reservation in [4 << 30, 0] {
         let mut config = Config::new();
-        config.memory_reservation(reservation).memory_guard_size(if reservation == 0 { 0 } else { 32 << 20 });
+        config
+            .memory_reservation(reservation)
+            .memory_guard_size(if reservation == 0 { 0 } else { 32 << 20 });
         let engine = Engine::new(&config).unwrap();
         let mut wat = String::from("(module (memory (export \"m\") 1)");
         let loads = [
-            ("i32.load8_u", 1), ("i32.load16_s", 2), ("i32.load", 4), ("i64.load32_u", 4), ("i64.load", 8),
-            ("f32.load", 4), ("f64.load", 8), ("v128.load", 16), ("v128.load64_zero", 8), ("v128.load8_splat", 1),
+            ("i32.load8_u", 1),
+            ("i32.load16_s", 2),
+            ("i32.load", 4),
+            ("i64.load32_u", 4),
+            ("i64.load", 8),
+            ("f32.load", 4),
+            ("f64.load", 8),
+            ("v128.load", 16),
+            ("v128.load64_zero", 8),
+            ("v128.load8_splat", 1),
         ];
-        let offsets = [0u64, 1, 65535, 65536, 1 << 20, (32 << 20) - 1, 32 << 20, u64::from(u32::MAX)];
+        let offsets = [
+            0u64,
+            1,
+            65535,
+            65536,
+            1 << 20,
+            (32 << 20) - 1,
+            32 << 20,
+            u64::from(u32::MAX),
+        ];
         for (load, _) in loads {
             for offset in offsets {
                 wat += &format!(
@@ -90,7 +140,9 @@ fn every_access_of_a_guest_outside_its_memory_traps() {
         let module = Module::new(&engine, wat).unwrap();
         let instance = Instance::new(&mut store, &module, &[]).unwrap();
         let check = |store: &mut Store<()>, name: &str, at: u64, width: u64, offset: u64| {
-            let f = instance.get_typed_func::<u32, ()>(&mut *store, name).unwrap();
+            let f = instance
+                .get_typed_func::<u32, ()>(&mut *store, name)
+                .unwrap();
             let result = f.call(&mut *store, at as u32);
             if at + offset + width <= 65536 {
                 result.unwrap_or_else(|e| panic!("{name} at {at}: {e:?}"));
@@ -99,7 +151,17 @@ fn every_access_of_a_guest_outside_its_memory_traps() {
                 assert_eq!(trap(&error), Trap::MemoryOutOfBounds, "{name} at {at}");
             }
         };
-        let places = [0, 65520, 65528, 65532, 65535, 65536, 1 << 24, 1 << 31, u64::from(u32::MAX)];
+        let places = [
+            0,
+            65520,
+            65528,
+            65532,
+            65535,
+            65536,
+            1 << 24,
+            1 << 31,
+            u64::from(u32::MAX),
+        ];
         for at in places {
             for (load, width) in loads {
                 for offset in offsets {
@@ -125,12 +187,20 @@ fn memories_that_make_no_sense_are_refused() {
         let error = Memory::new(&mut store, ty.clone()).unwrap_err();
         assert_says(&error, &[&ty.to_string()]);
     }
-    assert_eq!(Memory::new(&mut store, MemoryType::new(0, Some(0))).unwrap().data(&store), &[] as &[u8]);
+    assert_eq!(
+        Memory::new(&mut store, MemoryType::new(0, Some(0)))
+            .unwrap()
+            .data(&store),
+        &[] as &[u8]
+    );
 }
 
 #[test]
 fn a_limiter_says_no_to_guest_and_host() {
-    let mut store = Store::new(&Engine::default(), StoreLimitsBuilder::new().memory_size(2 * 65536).build());
+    let mut store = Store::new(
+        &Engine::default(),
+        StoreLimitsBuilder::new().memory_size(2 * 65536).build(),
+    );
     store.limiter(|limits| limits);
     let engine = store.engine().clone();
     let module = |pages: u32| {
@@ -142,19 +212,27 @@ fn a_limiter_says_no_to_guest_and_host() {
     };
     let instance = Instance::new(&mut store, &module(1), &[]).unwrap();
     let memory = instance.get_memory(&mut store, "memory").unwrap();
-    let grow = instance.get_typed_func::<i32, i32>(&mut store, "grow").unwrap();
+    let grow = instance
+        .get_typed_func::<i32, i32>(&mut store, "grow")
+        .unwrap();
     assert_eq!(grow.call(&mut store, 2).unwrap(), -1);
     assert_eq!(grow.call(&mut store, 1).unwrap(), 1);
     assert_eq!(grow.call(&mut store, 1).unwrap(), -1);
     let error = memory.grow(&mut store, 1).unwrap_err();
-    assert!(matches!(error.downcast_ref(), Some(GrowError::Denied { .. })), "{error}");
+    assert!(
+        matches!(error.downcast_ref(), Some(GrowError::Denied { .. })),
+        "{error}"
+    );
     assert!(Instance::new(&mut store, &module(3), &[]).is_err());
     assert!(Memory::new(&mut store, MemoryType::new(3, None)).is_err());
 }
 
 #[test]
 fn a_limiter_can_stop_the_guest() {
-    let limits = StoreLimitsBuilder::new().memory_size(65536).trap_on_grow_failure(true).build();
+    let limits = StoreLimitsBuilder::new()
+        .memory_size(65536)
+        .trap_on_grow_failure(true)
+        .build();
     let mut store = Store::new(&Engine::default(), limits);
     store.limiter(|limits| limits);
     let module = Module::new(
@@ -163,24 +241,39 @@ fn a_limiter_can_stop_the_guest() {
     )
     .unwrap();
     let instance = Instance::new(&mut store, &module, &[]).unwrap();
-    let grow = instance.get_typed_func::<(), ()>(&mut store, "grow").unwrap();
+    let grow = instance
+        .get_typed_func::<(), ()>(&mut store, "grow")
+        .unwrap();
     assert_says(&grow.call(&mut store, ()).unwrap_err(), &["131072"]);
 }
 
 #[test]
 fn limits_on_numbers_of_things_hold() {
-    let limits = StoreLimitsBuilder::new().instances(3).memories(1).tables(1).build();
+    let limits = StoreLimitsBuilder::new()
+        .instances(3)
+        .memories(1)
+        .tables(1)
+        .build();
     let mut store = Store::new(&Engine::default(), limits);
     store.limiter(|limits| limits);
     let memory = Module::new(store.engine(), "(module (memory 1))").unwrap();
     let table = Module::new(store.engine(), "(module (table 1 funcref))").unwrap();
     let empty = Module::new(store.engine(), "(module)").unwrap();
     Instance::new(&mut store, &memory, &[]).unwrap();
-    assert_says(&Instance::new(&mut store, &memory, &[]).unwrap_err(), &["memories"]);
+    assert_says(
+        &Instance::new(&mut store, &memory, &[]).unwrap_err(),
+        &["memories"],
+    );
     Instance::new(&mut store, &table, &[]).unwrap();
-    assert_says(&Instance::new(&mut store, &table, &[]).unwrap_err(), &["tables"]);
+    assert_says(
+        &Instance::new(&mut store, &table, &[]).unwrap_err(),
+        &["tables"],
+    );
     Instance::new(&mut store, &empty, &[]).unwrap();
-    assert_says(&Instance::new(&mut store, &empty, &[]).unwrap_err(), &["instances"]);
+    assert_says(
+        &Instance::new(&mut store, &empty, &[]).unwrap_err(),
+        &["instances"],
+    );
 }
 
 #[test]
@@ -190,9 +283,19 @@ fn several_memories_of_one_module_are_separate() {
             (data (memory 1) (i32.const 0) "b")
             (func (export "copy") (memory.copy 0 1 (i32.const 5) (i32.const 0) (i32.const 1))))"#,
     );
-    let (a, b) = (instance.get_memory(&mut store, "a").unwrap(), instance.get_memory(&mut store, "b").unwrap());
+    let (a, b) = (
+        instance.get_memory(&mut store, "a").unwrap(),
+        instance.get_memory(&mut store, "b").unwrap(),
+    );
     assert_ne!(a, b);
-    instance.get_typed_func::<(), ()>(&mut store, "copy").unwrap().call(&mut store, ()).unwrap();
-    assert_eq!((a.data(&store)[0], a.data(&store)[5], b.data(&store)[0]), (0, b'b', b'b'));
+    instance
+        .get_typed_func::<(), ()>(&mut store, "copy")
+        .unwrap()
+        .call(&mut store, ())
+        .unwrap();
+    assert_eq!(
+        (a.data(&store)[0], a.data(&store)[5], b.data(&store)[0]),
+        (0, b'b', b'b')
+    );
     assert_eq!(a.data_ptr(&store), a.data(&store).as_ptr().cast_mut());
 }

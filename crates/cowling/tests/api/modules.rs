@@ -36,7 +36,10 @@ fn a_module_lists_its_imports_and_exports_with_their_types() {
             r#""" "" (func)"#,
         ]
     );
-    let exports: Vec<_> = module.exports().map(|e| format!("{} {}", e.name(), e.ty())).collect();
+    let exports: Vec<_> = module
+        .exports()
+        .map(|e| format!("{} {}", e.name(), e.ty()))
+        .collect();
     assert_eq!(
         exports,
         [
@@ -47,11 +50,24 @@ fn a_module_lists_its_imports_and_exports_with_their_types() {
             "memory (memory 1 2)",
         ]
     );
-    assert_eq!(module.get_export("global").unwrap().unwrap_global().content(), &ValType::I32);
+    assert_eq!(
+        module
+            .get_export("global")
+            .unwrap()
+            .unwrap_global()
+            .content(),
+        &ValType::I32
+    );
     assert!(module.get_export("nothing").is_none());
     let resources = module.resources_required();
-    assert_eq!((resources.num_memories, resources.max_initial_memory_size), (0, None));
-    assert_eq!((resources.num_tables, resources.max_initial_table_size), (1, Some(5)));
+    assert_eq!(
+        (resources.num_memories, resources.max_initial_memory_size),
+        (0, None)
+    );
+    assert_eq!(
+        (resources.num_tables, resources.max_initial_table_size),
+        (1, Some(5))
+    );
     assert!(Engine::same(module.engine(), &engine));
 }
 
@@ -61,22 +77,47 @@ fn an_instance_gives_its_exports_by_order_by_name_and_by_handle() {
         r#"(module (func (export "b") (result i32) (i32.const 1)) (memory (export "a") 1)
             (global (export "c") i32 (i32.const 3)) (export "d" (func 0)))"#,
     );
-    let names: Vec<_> = instance.exports(&mut store).map(|e| e.name().to_string()).collect();
+    let names: Vec<_> = instance
+        .exports(&mut store)
+        .map(|e| e.name().to_string())
+        .collect();
     assert_eq!(names, ["b", "a", "c", "d"]);
-    let types: Vec<_> = instance.exports(&mut store).map(Export::into_extern).collect();
+    let types: Vec<_> = instance
+        .exports(&mut store)
+        .map(Export::into_extern)
+        .collect();
     let types: Vec<_> = types.iter().map(|e| e.ty(&store).to_string()).collect();
-    assert_eq!(types, ["(func (result i32))", "(memory 1)", "(global i32)", "(func (result i32))"]);
+    assert_eq!(
+        types,
+        [
+            "(func (result i32))",
+            "(memory 1)",
+            "(global i32)",
+            "(func (result i32))"
+        ]
+    );
     let module = instance.module(&store).unwrap();
     let handle = module.get_export_index("c").unwrap();
-    let global = instance.get_module_export(&mut store, &handle).unwrap().into_global().unwrap();
+    let global = instance
+        .get_module_export(&mut store, &handle)
+        .unwrap()
+        .into_global()
+        .unwrap();
     assert_eq!(global.get(&mut store).unwrap_i32(), 3);
     assert!(module.get_export_index("nothing").is_none());
     // The same module compiled again is another module.
-    let twin = Module::new(store.engine(), r#"(module (global (export "c") i32 (i32.const 3)))"#).unwrap();
+    let twin = Module::new(
+        store.engine(),
+        r#"(module (global (export "c") i32 (i32.const 3)))"#,
+    )
+    .unwrap();
     let handle = twin.get_export_index("c").unwrap();
     assert!(instance.get_module_export(&mut store, &handle).is_none());
     // Asking twice gives the same function.
-    assert_eq!(instance.get_func(&mut store, "b"), instance.get_func(&mut store, "d"));
+    assert_eq!(
+        instance.get_func(&mut store, "b"),
+        instance.get_func(&mut store, "d")
+    );
     for wrong_kind in ["a", "c", "nothing"] {
         assert!(instance.get_func(&mut store, wrong_kind).is_none());
     }
@@ -103,7 +144,10 @@ fn instances_of_one_module_share_nothing() {
     assert_eq!(next_a.call(&mut store, ()).unwrap(), 1);
     assert_eq!(next_a.call(&mut store, ()).unwrap(), 2);
     let [memory_a, memory_b] = [a, b].map(|i| i.get_memory(&mut store, "m").unwrap());
-    assert_eq!((memory_a.data(&store)[0], memory_b.data(&store)[0]), (b'A', b'x'));
+    assert_eq!(
+        (memory_a.data(&store)[0], memory_b.data(&store)[0]),
+        (b'A', b'x')
+    );
     assert_eq!(next_b.call(&mut store, ()).unwrap(), 1);
 }
 
@@ -112,7 +156,11 @@ fn code_lives_as_long_as_an_instance_needs_it() {
     let engine = Engine::default();
     let mut store = Store::new(&engine, ());
     let f = {
-        let module = Module::new(&engine, r#"(module (func (export "f") (result i32) (i32.const 8)))"#).unwrap();
+        let module = Module::new(
+            &engine,
+            r#"(module (func (export "f") (result i32) (i32.const 8)))"#,
+        )
+        .unwrap();
         let instance = Instance::new(&mut store, &module, &[]).unwrap();
         instance.get_typed_func::<(), i32>(&mut store, "f").unwrap()
     };
@@ -142,5 +190,8 @@ fn text_and_binary_and_files_are_the_same_module() {
         let f = instance.get_typed_func::<(), i32>(&mut store, "f").unwrap();
         assert_eq!(f.call(&mut store, ()).unwrap(), 8);
     }
-    assert_says(&Module::from_binary(&engine, text.as_bytes()).unwrap_err(), &["magic"]);
+    assert_says(
+        &Module::from_binary(&engine, text.as_bytes()).unwrap_err(),
+        &["magic"],
+    );
 }

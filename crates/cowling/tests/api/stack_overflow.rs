@@ -19,14 +19,21 @@ const RECURSION: &str = r#"(module
 #[test]
 fn endless_recursion_traps_every_time() {
     let (mut store, instance) = instance(RECURSION);
-    let depth = instance.get_typed_func::<i32, i32>(&mut store, "depth").unwrap();
-    let wide = instance.get_typed_func::<i64, i64>(&mut store, "wide").unwrap();
+    let depth = instance
+        .get_typed_func::<i32, i32>(&mut store, "depth")
+        .unwrap();
+    let wide = instance
+        .get_typed_func::<i64, i64>(&mut store, "wide")
+        .unwrap();
     for round in 0..200 {
         for name in ["endless", "mutual", "indirect"] {
             let error = run(&mut store, &instance, name).unwrap_err();
             assert_eq!(trap(&error), Trap::StackOverflow, "{name}, round {round}");
         }
-        assert_eq!(trap(&wide.call(&mut store, 0).unwrap_err()), Trap::StackOverflow);
+        assert_eq!(
+            trap(&wide.call(&mut store, 0).unwrap_err()),
+            Trap::StackOverflow
+        );
         assert_eq!(depth.call(&mut store, 1000).unwrap(), 1000);
     }
 }
@@ -40,7 +47,9 @@ fn the_limit_is_what_the_setting_says() {
         let mut store = Store::new(&engine, ());
         let module = Module::new(&engine, RECURSION).unwrap();
         let instance = Instance::new(&mut store, &module, &[]).unwrap();
-        let depth = instance.get_typed_func::<i32, i32>(&mut store, "depth").unwrap();
+        let depth = instance
+            .get_typed_func::<i32, i32>(&mut store, "depth")
+            .unwrap();
         let (mut fits, mut fails) = (0, 1 << 24);
         while fails - fits > 1 {
             let middle = fits + (fails - fits) / 2;
@@ -66,7 +75,10 @@ fn recursion_through_the_host_traps_too() {
         linker
             .func_wrap("", "host", |mut caller: Caller<'_, u32>| -> Result<()> {
                 *caller.data_mut() += 1;
-                let run = caller.get_export("run").and_then(Extern::into_func).unwrap();
+                let run = caller
+                    .get_export("run")
+                    .and_then(Extern::into_func)
+                    .unwrap();
                 run.call(&mut caller, &[], &mut [])
             })
             .unwrap();
@@ -95,9 +107,14 @@ fn a_host_function_called_at_the_brink_has_room_to_work() {
             .unwrap();
     })
     .unwrap();
-    let deep = instance.get_typed_func::<i32, ()>(&mut store, "deep").unwrap();
+    let deep = instance
+        .get_typed_func::<i32, ()>(&mut store, "deep")
+        .unwrap();
     for _ in 0..5 {
-        assert_eq!(trap(&deep.call(&mut store, 0).unwrap_err()), Trap::StackOverflow);
+        assert_eq!(
+            trap(&deep.call(&mut store, 0).unwrap_err()),
+            Trap::StackOverflow
+        );
         assert!(*store.data() > 1000, "{}", store.data());
     }
 }
@@ -107,9 +124,14 @@ fn a_thread_with_a_small_stack_runs_guests_as_deep() {
     let small = std::thread::Builder::new().stack_size(64 << 10);
     let thread = small.spawn(|| {
         let (mut store, instance) = instance(RECURSION);
-        let depth = instance.get_typed_func::<i32, i32>(&mut store, "depth").unwrap();
+        let depth = instance
+            .get_typed_func::<i32, i32>(&mut store, "depth")
+            .unwrap();
         assert_eq!(depth.call(&mut store, 5000).unwrap(), 5000);
-        assert_eq!(trap(&run(&mut store, &instance, "endless").unwrap_err()), Trap::StackOverflow);
+        assert_eq!(
+            trap(&run(&mut store, &instance, "endless").unwrap_err()),
+            Trap::StackOverflow
+        );
     });
     // Compiling needs more stack than running: give the compiler's thread what it needs if it has to share.
     thread.unwrap().join().unwrap();
@@ -134,12 +156,16 @@ fn a_frame_larger_than_the_guard_does_not_jump_over_it() {
             (i32x4.extract_lane 0 (local.get 1))))"#
     );
     let mut config = Config::new();
-    config.cranelift_opt_level(OptLevel::None).max_wasm_stack(256 << 10);
+    config
+        .cranelift_opt_level(OptLevel::None)
+        .max_wasm_stack(256 << 10);
     let engine = Engine::new(&config).unwrap();
     let mut store = Store::new(&engine, ());
     let module = Module::new(&engine, wat).unwrap();
     let instance = Instance::new(&mut store, &module, &[]).unwrap();
-    let f = instance.get_typed_func::<i32, i32>(&mut store, "f").unwrap();
+    let f = instance
+        .get_typed_func::<i32, i32>(&mut store, "f")
+        .unwrap();
     for _ in 0..10 {
         let error = f.call(&mut store, 1000).unwrap_err();
         assert_eq!(trap(&error), Trap::StackOverflow);

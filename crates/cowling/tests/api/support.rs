@@ -3,7 +3,7 @@
 use cowling::{Engine, Error, Instance, Linker, Module, Result, Store, Trap};
 
 /// An instance of a module without imports, in a store of its own.
-pub fn instance(wat: &str) -> (Store<()>, Instance) {
+pub(crate) fn instance(wat: &str) -> (Store<()>, Instance) {
     let mut store = Store::<()>::default();
     let module = Module::new(store.engine(), wat).unwrap();
     let instance = Instance::new(&mut store, &module, &[]).unwrap();
@@ -11,7 +11,10 @@ pub fn instance(wat: &str) -> (Store<()>, Instance) {
 }
 
 /// An instance of a module with imports from a linker, in a store of its own.
-pub fn linked<T: Default>(wat: &str, define: impl FnOnce(&mut Linker<T>)) -> Result<(Store<T>, Instance)> {
+pub(crate) fn linked<T: Default>(
+    wat: &str,
+    define: impl FnOnce(&mut Linker<T>),
+) -> Result<(Store<T>, Instance)> {
     let engine = Engine::default();
     let mut linker = Linker::new(&engine);
     define(&mut linker);
@@ -22,13 +25,15 @@ pub fn linked<T: Default>(wat: &str, define: impl FnOnce(&mut Linker<T>)) -> Res
 }
 
 /// Calls an export without parameters and results.
-pub fn run<T>(store: &mut Store<T>, instance: &Instance, name: &str) -> Result<()> {
-    instance.get_typed_func::<(), ()>(&mut *store, name)?.call(store, ())
+pub(crate) fn run<T>(store: &mut Store<T>, instance: &Instance, name: &str) -> Result<()> {
+    instance
+        .get_typed_func::<(), ()>(&mut *store, name)?
+        .call(store, ())
 }
 
 /// The trap in an error.
 #[track_caller]
-pub fn trap(error: &Error) -> Trap {
+pub(crate) fn trap(error: &Error) -> Trap {
     *error
         .downcast_ref::<Trap>()
         .unwrap_or_else(|| panic!("not a trap: {error:?}"))
@@ -36,7 +41,7 @@ pub fn trap(error: &Error) -> Trap {
 
 /// Asserts that an error, with its causes, says all of this.
 #[track_caller]
-pub fn assert_says(error: &Error, expected: &[&str]) {
+pub(crate) fn assert_says(error: &Error, expected: &[&str]) {
     let message = format!("{error:#}");
     for part in expected {
         assert!(message.contains(part), "{part:?} is not in {message:?}");

@@ -9,7 +9,12 @@ fn funcs(store: &mut Store<()>, n: i32) -> Vec<Func> {
 
 fn call(store: &mut Store<()>, element: Option<Ref>) -> Option<i32> {
     let func = *element?.as_func()??;
-    Some(func.typed::<(), i32>(&*store).unwrap().call(store, ()).unwrap())
+    Some(
+        func.typed::<(), i32>(&*store)
+            .unwrap()
+            .call(store, ())
+            .unwrap(),
+    )
 }
 
 #[test]
@@ -33,18 +38,38 @@ fn the_host_reads_writes_grows_fills_and_copies() {
     table.set(&mut store, 2, Ref::Func(None)).unwrap();
     assert_eq!(contents(&mut store, &table), [Some(0), Some(1), None]);
     assert_eq!(table.grow(&mut store, 2, f[2].into()).unwrap(), 3);
-    assert_eq!(contents(&mut store, &table), [Some(0), Some(1), None, Some(2), Some(2)]);
+    assert_eq!(
+        contents(&mut store, &table),
+        [Some(0), Some(1), None, Some(2), Some(2)]
+    );
     Table::copy(&mut store, &table, 1, &table, 0, 4).unwrap();
-    assert_eq!(contents(&mut store, &table), [Some(0), Some(0), Some(1), None, Some(2)]);
-    let other = Table::new(&mut store, TableType::new(RefType::FUNCREF, 2, None), f[2].into()).unwrap();
+    assert_eq!(
+        contents(&mut store, &table),
+        [Some(0), Some(0), Some(1), None, Some(2)]
+    );
+    let other = Table::new(
+        &mut store,
+        TableType::new(RefType::FUNCREF, 2, None),
+        f[2].into(),
+    )
+    .unwrap();
     Table::copy(&mut store, &table, 0, &other, 0, 2).unwrap();
     table.fill(&mut store, 3, f[1].into(), 2).unwrap();
-    assert_eq!(contents(&mut store, &table), [Some(2), Some(2), Some(1), Some(1), Some(1)]);
+    assert_eq!(
+        contents(&mut store, &table),
+        [Some(2), Some(2), Some(1), Some(1), Some(1)]
+    );
     table.fill(&mut store, 5, f[1].into(), 0).unwrap();
     assert!(table.get(&mut store, 5).is_none());
 
     let error = table.grow(&mut store, 4, Ref::Func(None)).unwrap_err();
-    assert!(matches!(error.downcast_ref(), Some(GrowError::BeyondMaximum { maximum: 8, .. })), "{error}");
+    assert!(
+        matches!(
+            error.downcast_ref(),
+            Some(GrowError::BeyondMaximum { maximum: 8, .. })
+        ),
+        "{error}"
+    );
     let out_of_bounds = [
         table.set(&mut store, 5, f[0].into()),
         table.fill(&mut store, 4, f[0].into(), 2),
@@ -55,9 +80,15 @@ fn the_host_reads_writes_grows_fills_and_copies() {
     ];
     for result in out_of_bounds {
         let error = result.unwrap_err();
-        assert!(matches!(error.downcast_ref(), Some(AccessError::OutOfBounds { .. })), "{error}");
+        assert!(
+            matches!(error.downcast_ref(), Some(AccessError::OutOfBounds { .. })),
+            "{error}"
+        );
     }
-    assert_eq!(contents(&mut store, &table), [Some(2), Some(2), Some(1), Some(1), Some(1)]);
+    assert_eq!(
+        contents(&mut store, &table),
+        [Some(2), Some(2), Some(1), Some(1), Some(1)]
+    );
 }
 
 #[test]
@@ -65,10 +96,25 @@ fn elements_of_another_type_are_refused() {
     let mut store = Store::<()>::default();
     let object = ExternRef::new(&mut store, 1).unwrap();
     let func = Func::wrap(&mut store, || {});
-    let funcs = Table::new(&mut store, TableType::new(RefType::FUNCREF, 1, None), Ref::Func(None)).unwrap();
-    let objects = Table::new(&mut store, TableType::new(RefType::EXTERNREF, 1, None), object.into()).unwrap();
+    let funcs = Table::new(
+        &mut store,
+        TableType::new(RefType::FUNCREF, 1, None),
+        Ref::Func(None),
+    )
+    .unwrap();
+    let objects = Table::new(
+        &mut store,
+        TableType::new(RefType::EXTERNREF, 1, None),
+        object.into(),
+    )
+    .unwrap();
     let errors = [
-        Table::new(&mut store, TableType::new(RefType::FUNCREF, 1, None), object.into()).unwrap_err(),
+        Table::new(
+            &mut store,
+            TableType::new(RefType::FUNCREF, 1, None),
+            object.into(),
+        )
+        .unwrap_err(),
         funcs.set(&mut store, 0, object.into()).unwrap_err(),
         funcs.set(&mut store, 0, Ref::Extern(None)).unwrap_err(),
         objects.set(&mut store, 0, func.into()).unwrap_err(),
@@ -98,22 +144,51 @@ fn guests_meet_what_the_host_put_there_and_the_bounds() {
             (func (export "fill") (param i32) (table.fill 0 (local.get 0) (ref.null func) (i32.const 2)))
             (func (export "x get") (param i32) (result externref) (table.get $x (local.get 0))))"#,
     );
-    let call = instance.get_typed_func::<u32, i32>(&mut store, "call").unwrap();
-    let expected = [Err(Trap::IndirectCallToNull), Ok(10), Ok(20), Err(Trap::IndirectCallToNull)];
+    let call = instance
+        .get_typed_func::<u32, i32>(&mut store, "call")
+        .unwrap();
+    let expected = [
+        Err(Trap::IndirectCallToNull),
+        Ok(10),
+        Ok(20),
+        Err(Trap::IndirectCallToNull),
+    ];
     for (index, expected) in (0..).zip(expected) {
         let found = call.call(&mut store, index).map_err(|e| trap(&e));
         assert_eq!(found, expected, "element {index}");
     }
     for index in [4, 5, 1 << 16, u32::MAX] {
-        assert_eq!(trap(&call.call(&mut store, index).unwrap_err()), Trap::TableOutOfBounds, "{index}");
+        assert_eq!(
+            trap(&call.call(&mut store, index).unwrap_err()),
+            Trap::TableOutOfBounds,
+            "{index}"
+        );
         for name in ["set", "fill"] {
-            let f = instance.get_typed_func::<u32, ()>(&mut store, name).unwrap();
-            assert_eq!(trap(&f.call(&mut store, index).unwrap_err()), Trap::TableOutOfBounds, "{name} {index}");
+            let f = instance
+                .get_typed_func::<u32, ()>(&mut store, name)
+                .unwrap();
+            assert_eq!(
+                trap(&f.call(&mut store, index).unwrap_err()),
+                Trap::TableOutOfBounds,
+                "{name} {index}"
+            );
         }
-        let get = instance.get_typed_func::<u32, Option<Func>>(&mut store, "get").unwrap();
-        assert_eq!(trap(&get.call(&mut store, index).unwrap_err()), Trap::TableOutOfBounds, "get {index}");
-        let get = instance.get_typed_func::<u32, Option<Rooted<ExternRef>>>(&mut store, "x get").unwrap();
-        assert_eq!(trap(&get.call(&mut store, index).unwrap_err()), Trap::TableOutOfBounds, "x get {index}");
+        let get = instance
+            .get_typed_func::<u32, Option<Func>>(&mut store, "get")
+            .unwrap();
+        assert_eq!(
+            trap(&get.call(&mut store, index).unwrap_err()),
+            Trap::TableOutOfBounds,
+            "get {index}"
+        );
+        let get = instance
+            .get_typed_func::<u32, Option<Rooted<ExternRef>>>(&mut store, "x get")
+            .unwrap();
+        assert_eq!(
+            trap(&get.call(&mut store, index).unwrap_err()),
+            Trap::TableOutOfBounds,
+            "x get {index}"
+        );
     }
     // Elements that the guest has not touched yet are there for the host, and the same function each time.
     let table = instance.get_table(&mut store, "t").unwrap();
@@ -121,7 +196,9 @@ fn guests_meet_what_the_host_put_there_and_the_bounds() {
     let again = table.get(&mut store, 2).unwrap();
     assert_eq!(first.as_func(), again.as_func());
     assert_eq!(call_ref(&mut store, first), 20);
-    let grow = instance.get_typed_func::<u32, i32>(&mut store, "grow").unwrap();
+    let grow = instance
+        .get_typed_func::<u32, i32>(&mut store, "grow")
+        .unwrap();
     assert_eq!(grow.call(&mut store, 3).unwrap(), -1);
     assert_eq!(grow.call(&mut store, 2).unwrap(), 4);
     assert_eq!(table.size(&store), 6);
@@ -139,11 +216,19 @@ fn tables_that_make_no_sense_or_are_too_large_are_refused() {
     let ty = TableType::new(RefType::FUNCREF, 2, Some(1));
     let error = Table::new(&mut store, ty.clone(), Ref::Func(None)).unwrap_err();
     assert_says(&error, &[&ty.to_string()]);
-    let mut store = Store::new(&Engine::default(), StoreLimitsBuilder::new().table_elements(10).build());
+    let mut store = Store::new(
+        &Engine::default(),
+        StoreLimitsBuilder::new().table_elements(10).build(),
+    );
     store.limiter(|limits| limits);
     let ty = TableType::new(RefType::FUNCREF, 11, None);
     assert!(Table::new(&mut store, ty, Ref::Func(None)).is_err());
-    let table = Table::new(&mut store, TableType::new(RefType::FUNCREF, 9, None), Ref::Func(None)).unwrap();
+    let table = Table::new(
+        &mut store,
+        TableType::new(RefType::FUNCREF, 9, None),
+        Ref::Func(None),
+    )
+    .unwrap();
     assert_eq!(table.grow(&mut store, 1, Ref::Func(None)).unwrap(), 9);
     assert!(table.grow(&mut store, 1, Ref::Func(None)).is_err());
 }

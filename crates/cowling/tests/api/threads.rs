@@ -40,8 +40,11 @@ fn a_store_works_on_whichever_thread_has_it() {
             (func (export "trap") (drop (i32.load (i32.const -1))))
             (func $endless (export "endless") (call $endless)))"#,
     );
-    let add = instance.get_typed_func::<(), i32>(&mut store, "add").unwrap();
+    let add = instance
+        .get_typed_func::<(), i32>(&mut store, "add")
+        .unwrap();
     for expected in 1..10 {
+        let add = add.clone();
         store = thread::spawn(move || {
             assert_eq!(add.call(&mut store, ()).unwrap(), expected);
             let error = run(&mut store, &instance, "trap").unwrap_err();
@@ -81,10 +84,15 @@ fn many_threads_instantiate_run_and_trap_at_once() {
                 for _ in 0..200 {
                     let mut store = Store::new(&engine, 0);
                     let instance = pre.instantiate(&mut store).unwrap();
-                    let f = instance.get_typed_func::<i32, i32>(&mut store, "f").unwrap();
+                    let f = instance
+                        .get_typed_func::<i32, i32>(&mut store, "f")
+                        .unwrap();
                     assert_eq!(f.call(&mut store, 1).unwrap(), 43);
                     assert_eq!(f.call(&mut store, 1).unwrap(), 45);
-                    assert_eq!(trap(&f.call(&mut store, 0).unwrap_err()), Trap::IntegerDivisionByZero);
+                    assert_eq!(
+                        trap(&f.call(&mut store, 0).unwrap_err()),
+                        Trap::IntegerDivisionByZero
+                    );
                 }
             });
         }
@@ -128,5 +136,8 @@ fn owned_references_may_be_dropped_on_another_thread() {
     thread::spawn(move || drop(owned)).join().unwrap();
     store.gc();
     let object = clone.to_rooted(&mut store).unwrap();
-    assert_eq!(object.data(&store).unwrap().unwrap().downcast_ref(), Some(&5));
+    assert_eq!(
+        object.data(&store).unwrap().unwrap().downcast_ref(),
+        Some(&5)
+    );
 }

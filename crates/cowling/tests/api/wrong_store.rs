@@ -52,7 +52,13 @@ fn refused<V>(result: Result<V>) {
 fn things_of_another_store_are_refused_by_everything() {
     let engine = Engine::default();
     let a = things(&engine);
-    let Things { mut store, func: own_func, table: own_table, global: own_global, .. } = things(&engine);
+    let Things {
+        mut store,
+        func: own_func,
+        table: own_table,
+        global: own_global,
+        ..
+    } = things(&engine);
     let store = &mut store;
 
     // Functions.
@@ -100,9 +106,17 @@ fn things_of_another_store_are_refused_by_everything() {
     assert!(instance.get_func(&mut *store, "func").is_none());
     assert!(instance.get_memory(&mut *store, "memory").is_none());
     assert_eq!(instance.exports(&mut *store).len(), 0);
-    assert!(instance.get_typed_func::<i32, ()>(&mut *store, "func").is_err());
+    assert!(
+        instance
+            .get_typed_func::<i32, ()>(&mut *store, "func")
+            .is_err()
+    );
     refused(instance.module(&*store));
-    let export = instance.module(&a.store).unwrap().get_export_index("func").unwrap();
+    let export = instance
+        .module(&a.store)
+        .unwrap()
+        .get_export_index("func")
+        .unwrap();
     assert!(instance.get_module_export(&mut *store, &export).is_none());
     refused(Linker::new(&engine).instance(&mut *store, "m", instance));
 
@@ -123,7 +137,12 @@ fn things_of_another_store_are_refused_by_everything() {
     let takes_object = Func::wrap(&mut *store, |_: Option<Rooted<ExternRef>>| {});
     refused(takes_func.call(&mut *store, &[func.into()], &mut []));
     refused(takes_object.call(&mut *store, &[object.into()], &mut []));
-    refused(takes_func.typed::<Option<Func>, ()>(&*store).unwrap().call(&mut *store, Some(func)));
+    refused(
+        takes_func
+            .typed::<Option<Func>, ()>(&*store)
+            .unwrap()
+            .call(&mut *store, Some(func)),
+    );
     refused(
         takes_object
             .typed::<Option<Rooted<ExternRef>>, ()>(&*store)
@@ -133,7 +152,11 @@ fn things_of_another_store_are_refused_by_everything() {
     refused(own_table.set(&mut *store, 0, func.into()));
     refused(own_table.fill(&mut *store, 0, func.into(), 1));
     refused(own_table.grow(&mut *store, 1, func.into()));
-    refused(Table::new(&mut *store, TableType::new(RefType::FUNCREF, 1, None), func.into()));
+    refused(Table::new(
+        &mut *store,
+        TableType::new(RefType::FUNCREF, 1, None),
+        func.into(),
+    ));
     let ty = GlobalType::new(ValType::FUNCREF, Mutability::Var);
     refused(Global::new(&mut *store, ty.clone(), func.into()));
     let funcref = Global::new(&mut *store, ty, own_func.into()).unwrap();
@@ -146,13 +169,17 @@ fn things_of_another_store_are_refused_by_everything() {
         (global.into(), "(global (mut i32))"),
         (a.tag.into(), "(tag (param i32))"),
     ] {
-        let module = Module::new(&engine, format!(r#"(module (import "m" "f" {import}))"#)).unwrap();
+        let module =
+            Module::new(&engine, format!(r#"(module (import "m" "f" {import}))"#)).unwrap();
         let error = Instance::new(&mut *store, &module, &[item]).unwrap_err();
         assert_says(&error, &["\"m\".\"f\"", "another store"]);
         let mut linker = Linker::new(&engine);
         refused(linker.define(&*store, "m", "f", item));
         linker.define(&a_store, "m", "f", item).unwrap();
-        assert_says(&linker.instantiate(&mut *store, &module).unwrap_err(), &["\"m\".\"f\"", "another store"]);
+        assert_says(
+            &linker.instantiate(&mut *store, &module).unwrap_err(),
+            &["\"m\".\"f\"", "another store"],
+        );
         linker.instantiate(&mut a_store, &module).unwrap();
     }
 }
@@ -183,7 +210,12 @@ fn what_a_host_function_returns_must_be_of_its_store() {
 fn handles_of_a_dropped_store_are_refused_by_its_successor() {
     let engine = Engine::default();
     for _ in 0..20 {
-        let Things { store, func, memory, .. } = things(&engine);
+        let Things {
+            store,
+            func,
+            memory,
+            ..
+        } = things(&engine);
         drop(store);
         let mut store = things(&engine).store;
         refused(func.call(&mut store, &[Val::I32(1)], &mut []));
