@@ -250,12 +250,12 @@ impl CompiledModule {
         let types = ModuleTypes::intern(types, &info);
         let module = Arc::new_cyclic(|weak: &Weak<CompiledModule>| {
             if text_len > 0 {
-                registry::register(CodeRegion {
-                    text: code.text(),
-                    traps: code.bytes(&code.sections.traps),
-                    functions: code.bytes(&code.sections.functions),
-                    module: weak.clone(),
-                });
+                registry::register(CodeRegion::new(
+                    code.text(),
+                    code.bytes(&code.sections.traps),
+                    code.bytes(&code.sections.functions),
+                    weak.clone(),
+                ));
             }
             CompiledModule {
                 info,

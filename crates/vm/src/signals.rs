@@ -8,8 +8,8 @@
 //!                                       instruction; nothing: passed on
 //! ```
 //!
-//! A host function may overflow the stack like a guest does, and is then left without running its destructors; what it held is
-//! leaked. The stack reserve that it is promised makes that a host function's own fault.
+//! A host function may overflow the stack like a guest does, and is then left without running its destructors: what it held is
+//! leaked, a lock it held stays locked. The stack reserve that it is promised makes that a host function's own fault.
 //!
 //! Invariant: a fault is taken only from a thread that runs a guest, and only when the innermost activation can be raised. What
 //! runs here is async-signal-safe.
