@@ -50,8 +50,7 @@ impl Previous {
 /// # Errors
 /// When the system refuses; the signals before the refused one keep the handler, which passes everything on that is not a guest's.
 pub(crate) fn install(handler: Handler) -> io::Result<()> {
-    let handler = HANDLER.get_or_init(|| handler);
-    debug_assert!(HANDLER.get() == Some(handler));
+    HANDLER.get_or_init(|| handler);
     for (signal, previous) in SIGNALS.into_iter().zip(&PREVIOUS) {
         let mut before = MaybeUninit::<libc::sigaction>::uninit();
         // SAFETY: a null second argument changes nothing, and there is room for the answer.
