@@ -12,7 +12,7 @@ use crate::memory::MemoryGrowError;
 use crate::table::TableRef;
 use crate::values::Value;
 use cowling_abi::layout::{VmGlobal, VmValue};
-use cowling_abi::module::{ConstExpr, TableInit};
+use cowling_abi::module::{ConstExpr, ConstOp, TableInit};
 use cowling_abi::*;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -408,7 +408,16 @@ impl StoreInner {
         let bytes = value.lower(self, ty.content)?.bytes;
         let mut info = ModuleInfo::default();
         info.globals.push(ty);
-        info.global_inits.push(ConstExpr { ops: Vec::new() });
+        // Replaced by the value below, which an expression cannot always say.
+        let zero = match ty.content {
+            ValType::I32 => ConstOp::I32Const(0),
+            ValType::I64 => ConstOp::I64Const(0),
+            ValType::F32 => ConstOp::F32Const(0),
+            ValType::F64 => ConstOp::F64Const(0),
+            ValType::V128 => ConstOp::V128Const(0),
+            ValType::Ref(r) => ConstOp::RefNull(r.heap),
+        };
+        info.global_inits.push(ConstExpr { ops: vec![zero] });
         let instance = self.host_made(info)?;
         let index = DefinedGlobalIndex::from_u32(0);
         // SAFETY: the record is in the VMContext of a living instance.
