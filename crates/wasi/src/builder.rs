@@ -224,7 +224,8 @@ impl WasiCtxBuilder {
         self
     }
 
-    /// Limits how many descriptors the guest may have at once, those granted included. The default is 1024.
+    /// Limits how many descriptors the guest may have at once, those granted included (which are there in any case). The
+    /// default is 1024.
     pub fn max_descriptors(&mut self, limit: u32) -> &mut Self {
         self.parts.max_descriptors = limit;
         self

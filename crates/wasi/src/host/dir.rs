@@ -214,7 +214,7 @@ impl Directory {
         };
         match missing.map_err(Error::from) {
             Ok(()) => Err(Errno::EXIST.into()),
-            Err(Error::Os(Errno::NOENT)) => {
+            Err(Error(Errno::NOENT)) => {
                 self.require(DirPerms::MUTATE)?;
                 options.write(true);
                 create(options, exclusive);

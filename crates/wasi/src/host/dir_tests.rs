@@ -57,7 +57,7 @@ fn open_error(dir: &Directory, path: &str, request: OpenRequest) -> Errno {
 #[track_caller]
 fn errno<T: std::fmt::Debug>(result: Result<T>) -> Errno {
     match result {
-        Err(Error::Os(errno)) => errno,
+        Err(Error(errno)) => errno,
         other => panic!("expected an error, got {other:?}"),
     }
 }

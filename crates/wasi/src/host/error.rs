@@ -1,4 +1,4 @@
-//! What goes wrong in the host core: an operating system error, or a capability that was not granted.
+//! What goes wrong in the host core, as an operating system error.
 //!
 //! Front ends turn an [`Error`] into their own numbers; nothing here knows about a WASI version.
 
@@ -9,20 +9,14 @@ use rustix::io::Errno;
 /// The result of a host core operation.
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a host core operation failed.
+/// Why a host core operation failed: the operating system's error, or the one it gives for what a check here refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Error {
-    /// The operating system's error, or the one it would have given for a check made earlier.
-    #[error("{0}")]
-    Os(Errno),
-    /// The operation needs a right that the descriptor no longer has.
-    #[error("the descriptor does not carry the right this operation needs")]
-    NotCapable,
-}
+#[error("{0}")]
+pub(crate) struct Error(pub(crate) Errno);
 
 impl From<Errno> for Error {
     fn from(errno: Errno) -> Self {
-        Error::Os(errno)
+        Error(errno)
     }
 }
 
@@ -31,9 +25,9 @@ impl From<io::Error> for Error {
     /// from streams supplied by the embedder.
     fn from(error: io::Error) -> Self {
         if let Some(errno) = Errno::from_io_error(&error) {
-            return Error::Os(errno);
+            return Error(errno);
         }
-        Error::Os(match error.kind() {
+        Error(match error.kind() {
             io::ErrorKind::PermissionDenied => Errno::PERM,
             io::ErrorKind::NotFound => Errno::NOENT,
             io::ErrorKind::AlreadyExists => Errno::EXIST,
@@ -61,7 +55,7 @@ mod tests {
     #[test]
     fn an_operating_system_code_survives_the_way_through_io_error() {
         let error = io::Error::from_raw_os_error(Errno::NOTEMPTY.raw_os_error());
-        assert_eq!(Error::from(error), Error::Os(Errno::NOTEMPTY));
+        assert_eq!(Error::from(error), Error(Errno::NOTEMPTY));
     }
 
     #[test]
@@ -71,10 +65,7 @@ mod tests {
             (io::ErrorKind::StorageFull, Errno::NOSPC),
             (io::ErrorKind::Other, Errno::IO),
         ] {
-            assert_eq!(
-                Error::from(io::Error::new(kind, "reason")),
-                Error::Os(errno)
-            );
+            assert_eq!(Error::from(io::Error::new(kind, "reason")), Error(errno));
         }
     }
 }

@@ -22,8 +22,6 @@ use rustix::fs::{RawDir, SeekFrom};
 use super::error::Result;
 use super::stat::FileKind;
 
-/// The cookie of the first entry that the operating system gives.
-const FIRST: u64 = 2;
 /// What is added to the operating system's offsets.
 const SHIFT: u64 = 3;
 /// Bytes asked from the operating system at once. It must hold the longest entry (280 bytes or so).
@@ -164,6 +162,9 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+
+    /// The cookie of the first entry that the operating system gives.
+    const FIRST: u64 = 2;
 
     /// Reads from `cookie` on, at most `limit` entries; answers their names and the last cookie.
     fn read(

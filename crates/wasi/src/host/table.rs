@@ -14,11 +14,11 @@ pub(crate) struct Table<V> {
 }
 
 impl<V> Table<V> {
-    /// An empty table for at most `limit` objects.
-    pub(crate) fn new(limit: u32) -> Self {
+    /// A table of `values`, numbered from 0. More fit up to `limit` objects in all.
+    pub(crate) fn new(values: Vec<V>, limit: u32) -> Self {
         Table {
-            slots: Vec::new(),
-            first_free: 0,
+            first_free: values.len(),
+            slots: values.into_iter().map(Some).collect(),
             limit: limit as usize,
         }
     }
@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn numbers_are_the_lowest_free_ones() {
-        let mut table = Table::new(10);
+        let mut table = Table::new(vec![], 10);
         for expected in 0..5 {
             assert_eq!(table.insert('x'), Ok(expected));
         }
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn a_full_table_refuses_until_something_is_removed() {
-        let mut table = Table::new(2);
+        let mut table = Table::new(vec![], 2);
         table.insert(0).unwrap();
         table.insert(1).unwrap();
         assert_eq!(table.require_room(), Err(Errno::MFILE.into()));
@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn renumber_moves_drops_the_old_object_and_frees_the_old_number() {
         let (a, b) = (Rc::new('a'), Rc::new('b'));
-        let mut table = Table::new(10);
+        let mut table = Table::new(vec![], 10);
         table.insert(a.clone()).unwrap();
         table.insert(b.clone()).unwrap();
         assert_eq!(table.renumber(0, 1), Ok(()));
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn renumber_to_itself_changes_nothing_and_bad_numbers_change_nothing() {
-        let mut table = Table::new(10);
+        let mut table = Table::new(vec![], 10);
         table.insert('a').unwrap();
         assert_eq!(table.renumber(0, 0), Ok(()));
         assert_eq!(table.renumber(0, 1), badf());

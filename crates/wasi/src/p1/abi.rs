@@ -111,10 +111,7 @@ errnos! {
 
 impl From<Error> for Errno {
     fn from(error: Error) -> Self {
-        match error {
-            Error::Os(os) => os.into(),
-            Error::NotCapable => Errno::NotCapable,
-        }
+        error.0.into()
     }
 }
 
@@ -385,7 +382,7 @@ mod tests {
         ] {
             assert_eq!(Errno::from(os) as u16, number, "{os:?}");
         }
-        assert_eq!(Errno::from(Error::NotCapable) as u16, 76);
+        assert_eq!(Errno::NotCapable as u16, 76);
     }
 
     #[test]

@@ -68,7 +68,6 @@ impl WasiP1Ctx {
     /// Lays out the descriptors: the three streams, then directories, then sockets. Guests look for directories from 3
     /// on, until the first number that has none.
     pub(crate) fn new(parts: Parts) -> Self {
-        let mut table = Table::new(parts.max_descriptors);
         let streams = [
             Descriptor::input(parts.stdin),
             Descriptor::output(parts.stdout),
@@ -79,12 +78,8 @@ impl WasiP1Ctx {
             .into_iter()
             .map(|(name, directory)| Descriptor::preopen(name, directory));
         let sockets = parts.sockets.into_iter().map(Descriptor::socket);
-        for descriptor in streams.into_iter().chain(directories).chain(sockets) {
-            // What the embedder grants always fits: `Parts` counts it into the limit.
-            if table.insert(descriptor).is_err() {
-                break;
-            }
-        }
+        let granted = streams.into_iter().chain(directories).chain(sockets);
+        let table = Table::new(granted.collect(), parts.max_descriptors);
         WasiP1Ctx {
             args: Strings::new(parts.args),
             env: Strings::new(parts.env),
