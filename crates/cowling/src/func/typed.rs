@@ -47,12 +47,11 @@ impl<Params: WasmParams, Results: WasmResults> TypedFunc<Params, Results> {
 
 impl<Params: WasmParams, Results: WasmResults> Clone for TypedFunc<Params, Results> {
     fn clone(&self) -> Self {
-        TypedFunc {
-            func: self.func,
-            handle: self.handle.clone(),
-        }
+        *self
     }
 }
+
+impl<Params: WasmParams, Results: WasmResults> Copy for TypedFunc<Params, Results> {}
 
 impl<Params: WasmParams, Results: WasmResults> fmt::Debug for TypedFunc<Params, Results> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -153,10 +153,31 @@ impl<R: WasmRet> WasmRet for Result<R> {
     }
 }
 
+impl sealed::Sealed for () {}
+
+impl WasmParams for () {
+    type Abi = ();
+
+    #[inline]
+    fn into_abi(self) {}
+}
+
+impl WasmResults for () {
+    #[inline]
+    fn from_abi((): ()) -> Self {}
+}
+
+impl WasmRet for () {
+    type Abi = ();
+
+    #[inline]
+    fn into_ret(self) -> Result<()> {
+        Ok(())
+    }
+}
+
 macro_rules! lists {
-    () => {
-        lists!(@one);
-    };
+    () => {};
     ($A:ident $a:ident $($rest:ident)*) => {
         lists!(@one $A $a $($rest)*);
         lists!($($rest)*);

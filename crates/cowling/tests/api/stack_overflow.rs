@@ -70,7 +70,10 @@ fn the_limit_is_what_the_setting_says() {
     // A guest that calls no host function may use what is kept for those, too.
     let used = small as u64 * frame;
     let reserve = Config::new().knobs().host_stack_reserve;
-    assert!(used > less / 2 && used <= less + reserve, "{used} bytes in {small} frames");
+    assert!(
+        used > less / 2 && used <= less + reserve,
+        "{used} bytes in {small} frames"
+    );
 }
 
 #[test]

@@ -44,7 +44,6 @@ fn a_store_works_on_whichever_thread_has_it() {
         .get_typed_func::<(), i32>(&mut store, "add")
         .unwrap();
     for expected in 1..10 {
-        let add = add.clone();
         store = thread::spawn(move || {
             assert_eq!(add.call(&mut store, ()).unwrap(), expected);
             let error = run(&mut store, &instance, "trap").unwrap_err();
