@@ -18,6 +18,9 @@ use std::ops::Range;
 /// Calls `found` with every number on the store's stacks that may be a reference.
 #[inline(never)]
 pub(crate) fn scan_stacks(execution: &Execution, mut found: impl FnMut(u32)) {
+    if !execution.is_active() {
+        return;
+    }
     let registers = arch::callee_saved_registers();
     for register in registers {
         found(register as u32);

@@ -3,7 +3,7 @@
 //! ```text
 //!   guest: a non-zero u32 ----+            roots: | HostRef | HostRef | ExnRef |      (a stack, with scopes)
 //!                             v                        |         |
-//!   slots:   | 1: host value | 2: free | 3: exception { tag, values } | ...
+//!   slots:   | 0: host value | 1: free | 2: exception { tag, values } | ...      number = scrambled slot
 //!                    ^                        ^
 //!            OwnedHostRef, globals, tables, the used part of the guest stack
 //! ```
@@ -38,6 +38,32 @@ use std::sync::{Arc, Weak};
 
 /// A host value behind an `externref`.
 pub type HostValue = Box<dyn Any + Send + Sync>;
+
+/// The number of a slot's object is the slot's position, from 1, times this. Small numbers are everywhere on a stack; numbers
+/// spread over 32 bits are not, so a conservative scan takes few other things for references. Odd, so that it can be undone.
+const SCRAMBLE: u32 = 0x9e37_79b1;
+
+/// Undoes [`SCRAMBLE`]: its inverse modulo 2^32, by Newton's iteration, each step of which doubles the bits that are right.
+const UNSCRAMBLE: u32 = {
+    let mut inverse = SCRAMBLE;
+    let mut step = 0;
+    while step < 5 {
+        inverse = inverse.wrapping_mul(2u32.wrapping_sub(SCRAMBLE.wrapping_mul(inverse)));
+        step += 1;
+    }
+    inverse
+};
+
+/// The number of the object in a slot. Never 0.
+fn number(slot: usize) -> u32 {
+    // 2^32 slots of 40 bytes do not fit in what a process gets before this would wrap.
+    (slot as u32 + 1).wrapping_mul(SCRAMBLE)
+}
+
+/// The slot of an object with this number, or past the end if there is none.
+fn slot(number: u32) -> usize {
+    (number.wrapping_mul(UNSCRAMBLE) as usize).wrapping_sub(1)
+}
 
 /// Number of live objects from which on making one more may collect first.
 const FIRST_COLLECTION: usize = 256;
@@ -112,8 +138,8 @@ enum Object {
 struct Slot {
     object: Option<Object>,
     marked: bool,
-    /// When free: the next free slot's number, 0 at the end.
-    next_free: u32,
+    /// When free: the next free slot.
+    next_free: Option<usize>,
 }
 
 struct Root {
@@ -130,7 +156,7 @@ pub struct RootScope(usize);
 pub(crate) struct ObjectTable {
     store: StoreId,
     slots: Vec<Slot>,
-    first_free: u32,
+    first_free: Option<usize>,
     live: usize,
     collect_at: usize,
     roots: Vec<Root>,
@@ -147,7 +173,7 @@ impl ObjectTable {
         ObjectTable {
             store,
             slots: Vec::new(),
-            first_free: 0,
+            first_free: None,
             live: 0,
             collect_at: FIRST_COLLECTION,
             roots: Vec::new(),
@@ -263,20 +289,18 @@ impl ObjectTable {
 
     fn insert(&mut self, object: Object) -> u32 {
         self.live += 1;
-        if self.first_free != 0 {
-            let raw = self.first_free;
-            let slot = &mut self.slots[raw as usize - 1];
+        if let Some(place) = self.first_free {
+            let slot = &mut self.slots[place];
             self.first_free = slot.next_free;
             slot.object = Some(object);
-            return raw;
+            return number(place);
         }
         self.slots.push(Slot {
             object: Some(object),
             marked: false,
-            next_free: 0,
+            next_free: None,
         });
-        // 2^32 slots of 40 bytes do not fit in what a process gets before this would wrap.
-        self.slots.len() as u32
+        number(self.slots.len() - 1)
     }
 
     /// Makes a host value an object, rooted in the current scope.
@@ -300,10 +324,7 @@ impl ObjectTable {
     }
 
     fn object(&self, raw: u32) -> Option<&Object> {
-        self.slots
-            .get((raw as usize).checked_sub(1)?)?
-            .object
-            .as_ref()
+        self.slots.get(slot(raw))?.object.as_ref()
     }
 
     /// A rooted host value.
@@ -320,11 +341,7 @@ impl ObjectTable {
         reference: HostRef,
     ) -> Result<&mut (dyn Any + Send + Sync), RefError> {
         let raw = self.raw(reference.0)?;
-        match self
-            .slots
-            .get_mut(raw as usize - 1)
-            .map(|slot| &mut slot.object)
-        {
+        match self.slots.get_mut(slot(raw)).map(|slot| &mut slot.object) {
             Some(Some(Object::Host(value))) => Ok(&mut **value),
             _ => Err(RefError::Unrooted),
         }
@@ -342,10 +359,7 @@ impl ObjectTable {
 
     /// Notes that a number was found somewhere. Numbers that name no object are ignored, so any number may be given.
     pub(crate) fn mark(&mut self, raw: u32) {
-        let Some(slot) = (raw as usize)
-            .checked_sub(1)
-            .and_then(|i| self.slots.get_mut(i))
-        else {
+        let Some(slot) = self.slots.get_mut(slot(raw)) else {
             return;
         };
         if slot.marked {
@@ -386,7 +400,7 @@ impl ObjectTable {
             inner.into_iter().for_each(|raw| self.mark(raw));
         }
         let mut dead = Vec::new();
-        for (i, slot) in self.slots.iter_mut().enumerate() {
+        for (place, slot) in self.slots.iter_mut().enumerate() {
             if std::mem::take(&mut slot.marked) || slot.object.is_none() {
                 continue;
             }
@@ -394,7 +408,7 @@ impl ObjectTable {
                 dead.push(value);
             }
             slot.next_free = self.first_free;
-            self.first_free = i as u32 + 1;
+            self.first_free = Some(place);
             self.live -= 1;
         }
         self.collect_at = FIRST_COLLECTION.max(self.live * 2);
@@ -425,6 +439,17 @@ mod tests {
         table
             .host(reference)
             .map(|value| *value.downcast_ref::<u32>().unwrap())
+    }
+
+    #[test]
+    fn numbers_lead_back_to_their_slots_and_small_ones_to_none() {
+        for place in [0, 1, 2, 255, 1 << 20, u32::MAX as usize - 1] {
+            assert_ne!(number(place), 0);
+            assert_eq!(slot(number(place)), place);
+        }
+        for small in 0..100_000 {
+            assert!(slot(small) > 10_000, "{small} is taken for a reference");
+        }
     }
 
     #[test]

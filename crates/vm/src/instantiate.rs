@@ -25,7 +25,7 @@ use crate::memory::LinearMemory;
 use crate::slot::{Slot, SlotMemory, SlotSpec};
 use crate::store::{Counts, ExternHandle, FuncHandle, InstanceHandle, StoreInner, StoreMut};
 use crate::table::{MAX_TABLE_ELEMENTS, Table};
-use cowling_abi::layout::{VmFuncImport, VmGlobal, VmTag};
+use cowling_abi::layout::{VmFuncImport, VmGlobal, VmTag, VmValue};
 use cowling_abi::module::SegmentMode;
 use cowling_abi::plan::{MemoryBase, MemoryPlan};
 use cowling_abi::*;
@@ -589,6 +589,7 @@ unsafe fn start(store: NonNull<StoreInner>, instance: InstancePtr) -> Result<()>
     let Some(index) = info.start else {
         return Ok(());
     };
+    let no_values = NonNull::<VmValue>::dangling().as_ptr();
     // SAFETY: start functions have neither parameters nor results. What is called belongs together: the function's own code and
     // its type's trampoline, or what its import record says.
     unsafe {
@@ -600,10 +601,10 @@ unsafe fn start(store: NonNull<StoreInner>, instance: InstancePtr) -> Result<()>
                     (*record).entry,
                     (*record).ctx,
                     (*record).code,
-                    ptr::null_mut(),
+                    no_values,
                 );
             }
-            return func::call_host(store, record, ptr::null_mut());
+            return func::call_host(store, record, no_values);
         };
         let missing = || InstantiateError::Slot("its start function has no code".into());
         let entry = module
@@ -615,7 +616,7 @@ unsafe fn start(store: NonNull<StoreInner>, instance: InstancePtr) -> Result<()>
             entry,
             instance.vmctx().as_ptr().cast(),
             code,
-            ptr::null_mut(),
+            no_values,
         )
     }
 }

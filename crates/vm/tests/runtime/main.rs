@@ -1,0 +1,10 @@
+//! The runtime from outside: modules are compiled from text and run in stores.
+
+mod calls;
+mod engine;
+mod exceptions;
+mod host_made;
+mod instantiation;
+mod limits;
+mod references;
+mod tables;
