@@ -21,6 +21,7 @@
 use crate::activation::{self, Execution};
 use crate::error::{CallError, Result};
 use crate::exception;
+use crate::host_ref::RootScope;
 use crate::instance::Instance;
 use crate::store::{InstanceHandle, StoreInner, StoreMut};
 use crate::trap::TrapReason;
@@ -330,10 +331,25 @@ unsafe fn invoke_scoped<B: HostBody>(
     // statement.
     unsafe {
         let body = &*head.cast::<B>();
-        let scope = store.as_ref().root_scope_enter();
-        let result = body.invoke(store, caller, values);
-        (*store.as_ptr()).root_scope_exit(scope);
-        result
+        let _scope = CallScope {
+            store,
+            scope: store.as_ref().root_scope_enter(),
+        };
+        body.invoke(store, caller, values)
+    }
+}
+
+/// The root scope of a host function's call. It ends when the function returns or panics.
+struct CallScope {
+    store: NonNull<StoreInner>,
+    scope: RootScope,
+}
+
+impl Drop for CallScope {
+    fn drop(&mut self) {
+        // SAFETY: `invoke_scoped`, whose local this is, has the right to use the store, and no reference into it is alive when
+        // the body has returned or has been unwound.
+        unsafe { (*self.store.as_ptr()).root_scope_exit(self.scope) };
     }
 }
 
