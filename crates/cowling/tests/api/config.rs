@@ -102,6 +102,53 @@ fn results_do_not_depend_on_how_code_is_compiled() {
 }
 
 #[test]
+fn absurd_settings_work_or_are_refused() {
+    let wat = r#"(module (import "" "host" (func $host)) (memory (export "m") 1 3)
+        (func (export "f") (result i32)
+            (call $host)
+            (i32.store (i32.const 65532) (i32.const 7))
+            (drop (memory.grow (i32.const 1)))
+            (i32.load (i32.const 65532))))"#;
+    let sizes: Vec<&Knob> = Knob::ALL
+        .iter()
+        .filter(|k| k.samples[0].parse::<u64>().is_ok())
+        .collect();
+    assert!(sizes.len() >= 4);
+    for knob in sizes {
+        for size in [
+            0,
+            1,
+            4095,
+            12345,
+            1 << 20,
+            (4 << 30) + 1,
+            1 << 40,
+            1 << 47,
+            1 << 63,
+            u64::MAX,
+        ] {
+            let what = format!("{}={size}", knob.name);
+            let mut config = Config::new();
+            config.set_knob(knob.name, &size.to_string()).unwrap();
+            let result = Engine::new(&config).and_then(|engine| {
+                let module = Module::new(&engine, wat)?;
+                let mut linker = Linker::new(&engine);
+                linker.func_wrap("", "host", || {})?;
+                let mut store = Store::new(&engine, ());
+                let instance = linker.instantiate(&mut store, &module)?;
+                instance
+                    .get_typed_func::<(), i32>(&mut store, "f")?
+                    .call(&mut store, ())
+            });
+            match result {
+                Ok(value) => assert_eq!(value, 7, "{what}"),
+                Err(error) => assert!(size < 65536 || size > 1 << 32, "{what}: {error:?}"),
+            }
+        }
+    }
+}
+
+#[test]
 fn progress_is_reported_up_to_the_last_function() {
     let (most, total) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let mut config = Config::new();

@@ -2,6 +2,7 @@
 
 use crate::support::{assert_says, instance, linked};
 use cowling::*;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -194,4 +195,39 @@ fn null_is_null() {
     assert_eq!(is_null.call(&mut store, None).unwrap(), 1);
     let object = ExternRef::new(&mut store, ()).unwrap();
     assert_eq!(is_null.call(&mut store, Some(object)).unwrap(), 0);
+}
+
+#[test]
+fn a_host_function_that_fails_or_panics_leaves_no_references_behind() {
+    let count = Arc::new(AtomicUsize::new(0));
+    let made = count.clone();
+    let wat = r#"(module (import "" "host" (func $host (param i32) (result externref)))
+        (func (export "run") (param i32) (drop (call $host (local.get 0)))))"#;
+    let (mut store, instance) = linked::<()>(wat, |linker| {
+        linker
+            .func_wrap(
+                "",
+                "host",
+                move |mut caller: Caller<'_, ()>, how: i32| -> Result<Object> {
+                    let object = ExternRef::new(&mut caller, Counted::new(&made))?;
+                    match how {
+                        0 => Ok(Some(object)),
+                        1 => bail!("failed"),
+                        _ => panic!("panicked"),
+                    }
+                },
+            )
+            .unwrap();
+    })
+    .unwrap();
+    let run = instance
+        .get_typed_func::<i32, ()>(&mut store, "run")
+        .unwrap();
+    run.call(&mut store, 0).unwrap();
+    run.call(&mut store, 1).unwrap_err();
+    let panic = AssertUnwindSafe(|| run.call(&mut store, 2));
+    catch_unwind(panic).unwrap_err();
+    assert_eq!(count.load(Ordering::Relaxed), 3);
+    store.gc();
+    assert_eq!(count.load(Ordering::Relaxed), 0);
 }

@@ -2,6 +2,7 @@
 
 use crate::support::{assert_says, instance, trap};
 use cowling::*;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 #[test]
 fn host_and_guest_see_the_same_bytes() {
@@ -245,6 +246,48 @@ fn a_limiter_can_stop_the_guest() {
         .get_typed_func::<(), ()>(&mut store, "grow")
         .unwrap();
     assert_says(&grow.call(&mut store, ()).unwrap_err(), &["131072"]);
+}
+
+struct Moody;
+
+impl ResourceLimiter for Moody {
+    fn memory_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> Result<bool> {
+        assert!(desired < 3 * 65536, "the limiter panicked");
+        Ok(true)
+    }
+
+    fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> Result<bool> {
+        assert!(desired < 3, "the limiter panicked");
+        Ok(true)
+    }
+}
+
+#[test]
+fn a_panic_of_a_limiter_comes_out_and_the_store_stays_usable() {
+    let mut store = Store::new(&Engine::default(), Moody);
+    store.limiter(|limiter| limiter);
+    let module = Module::new(
+        store.engine(),
+        r#"(module (memory (export "memory") 1) (table 1 funcref)
+            (func (export "memory grow") (result i32) (memory.grow (i32.const 1)))
+            (func (export "table grow") (result i32) (table.grow (ref.null func) (i32.const 1))))"#,
+    )
+    .unwrap();
+    let instance = Instance::new(&mut store, &module, &[]).unwrap();
+    for name in ["memory grow", "table grow"] {
+        let grow = instance
+            .get_typed_func::<(), i32>(&mut store, name)
+            .unwrap();
+        assert_eq!(grow.call(&mut store, ()).unwrap(), 1);
+        for _ in 0..3 {
+            let panic = catch_unwind(AssertUnwindSafe(|| grow.call(&mut store, ()))).unwrap_err();
+            assert_eq!(panic.downcast_ref::<&str>(), Some(&"the limiter panicked"));
+        }
+    }
+    let memory = instance.get_memory(&mut store, "memory").unwrap();
+    assert_eq!(memory.size(&store), 2);
+    catch_unwind(AssertUnwindSafe(|| memory.grow(&mut store, 1))).unwrap_err();
+    assert_eq!(memory.size(&store), 2);
 }
 
 #[test]
