@@ -3,7 +3,6 @@
 use crate::code::{CodeLocation, CompiledModule};
 use crate::registry;
 use crate::store::StoreInner;
-use cowling_abi::FuncIndex;
 use std::fmt;
 use std::sync::Arc;
 
@@ -15,19 +14,14 @@ pub struct FrameInfo {
 }
 
 impl FrameInfo {
-    /// The module the function is defined in.
-    pub fn module(&self) -> &Arc<CompiledModule> {
-        &self.module
-    }
-
     /// The module's name, if the binary gives it one.
     pub fn module_name(&self) -> Option<&str> {
         self.module.info().name.as_deref()
     }
 
     /// The function's index in its module.
-    pub fn func_index(&self) -> FuncIndex {
-        self.location.func
+    pub fn func_index(&self) -> u32 {
+        self.location.func.as_u32()
     }
 
     /// The function's name as the binary has it, if it gives one.
@@ -35,9 +29,9 @@ impl FrameInfo {
         self.module.function_name(self.location.func)
     }
 
-    /// Offset in the WebAssembly binary of the operator being executed, if known.
-    pub fn wasm_offset(&self) -> Option<u32> {
-        self.location.wasm_offset
+    /// Offset in bytes in the WebAssembly binary of the operator being executed, if known.
+    pub fn module_offset(&self) -> Option<usize> {
+        self.location.wasm_offset.map(|offset| offset as usize)
     }
 
     /// Offset in bytes of the instruction being executed from the start of the function's machine code.
@@ -48,14 +42,14 @@ impl FrameInfo {
 
 impl fmt::Display for FrameInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(offset) = self.wasm_offset() {
+        if let Some(offset) = self.module_offset() {
             write!(f, "{offset:#8x} - ")?;
         }
         write!(f, "{}!", self.module_name().unwrap_or("<unnamed>"))?;
         match self.func_name() {
             // Without the hash that Rust puts behind its names.
             Some(name) => write!(f, "{:#}", rustc_demangle::demangle(name)),
-            None => write!(f, "<function {}>", self.func_index().as_u32()),
+            None => write!(f, "<function {}>", self.func_index()),
         }
     }
 }
@@ -86,6 +80,7 @@ impl WasmBacktrace {
     }
 
     /// The guest functions that are active in a store now: those that called the host function that asks.
+    #[doc(hidden)]
     pub fn capture(store: &StoreInner) -> WasmBacktrace {
         Self::from_addresses(&store.execution().backtrace())
     }
