@@ -8,7 +8,7 @@ use crate::externs::Extern;
 use crate::instance::Instance;
 use crate::module::ModuleExport;
 use crate::store::{AsContext, AsContextMut, StoreContext, StoreContextMut, StoreData};
-use cowling_vm::{HostCaller, InstanceHandle};
+use cowling_vm::{HostCaller, InstanceHandle, WasmBacktrace};
 use std::fmt;
 
 /// The store a host function was called in, and the instance that called it.
@@ -34,6 +34,11 @@ impl<'a, T: 'static> Caller<'a, T> {
     /// instance called but the embedder.
     pub fn get_module_export(&mut self, export: &ModuleExport) -> Option<Extern> {
         Instance::from_vm(self.instance?).get_module_export(&mut self.store, export)
+    }
+
+    /// The guest functions that led to this call, innermost first.
+    pub fn backtrace(&self) -> WasmBacktrace {
+        WasmBacktrace::capture(self.store.inner())
     }
 
     /// The embedder's data.

@@ -4,6 +4,7 @@ use crate::error::{LinkError, Result, WrongStore};
 use crate::externs::Extern;
 use crate::func::{Func, HostFunc};
 use crate::store::{AsContext, AsContextMut, StoreData};
+use crate::types::ValType;
 use cowling_abi::module::Import;
 use cowling_abi::{EntityType, ModuleInfo};
 use cowling_vm::ImportValue;
@@ -70,7 +71,7 @@ impl<T: 'static> Definition<T> {
     }
 }
 
-/// Tables and memories grow, so only what never changes about them counts here.
+/// Is something of type `found` good for an import of type `expected`? Tables and memories grow, so only what never changes about them counts here.
 fn fits_but_for_limits(expected: &EntityType, found: &EntityType) -> bool {
     match (expected, found) {
         (EntityType::Table(e), EntityType::Table(f)) => {
@@ -78,6 +79,9 @@ fn fits_but_for_limits(expected: &EntityType, found: &EntityType) -> bool {
         }
         (EntityType::Memory(e), EntityType::Memory(f)) => {
             (e.memory64, e.shared, e.page_size_log2) == (f.memory64, f.shared, f.page_size_log2)
+        }
+        (EntityType::Global(e), EntityType::Global(f)) if !e.mutable && !f.mutable => {
+            ValType::from_abi(f.content).matches(&ValType::from_abi(e.content))
         }
         (expected, found) => expected == found,
     }

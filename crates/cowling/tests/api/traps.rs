@@ -113,7 +113,7 @@ fn names(error: &Error) -> Vec<String> {
         None => format!(
             "{}!{}",
             frame.module_name().unwrap_or("-"),
-            frame.func_index().as_u32()
+            frame.func_index()
         ),
     };
     backtrace.frames().iter().map(name).collect()
@@ -166,7 +166,7 @@ fn a_backtrace_says_which_operator_of_the_binary_it_was() {
     let offsets: Vec<_> = backtrace
         .frames()
         .iter()
-        .map(|f| f.wasm_offset().map(|o| o as usize))
+        .map(|f| f.module_offset())
         .collect();
     let unreachable = offset_of(&[0x01, 0x01, 0x00, 0x0b]) + 2;
     let call = offset_of(&[0x01, 0x10, 0x00, 0x01]) + 1;
@@ -188,7 +188,7 @@ fn a_backtrace_without_address_map_still_names_functions() {
     let error = run(&mut store, &instance, "run").unwrap_err();
     assert_eq!(names(&error), ["m!f"]);
     let backtrace = error.downcast_ref::<WasmBacktrace>().unwrap();
-    assert_eq!(backtrace.frames()[0].wasm_offset(), None);
+    assert_eq!(backtrace.frames()[0].module_offset(), None);
 }
 
 #[test]
@@ -262,4 +262,23 @@ fn traps_in_a_start_function_have_a_backtrace() {
     .unwrap();
     let error = Instance::new(&mut store, &module, &[]).unwrap_err();
     assert_eq!(names(&error), ["m!s"]);
+}
+
+#[test]
+fn a_host_function_sees_who_called_it() {
+    let (mut store, instance) = linked::<Vec<String>>(
+        r#"(module $m (import "" "look" (func $look)) (func $f (call $look)) (func $g (export "run") (call $f)))"#,
+        |linker| {
+            linker
+                .func_wrap("", "look", |mut caller: Caller<'_, Vec<String>>| {
+                    let backtrace = caller.backtrace();
+                    let names = backtrace.frames().iter().map(|f| f.func_name().unwrap().to_string());
+                    caller.data_mut().extend(names);
+                })
+                .unwrap();
+        },
+    )
+    .unwrap();
+    run(&mut store, &instance, "run").unwrap();
+    assert_eq!(*store.data(), ["f", "g"]);
 }
