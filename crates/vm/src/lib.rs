@@ -12,35 +12,35 @@
 //!
 //! | file | job |
 //! |---|---|
-//! | [`store`] | `Store<T>` and its borrows, handles, what the host does with a store's things |
-//! | [`instance`] | an instance: a struct below its VMContext |
-//! | [`instantiate`] | link, allocate, fill, segments, start |
-//! | [`func`] | the host calls a function |
-//! | [`host`] | a guest calls a host function |
-//! | [`builtins`] | a guest calls the runtime |
-//! | [`exception`] | throwing and catching |
-//! | [`values`] | values at the border, dynamic and typed |
-//! | [`table`] | tables, built lazily |
-//! | [`const_expr`] | constant expressions |
-//! | [`host_ref`] | host values and exceptions behind references, roots, collection |
-//! | [`conservative`] | finding references on guest stacks |
-//! | [`trusted`] | vouching for an artifact |
-//! | [`limits`] | what a store's guests may take |
-//! | [`backtrace`] | frames and failed memory accesses of a guest that stopped |
-//! | [`error`] | what can go wrong |
+//! | `store` | `Store<T>` and its borrows, handles, what the host does with a store's things |
+//! | `instance` | an instance: a struct below its VMContext |
+//! | `instantiate` | link, allocate, fill, segments, start |
+//! | `func` | the host calls a function |
+//! | `host` | a guest calls a host function |
+//! | `builtins` | a guest calls the runtime |
+//! | `exception` | throwing and catching |
+//! | `values` | values at the border, dynamic and typed |
+//! | `table` | tables, built lazily |
+//! | `const_expr` | constant expressions |
+//! | `host_ref` | host values and exceptions behind references, roots, collection |
+//! | `conservative` | finding references on guest stacks |
+//! | `trusted` | vouching for an artifact |
+//! | `limits` | what a store's guests may take |
+//! | `backtrace` | frames and failed memory accesses of a guest that stopped |
+//! | `error` | what can go wrong |
 //!
 //! ## The machine below
 //!
 //! | file | job |
 //! |---|---|
-//! | [`code`] | artifacts in memory, function types |
-//! | [`registry`] | from code addresses to modules, for signal handlers too |
-//! | [`slot`], [`stack`], [`memory`] | address space for an instance, a guest stack, a linear memory |
-//! | [`activation`] | one stretch of guest code: entering, raising, walking frames |
-//! | [`trap`] | why guest code stopped |
-//! | [`signals`] | faults become traps |
-//! | [`arch`] | what has to be assembly |
-//! | [`sys`] | every system call |
+//! | `code` | artifacts in memory, function types |
+//! | `registry` | from code addresses to modules, for signal handlers too |
+//! | `slot`, `stack`, `memory` | address space for an instance, a guest stack, a linear memory |
+//! | `activation` | one stretch of guest code: entering, raising, walking frames |
+//! | `trap` | why guest code stopped |
+//! | `signals` | faults become traps |
+//! | `arch` | what has to be assembly |
+//! | `sys` | every system call |
 
 mod activation;
 mod arch;

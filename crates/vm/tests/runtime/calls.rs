@@ -346,6 +346,31 @@ fn host_and_guest_calling_each_other_forever_trap() {
 }
 
 #[test]
+fn a_host_function_that_overflows_the_stack_is_a_trap_of_its_guest() {
+    fn endless(n: u64) -> u64 {
+        let here = std::hint::black_box([n; 64]);
+        if here[7] == u64::MAX {
+            0
+        } else {
+            endless(n + 1) + here[8]
+        }
+    }
+    let mut s = store(());
+    let overflows =
+        host(|_: HostCaller<'_, ()>, n: i32| Ok(if n == 0 { endless(0) as i32 } else { n }));
+    let instance = instantiate(&mut s, NESTED, &[overflows]);
+    for _ in 0..2 {
+        let error = call::<_, i32, i32>(&mut s, instance, "outer", 0).unwrap_err();
+        assert_eq!(error.downcast_ref(), Some(&Trap::StackOverflow));
+        assert_eq!(frames(&error), ["outer"]);
+        assert_eq!(
+            call::<_, i32, i32>(&mut s, instance, "outer", 2).unwrap(),
+            3
+        );
+    }
+}
+
+#[test]
 fn a_host_function_is_not_called_without_its_share_of_the_stack() {
     // The stack that a guest may use is small here; the host's share is not.
     let knobs = Knobs {

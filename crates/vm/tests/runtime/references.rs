@@ -2,6 +2,7 @@
 
 use crate::engine::*;
 use cowling_vm::*;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 const HOLDER: &str = r#"(module
@@ -171,6 +172,30 @@ fn references_made_in_a_host_call_end_with_it() {
         assert!(s.as_mut().inner_mut().host_ref_get(rooted).is_err());
     }
     assert!(call::<_, (), ()>(&mut s, i, "local", ()).is_ok());
+}
+
+#[test]
+fn references_made_in_a_host_call_end_with_its_panic_too() {
+    let mut s = store(None);
+    let panics = host(
+        |mut caller: HostCaller<'_, Option<HostRef>>, ()| -> Result<()> {
+            let made = caller.store.inner_mut().host_ref_new(Box::new("made"));
+            *caller.store.data_mut() = Some(made);
+            panic!("after making a reference")
+        },
+    );
+    let i = instantiate(
+        &mut s,
+        r#"(module (import "" "" (func $f)) (func (export "f") call $f))"#,
+        &[panics],
+    );
+    let panicked = catch_unwind(AssertUnwindSafe(|| call::<_, (), ()>(&mut s, i, "f", ())));
+    assert!(panicked.is_err());
+    let made = s.data().unwrap();
+    assert_eq!(
+        s.as_ref().inner().host_ref_get(made).map(drop),
+        Err(RefError::Unrooted)
+    );
 }
 
 #[test]

@@ -1,0 +1,123 @@
+//! What running guests costs the process: typed calls allocate nothing, stores give everything back.
+//!
+//! One test at a time: they count what the whole process has.
+
+use cowling_abi::artifact::Header;
+use cowling_abi::knobs::Knobs;
+use cowling_compiler::Compiler;
+use cowling_vm::*;
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+
+struct Counting;
+
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+// SAFETY: everything is passed on to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Relaxed);
+        // SAFETY: as for this function.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as for this function.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const TEXT: &str = r#"(module
+    (import "" "add" (func $add (param i32 i64) (result i64)))
+    (memory 1) (table 1 funcref) (data (i32.const 0) "data") (elem (i32.const 0) $f)
+    (func $f (export "f") (param i32 i64) (result i64) (call $add (local.get 0) (local.get 1))))"#;
+
+fn load() -> (Arc<RuntimeConfig>, Arc<CompiledModule>) {
+    let config = Arc::new(RuntimeConfig {
+        knobs: Knobs::default(),
+        types: TypeRegistry::new(),
+    });
+    let wasm = wat::parse_str(TEXT).unwrap();
+    let artifact = Compiler::new(&config.knobs)
+        .unwrap()
+        .compile(&wasm, &|_, _| {})
+        .unwrap();
+    let header = Header::for_this_machine(&config.knobs);
+    let module =
+        CompiledModule::load_bytes(&artifact, &header, &config.types, Verify::Full).unwrap();
+    (config, module)
+}
+
+fn add() -> HostFunc<i64> {
+    HostFunc::typed(|mut caller: HostCaller<'_, i64>, (a, b): (i32, i64)| {
+        *caller.store.data_mut() += 1;
+        Ok(i64::from(a) + b)
+    })
+}
+
+fn f(store: &mut Store<i64>, instance: InstanceHandle) -> TypedHandle<(i32, i64), i64> {
+    let export = store.as_mut().inner_mut().instance_export(instance, "f");
+    let Ok(Some(ExternHandle::Func(f))) = export else {
+        panic!("{export:?}")
+    };
+    store.as_mut().typed(f).unwrap()
+}
+
+#[test]
+fn typed_calls_allocate_nothing() {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let (config, module) = load();
+    let mut store = Store::new(&config, 0);
+    let instance = store
+        .as_mut()
+        .instantiate(&module, &[ImportValue::Host(add())])
+        .unwrap();
+    let f = f(&mut store, instance);
+    store.as_mut().call_typed(&f, (1, 2)).unwrap();
+    // The harness's own threads allocate now and then: the least of some attempts is the calls' own.
+    let mut attempt = || {
+        let before = ALLOCATIONS.load(Relaxed);
+        for n in 0..100 {
+            assert_eq!(
+                store.as_mut().call_typed(&f, (n, 5)).unwrap(),
+                i64::from(n) + 5
+            );
+        }
+        ALLOCATIONS.load(Relaxed) - before
+    };
+    let fewest = (0..5).map(|_| attempt()).min();
+    assert_eq!(fewest, Some(0));
+}
+
+#[test]
+fn stores_give_their_address_space_and_files_back() {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let (config, module) = load();
+    let round = || {
+        let mut store = Store::new(&config, 0);
+        for _ in 0..5 {
+            let instance = store
+                .as_mut()
+                .instantiate(&module, &[ImportValue::Host(add())])
+                .unwrap();
+            let f = f(&mut store, instance);
+            assert_eq!(store.as_mut().call_typed(&f, (1, 2)).unwrap(), 3);
+        }
+    };
+    let lines = |path: &str| std::fs::read_to_string(path).unwrap().lines().count();
+    let files = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    round();
+    let before = (lines("/proc/self/maps"), files());
+    (0..200).for_each(|_| round());
+    let after = (lines("/proc/self/maps"), files());
+    // Another thread of the harness may come or go; 1,000 leaked instances would be thousands of lines.
+    assert!(
+        after.0 <= before.0 + 20 && after.1 <= before.1 + 5,
+        "before {before:?}, after {after:?}"
+    );
+}
