@@ -11,8 +11,8 @@
 //! the operating system's offset after an entry (`d_off`) plus 3 is the cookie after it. Such an offset stays good while
 //! others come and go, and costs no memory however long the directory is.
 //!
-//! Invariant: `chunk` holds what the operating system said from the offset `chunk[0].at` on, without gaps, and
-//! the descriptor's own position is `position`. Reading on from the last entry handed out never moves the
+//! Invariant: `chunk` holds what the operating system said from the offset `chunk[0].at` on up to the descriptor's own
+//! position, which is `position`, without gaps but for `.` and `..`. Reading on from the last entry handed out never moves the
 //! position back: some file systems lose track when files are removed between a seek and the next read.
 
 use std::os::fd::AsFd;
@@ -117,7 +117,12 @@ impl Listing {
                 return Ok(Some(index));
             }
         }
-        if offset == 0 || offset != self.position {
+        // `.` and `..` may lie between the last entry of the chunk and the descriptor's position.
+        let reads_on = match self.chunk.last() {
+            Some(last) => last.next == offset,
+            None => offset == self.position,
+        };
+        if offset == 0 || !reads_on {
             self.position = rustix::fs::seek(&dir, SeekFrom::Start(offset))?;
         }
         Ok(self.fill(dir, offset)?.then_some(0))
