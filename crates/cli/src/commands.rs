@@ -1,0 +1,238 @@
+//! What each subcommand does.
+
+use crate::args::{Command, Compile, Inspect, Run, Settings, Validate, Wast};
+use crate::invoke::{self, Invoke};
+use crate::report::Failure;
+use crate::source::{self, Kind};
+use crate::{progress, wasi};
+use cowling::{Config, Context as _, Engine, Error, Extern, Instance, Linker, Module, Store};
+use cowling_wasi::I32Exit;
+use std::ffi::OsString;
+use std::fs::{self, File, Permissions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+/// Carries out a command.
+pub(crate) fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Run(args) => run_program(args),
+        Command::Compile(args) => compile(args),
+        Command::Validate(args) => validate(args),
+        Command::Inspect(args) => inspect(args),
+        Command::Wast(args) => wast(args),
+    }
+}
+
+fn engine(settings: &Settings, configure: impl FnOnce(&mut Config)) -> Result<Engine, Failure> {
+    let mut config = Config::new();
+    settings.apply(&mut config).map_err(Failure::Usage)?;
+    configure(&mut config);
+    progress::show(&mut config);
+    Ok(Engine::new(&config)?)
+}
+
+fn run_program(args: Run) -> Result<(), Failure> {
+    let engine = engine(&args.settings, |config| args.cache.apply(config))?;
+    let (file, guest_args) = args
+        .program
+        .split_first()
+        .ok_or_else(|| Failure::Usage("no FILE was given".to_string()))?;
+    let path = Path::new(file);
+    let module = source::module(&engine, path)?;
+
+    let mut linker = Linker::new(&engine);
+    wasi::add_to_linker(&mut linker)?;
+    // With --invoke the arguments are the function's, not the program's.
+    let program_args: &[OsString] = if args.invoke.is_some() {
+        &[]
+    } else {
+        guest_args
+    };
+    let argv0 = args.argv0.as_ref().unwrap_or(file);
+    let context = wasi::context(argv0, program_args, &args.env, &args.dirs)?;
+    let mut store = Store::new(&engine, context);
+    if args.unknown_imports_trap {
+        linker.define_unknown_imports_as_traps(&module)?;
+    }
+    if args.unknown_imports_default {
+        linker.define_unknown_imports_as_default_values(&mut store, &module)?;
+    }
+
+    let pre = linker
+        .instantiate_pre(&module)
+        .map_err(|e| source::naming(path, e))?;
+    let instance = pre.instantiate(&mut store).map_err(ended)?;
+    let is_command = instance.get_func(&mut store, "_start").is_some();
+    if !is_command && let Some(initialize) = instance.get_func(&mut store, "_initialize") {
+        initialize.call(&mut store, &[], &mut []).map_err(ended)?;
+    }
+    match &args.invoke {
+        Some(name) => invoke_function(&mut store, instance, path, name, guest_args),
+        None => start(&mut store, instance, path),
+    }
+}
+
+/// Runs a program from its entry function.
+fn start<T>(store: &mut Store<T>, instance: Instance, path: &Path) -> Result<(), Failure> {
+    if let Some(entry) = instance.get_func(&mut *store, "_start") {
+        let entry = entry
+            .typed::<(), ()>(&*store)
+            .with_context(|| format!("{}: `_start` is not a program's entry", path.display()))?;
+        return entry.call(&mut *store, ()).map_err(ended);
+    }
+    // A module whose start function did all its work is done. One that has functions wants to be called.
+    let functions = exported_functions(store, instance);
+    if functions.is_empty() {
+        return Ok(());
+    }
+    let (path, functions) = (path.display(), functions.join(", "));
+    Err(Failure::Bad(Error::msg(format!(
+        "{path} is no program: it does not export `_start`. Call one of its functions with `--invoke`: {functions}"
+    ))))
+}
+
+fn invoke_function<T>(
+    store: &mut Store<T>,
+    instance: Instance,
+    path: &Path,
+    name: &str,
+    args: &[OsString],
+) -> Result<(), Failure> {
+    let Some(function) = instance.get_func(&mut *store, name) else {
+        let functions = exported_functions(store, instance).join(", ");
+        let exported = if functions.is_empty() {
+            "nothing"
+        } else {
+            &functions
+        };
+        let message = format!(
+            "{} does not export a function `{name}`; functions it exports: {exported}",
+            path.display()
+        );
+        return Err(Failure::Bad(Error::msg(message)));
+    };
+    let results = invoke::invoke(store, name, &function, args).map_err(|e| match e {
+        Invoke::BadArguments(message) => Failure::Usage(message),
+        Invoke::Failed(error) => ended(error),
+    })?;
+    let mut out = io::stdout().lock();
+    for value in &results {
+        writeln!(out, "{}", invoke::show(value))?;
+    }
+    Ok(out.flush()?)
+}
+
+fn exported_functions<T>(store: &mut Store<T>, instance: Instance) -> Vec<String> {
+    let functions = instance.exports(store).filter_map(|export| {
+        let name = export.name().to_string();
+        matches!(export.into_extern(), Extern::Func(_)).then_some(name)
+    });
+    functions.collect()
+}
+
+/// Why the guest ended: by itself, or because something stopped it.
+fn ended(error: Error) -> Failure {
+    match error.downcast_ref::<I32Exit>() {
+        // A process's code has eight bits.
+        Some(I32Exit(code)) => Failure::Exit(*code as u8),
+        None => Failure::Stopped(error),
+    }
+}
+
+fn compile(args: Compile) -> Result<(), Failure> {
+    let engine = engine(&args.settings, |_| ())?;
+    let wasm = source::binary(&args.file)?;
+    let artifact = engine
+        .precompile_module(&wasm)
+        .map_err(|e| source::naming(&args.file, e))?;
+    let output = args
+        .output
+        .unwrap_or_else(|| args.file.with_extension("cowling"));
+    write_whole(&output, &artifact)
+        .with_context(|| format!("cannot write {}", output.display()))?;
+    Ok(())
+}
+
+/// Writes a file that others never see half written, and that only its owner may change (an artifact is as trusted as a
+/// program).
+fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(format!(".{}.partial", std::process::id()));
+    let partial = path.with_file_name(name);
+    let write = || {
+        let mut file = File::create(&partial)?;
+        file.set_permissions(Permissions::from_mode(0o644))?;
+        file.write_all(content)?;
+        fs::rename(&partial, path)
+    };
+    write().inspect_err(|_| {
+        // The first failure is the one to report.
+        let _ = fs::remove_file(&partial);
+    })
+}
+
+fn validate(args: Validate) -> Result<(), Failure> {
+    let engine = engine(&args.settings, |_| ())?;
+    for_each_file(&args.files, |path| match source::kind(path)? {
+        Kind::Artifact => source::module(&engine, path).map(|_| ()),
+        Kind::Binary | Kind::Text => {
+            let wasm = source::binary(path)?;
+            Module::validate(&engine, &wasm).map_err(|e| source::naming(path, e))
+        }
+    })
+}
+
+fn wast(args: Wast) -> Result<(), Failure> {
+    let engine = engine(&args.settings, |_| ())?;
+    for_each_file(&args.files, |path| {
+        let name = path.display().to_string();
+        let script = fs::read_to_string(path).with_context(|| format!("cannot read {name}"))?;
+        let report = cowling_wast::Runner::new(&engine)?.run(&name, &script)?;
+        let written = writeln!(
+            io::stdout(),
+            "{name}: {} assertions hold",
+            report.assertions
+        );
+        written.context("cannot write to the standard output")
+    })
+}
+
+/// Does something with each file; says which failed, and goes on with the others.
+fn for_each_file(
+    files: &[PathBuf],
+    mut f: impl FnMut(&Path) -> cowling::Result<()>,
+) -> Result<(), Failure> {
+    let mut failed = Vec::new();
+    for path in files {
+        if let Err(error) = f(path) {
+            failed.push(format!("{error:#}"));
+        }
+    }
+    if failed.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::Bad(Error::msg(failed.join("\nerror: "))))
+}
+
+fn inspect(args: Inspect) -> Result<(), Failure> {
+    let engine = engine(&args.settings, |config| args.cache.apply(config))?;
+    let module = source::module(&engine, &args.file)?;
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    if let Some(name) = module.name() {
+        writeln!(out, "module {name:?}")?;
+    }
+    for import in module.imports() {
+        writeln!(
+            out,
+            "import {:?} {:?} {}",
+            import.module(),
+            import.name(),
+            import.ty()
+        )?;
+    }
+    for export in module.exports() {
+        writeln!(out, "export {:?} {}", export.name(), export.ty())?;
+    }
+    Ok(out.flush()?)
+}

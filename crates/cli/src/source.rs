@@ -1,0 +1,130 @@
+//! Files given by the user: what they are, told from their content, and modules from them.
+
+use cowling::{Context as _, Engine, Error, Module, Result, bail, ensure};
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+
+/// What a file holds.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A module in binary format.
+    Binary,
+    /// A module in text format.
+    Text,
+    /// What `cowling compile` wrote.
+    Artifact,
+}
+
+/// Tells what a file holds.
+///
+/// # Errors
+/// When it cannot be read or cannot be any of the [`Kind`]s; the message names the file and says what is expected.
+pub(crate) fn kind(path: &Path) -> Result<Kind> {
+    let name = path.display();
+    let mut start = Vec::new();
+    let mut file = File::open(path).with_context(|| format!("cannot open {name}"))?;
+    ensure!(
+        !file.metadata().is_ok_and(|m| m.is_dir()),
+        "{name} is a directory; a WebAssembly file is needed"
+    );
+    let limit = 4096;
+    file.by_ref()
+        .take(limit)
+        .read_to_end(&mut start)
+        .with_context(|| format!("cannot read {name}"))?;
+    match &start[..] {
+        [] => bail!("{name} is empty"),
+        // The second half of the version is the layer: 0 for modules, 1 for components.
+        [0, b'a', b's', b'm', _, _, 1, 0, ..] => {
+            bail!("{name} is a WebAssembly component; only core modules are supported so far")
+        }
+        [0, b'a', b's', b'm', ..] => Ok(Kind::Binary),
+        [0x7f, b'E', b'L', b'F', ..] => Ok(Kind::Artifact),
+        _ if looks_like_text(&start) => Ok(Kind::Text),
+        _ => bail!(
+            "{name} is not WebAssembly: it is neither a binary module (which starts with the bytes 00 61 73 6d), nor a module \
+             in text format, nor an artifact made by `cowling compile`"
+        ),
+    }
+}
+
+/// Modules in text format start with a parenthesis or a comment.
+fn looks_like_text(start: &[u8]) -> bool {
+    let text = start.trim_ascii_start();
+    text.starts_with(b"(") || text.starts_with(b";;")
+}
+
+/// Makes a module of a file of any kind.
+///
+/// # Errors
+/// When the file cannot be read, is no WebAssembly, is invalid, or is an artifact that this engine cannot run.
+pub(crate) fn module(engine: &Engine, path: &Path) -> Result<Module> {
+    match kind(path)? {
+        Kind::Artifact => Module::deserialize_file(engine, path),
+        Kind::Binary | Kind::Text => Module::new(engine, binary(path)?),
+    }
+    .map_err(|e| naming(path, e))
+}
+
+/// Reads a module that is not compiled yet; text is translated.
+///
+/// # Errors
+/// When the file cannot be read, is no WebAssembly, is text that does not parse, or is an artifact already.
+pub(crate) fn binary(path: &Path) -> Result<Vec<u8>> {
+    let kind = kind(path)?;
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    match kind {
+        Kind::Binary => Ok(bytes),
+        Kind::Text => Ok(wat::Parser::new()
+            .parse_bytes(Some(path), &bytes)?
+            .into_owned()),
+        Kind::Artifact => bail!("{} is compiled already", path.display()),
+    }
+}
+
+/// The error with the file's name in front, unless it has it already.
+pub(crate) fn naming(path: &Path, error: Error) -> Error {
+    let name = path.display().to_string();
+    if format!("{error:#}").contains(&name) {
+        error
+    } else {
+        error.context(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_told_apart_by_content() {
+        let dir = tempfile::tempdir().unwrap();
+        let cases: [(&[u8], Result<Kind, &str>); 9] = [
+            (b"\0asm\x01\0\0\0", Ok(Kind::Binary)),
+            (b"\0asm", Ok(Kind::Binary)),
+            (b" \n(module)", Ok(Kind::Text)),
+            (b";; comment\n(module)", Ok(Kind::Text)),
+            (b"\x7fELF rest", Ok(Kind::Artifact)),
+            (b"", Err("is empty")),
+            (b"\0asm\x0d\0\x01\0", Err("component")),
+            (b"#!/bin/sh", Err("is not WebAssembly")),
+            (b"\xff\xfe\x00", Err("is not WebAssembly")),
+        ];
+        for (i, (content, expected)) in cases.into_iter().enumerate() {
+            let path = dir.path().join(format!("misleading-{i}.wat"));
+            std::fs::write(&path, content).unwrap();
+            match (kind(&path), expected) {
+                (Ok(found), Ok(expected)) => assert_eq!(found, expected),
+                (Err(e), Err(words)) => {
+                    let message = format!("{e:#}");
+                    assert!(
+                        message.contains(words) && message.contains("misleading"),
+                        "{message}"
+                    );
+                }
+                (found, expected) => panic!("{i}: {found:?}, expected {expected:?}"),
+            }
+        }
+    }
+}

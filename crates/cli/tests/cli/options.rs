@@ -1,0 +1,252 @@
+//! Options of `run`, and what stays out of reach without them.
+
+use super::*;
+
+/// Prints its arguments, each with a NUL behind it.
+const PRINT_ARGUMENTS: &str = r#"(module
+    (import "wasi_snapshot_preview1" "args_sizes_get" (func $sizes (param i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "args_get" (func $get (param i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+    (memory (export "memory") 1)
+    (func (export "_start")
+        (drop (call $sizes (i32.const 0) (i32.const 4)))
+        (drop (call $get (i32.const 64) (i32.const 4096)))
+        (i32.store (i32.const 8) (i32.const 4096))
+        (i32.store (i32.const 12) (i32.load (i32.const 4)))
+        (drop (call $write (i32.const 1) (i32.const 8) (i32.const 1) (i32.const 16)))))"#;
+
+#[test]
+fn arguments_reach_the_program_as_they_are() {
+    let print = Temporary::new("print.wat", PRINT_ARGUMENTS);
+    let path = print.text();
+    let cases: [(&[&str], String); 3] = [
+        (
+            &[path, "a b", "--dir", "", "é"],
+            format!("{path}\0a b\0--dir\0\0é\0"),
+        ),
+        (&["run", "--argv0", "me", path, "x"], "me\0x\0".to_string()),
+        // The arguments of a function are not the program's.
+        (&["run", "--invoke", "_start", path], format!("{path}\0")),
+    ];
+    for (args, expected) in cases {
+        assert_eq!(cowling(args).success(), expected);
+    }
+}
+
+#[test]
+fn the_environment_is_what_is_given() {
+    let torus = guest("torus").to_string_lossy().into_owned();
+    let size = |out: String| (out.lines().next().map_or(0, str::len), out.lines().count());
+    let plain = [torus.as_str(), "--plain", "--frames", "1"];
+
+    let given = cowling(
+        ["run", "--env", "COLUMNS=20", "--env", "LINES=7"]
+            .into_iter()
+            .chain(plain),
+    );
+    assert_eq!(size(given.success()), (20, 5));
+
+    // Ours are passed on by name only.
+    let passed_on = |options: &[&str]| {
+        let mut command = command();
+        command
+            .arg("run")
+            .args(options)
+            .args(plain)
+            .env("COLUMNS", "33")
+            .env("LINES", "9");
+        size(run(command).success())
+    };
+    assert_eq!(passed_on(&["--env", "COLUMNS"]), (33, 24));
+    assert_eq!(passed_on(&[]), (80, 24));
+}
+
+#[test]
+fn files_are_out_of_reach_unless_a_directory_is_granted() {
+    let outside = Temporary::new("secret", "secret words");
+    let inside = outside.dir().join("inside");
+    std::fs::create_dir(&inside).unwrap();
+    std::fs::write(inside.join("text"), "a b").unwrap();
+    std::os::unix::fs::symlink("../secret", inside.join("way-out")).unwrap();
+    let words = guest("words").to_string_lossy().into_owned();
+    let granted = inside.to_string_lossy().into_owned();
+
+    let text = format!("{granted}/text");
+    assert!(
+        cowling(["run", "--dir", &granted, &words, &text])
+            .success()
+            .contains(" 2 ")
+    );
+    assert!(
+        cowling([words.as_str(), text.as_str()])
+            .failure(1)
+            .contains("words: ")
+    );
+    for beyond in [
+        format!("{granted}/../secret"),
+        format!("{granted}/way-out"),
+        outside.text().to_string(),
+    ] {
+        let out = cowling(["run", "--dir", &granted, &words, &beyond]);
+        assert_eq!(out.stdout, "", "{beyond}");
+        assert!(out.failure(1).contains("words: "), "{beyond}");
+    }
+}
+
+#[test]
+fn a_directory_that_is_not_there_is_named() {
+    let complaint = cowling([
+        "run",
+        "--dir",
+        "no/such/place",
+        &guest("words").to_string_lossy(),
+    ])
+    .failure(1);
+    assert!(complaint.contains("--dir no/such/place"), "{complaint}");
+    assert_eq!(complaint.lines().count(), 1, "{complaint}");
+}
+
+#[test]
+fn unknown_imports_are_named_or_stubbed() {
+    let module = Temporary::new(
+        "needy.wat",
+        r#"(module
+            (import "env" "answer" (func $answer (param i32) (result i32)))
+            (func (export "_start"))
+            (func (export "ask") (result i32) (call $answer (i32.const 1))))"#,
+    );
+    let complaint = cowling([module.text()]).failure(1);
+    assert!(
+        complaint.contains("env") && complaint.contains("answer"),
+        "{complaint}"
+    );
+    assert!(
+        complaint.contains("(func (param i32) (result i32))"),
+        "{complaint}"
+    );
+
+    assert_eq!(
+        cowling(["run", "--unknown-imports-trap", module.text()]).success(),
+        ""
+    );
+    let complaint = cowling([
+        "run",
+        "--unknown-imports-trap",
+        "--invoke",
+        "ask",
+        module.text(),
+    ])
+    .failure(134);
+    assert!(complaint.contains("answer"), "{complaint}");
+
+    let out = cowling([
+        "run",
+        "--unknown-imports-default",
+        "--invoke",
+        "ask",
+        module.text(),
+    ]);
+    assert_eq!(out.success(), "0\n");
+}
+
+#[test]
+fn an_import_of_the_wrong_type_is_told_with_both_types() {
+    let module = Temporary::new(
+        "odd.wat",
+        r#"(module
+            (import "wasi_snapshot_preview1" "sched_yield" (func (param f64)))
+            (func (export "_start")))"#,
+    );
+    let complaint = cowling([module.text()]).failure(1);
+    for part in [
+        "wasi_snapshot_preview1",
+        "sched_yield",
+        "(func (param f64))",
+        "(func (result i32))",
+    ] {
+        assert!(complaint.contains(part), "{part}: {complaint}");
+    }
+}
+
+#[test]
+fn settings_change_the_engine_and_wrong_ones_are_refused() {
+    let simd = Temporary::new(
+        "simd.wat",
+        "(module (func (export \"_start\") (drop (i32x4.splat (i32.const 1)))))",
+    );
+    assert_eq!(
+        cowling(["run", "-C", "cranelift_opt_level=none", simd.text()]).success(),
+        ""
+    );
+    assert!(
+        cowling(["run", "-C", "wasm_simd=false", simd.text()])
+            .failure(1)
+            .contains("SIMD")
+    );
+    for bad in ["wasm_simd", "wasm_simd=maybe", "no_such=1"] {
+        let complaint = cowling(["run", "-C", bad, simd.text()]).failure(2);
+        assert!(
+            complaint.starts_with(&format!("error: -C {bad}: ")),
+            "{complaint}"
+        );
+    }
+}
+
+#[test]
+fn more_stack_carries_deeper_recursion() {
+    let module = Temporary::new(
+        "deep.wat",
+        r#"(module (func $deep (export "deep") (param i32) (result i32)
+            (if (result i32) (i32.eqz (local.get 0))
+                (then (i32.const 0))
+                (else (i32.add (i32.const 1) (call $deep (i32.sub (local.get 0) (i32.const 1))))))))"#,
+    );
+    let deep = |stack: &str| {
+        cowling([
+            "run",
+            "-C",
+            stack,
+            "--invoke",
+            "deep",
+            module.text(),
+            "100000",
+        ])
+    };
+    assert!(
+        deep("max_wasm_stack=65536")
+            .failure(134)
+            .contains("call stack exhausted")
+    );
+    assert_eq!(deep("max_wasm_stack=67108864").success(), "100000\n");
+}
+
+#[test]
+fn help_and_usage() {
+    let help = cowling(["--help"]).success();
+    for part in [
+        "run",
+        "compile",
+        "validate",
+        "inspect",
+        "wast",
+        "Examples:",
+        "Exit status:",
+    ] {
+        assert!(help.contains(part), "{part}");
+    }
+    assert!(
+        cowling(["run", "--help"])
+            .success()
+            .contains("cranelift_opt_level=speed")
+    );
+    assert!(cowling(["--version"]).success().starts_with("cowling "));
+    assert_eq!(cowling([""; 0]).code, Some(2));
+    assert!(cowling(["frobnicate"]).failure(2).contains("frobnicate"));
+}
+
+#[test]
+fn a_log_filter_that_makes_no_sense_is_refused() {
+    let mut command = command();
+    command.arg(guest("queens")).env("COWLING_LOG", "a=b=c");
+    assert!(run(command).failure(2).contains("COWLING_LOG"));
+}
