@@ -60,16 +60,6 @@ pub enum LinkError {
         /// Second part of the import's name.
         field: String,
     },
-    /// One is a memory of an engine with other settings.
-    #[error(
-        "import {module:?}.{field:?} is a memory that was reserved under other engine settings"
-    )]
-    MemoryPlan {
-        /// First part of the import's name.
-        module: String,
-        /// Second part of the import's name.
-        field: String,
-    },
 }
 
 /// An instance could not be made, for a reason other than its imports or a trap.
