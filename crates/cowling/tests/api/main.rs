@@ -12,6 +12,7 @@ mod imports;
 mod linker;
 mod memories;
 mod modules;
+mod readme;
 mod stack_overflow;
 mod support;
 mod tables;

@@ -15,6 +15,9 @@ fn what_is_shared_is_sync_and_what_moves_is_send() {
     shared::<ModuleExport>();
     shared::<Linker<()>>();
     shared::<InstancePre<()>>();
+    // Whatever the store's data is.
+    shared::<Linker<std::rc::Rc<i32>>>();
+    shared::<InstancePre<std::rc::Rc<i32>>>();
     shared::<Instance>();
     shared::<Func>();
     shared::<TypedFunc<i32, (i32, Option<Func>)>>();
