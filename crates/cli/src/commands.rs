@@ -82,13 +82,12 @@ fn start<T>(store: &mut Store<T>, instance: Instance, path: &Path) -> Result<(),
         return entry.call(&mut *store, ()).map_err(ended);
     }
     // A module whose start function did all its work is done. One that has functions wants to be called.
-    let functions = exported_functions(store, instance);
-    if functions.is_empty() {
+    let Some(functions) = exported_functions(store, instance) else {
         return Ok(());
-    }
-    let (path, functions) = (path.display(), functions.join(", "));
+    };
     Err(Failure::Bad(Error::msg(format!(
-        "{path} is no program: it does not export `_start`. Call one of its functions with `--invoke`: {functions}"
+        "{} is no program: it does not export `_start`. Call one of its functions with `--invoke`: {functions}",
+        path.display()
     ))))
 }
 
@@ -100,12 +99,8 @@ fn invoke_function<T>(
     args: &[OsString],
 ) -> Result<(), Failure> {
     let Some(function) = instance.get_func(&mut *store, name) else {
-        let functions = exported_functions(store, instance).join(", ");
-        let exported = if functions.is_empty() {
-            "nothing"
-        } else {
-            &functions
-        };
+        let exported = exported_functions(store, instance);
+        let exported = exported.as_deref().unwrap_or("none");
         let message = format!(
             "{} does not export a function `{name}`; functions it exports: {exported}",
             path.display()
@@ -123,12 +118,21 @@ fn invoke_function<T>(
     Ok(out.flush()?)
 }
 
-fn exported_functions<T>(store: &mut Store<T>, instance: Instance) -> Vec<String> {
+/// The functions an instance exports, as part of a sentence.
+fn exported_functions<T>(store: &mut Store<T>, instance: Instance) -> Option<String> {
+    /// A library may have thousands; some are enough to see what kind of names it has.
+    const SHOWN: usize = 10;
     let functions = instance.exports(store).filter_map(|export| {
-        let name = export.name().to_string();
+        let name = format!("`{}`", export.name());
         matches!(export.into_extern(), Extern::Func(_)).then_some(name)
     });
-    functions.collect()
+    let mut names: Vec<String> = functions.collect();
+    let more = names.len().saturating_sub(SHOWN);
+    names.truncate(SHOWN);
+    if more > 0 {
+        names.push(format!("and {more} more (see `cowling inspect`)"));
+    }
+    (!names.is_empty()).then(|| names.join(", "))
 }
 
 /// Why the guest ended: by itself, or because something stopped it.

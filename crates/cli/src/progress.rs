@@ -35,9 +35,7 @@ impl Progress {
         }
         let furthest = self.furthest.fetch_max(done, Ordering::Relaxed).max(done);
         let bar = self.bar.get_or_init(|| {
-            let style = ProgressStyle::with_template(
-                "compiling [{bar:40}] {pos}/{len} functions, {eta} left",
-            );
+            let style = ProgressStyle::with_template("compiling [{bar:40}] {pos}/{len} functions");
             let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
             bar.set_style(
                 style

@@ -13,6 +13,8 @@ const MATH: &str = r#"(module
     (func (export "same") (param externref) (result externref) (local.get 0))
     (func (export "divide") (param i32 i32) (result i32) (i32.div_s (local.get 0) (local.get 1)))
     (func (export "nothing"))
+    (func (export "nothing-more"))
+    (func (export "nothing-at-all"))
     (memory (export "memory") 1))"#;
 
 #[test]
@@ -76,7 +78,8 @@ fn a_missing_function_is_answered_with_those_there_are() {
         complaint.contains("does not export a function `mul`"),
         "{complaint}"
     );
-    assert!(complaint.contains("add, half, swap"), "{complaint}");
+    assert!(complaint.contains("`add`, `half`, `swap`"), "{complaint}");
+    assert!(complaint.contains("and 1 more"), "{complaint}");
     // An export that is no function is not one of them.
     assert!(!complaint.contains("memory"), "{complaint}");
 }
