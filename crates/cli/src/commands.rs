@@ -86,7 +86,7 @@ fn start<T>(store: &mut Store<T>, instance: Instance, path: &Path) -> Result<(),
         return Ok(());
     };
     Err(Failure::Bad(Error::msg(format!(
-        "{} is no program: it does not export `_start`. Call one of its functions with `--invoke`: {functions}",
+        "`{}` is no program: it does not export `_start`. Call one of its functions with `--invoke`: {functions}",
         path.display()
     ))))
 }
@@ -102,7 +102,7 @@ fn invoke_function<T>(
         let exported = exported_functions(store, instance);
         let exported = exported.as_deref().unwrap_or("none");
         let message = format!(
-            "{} does not export a function `{name}`; functions it exports: {exported}",
+            "`{}` does not export a function `{name}`; functions it exports: {exported}",
             path.display()
         );
         return Err(Failure::Bad(Error::msg(message)));
@@ -154,7 +154,7 @@ fn compile(args: Compile) -> Result<(), Failure> {
         .output
         .unwrap_or_else(|| args.file.with_extension("cowling"));
     write_whole(&output, &artifact)
-        .with_context(|| format!("cannot write {}", output.display()))?;
+        .with_context(|| format!("cannot write `{}`", output.display()))?;
     Ok(())
 }
 
@@ -191,7 +191,7 @@ fn wast(args: Wast) -> Result<(), Failure> {
     let engine = engine(&args.settings, |_| ())?;
     for_each_file(&args.files, |path| {
         let name = path.display().to_string();
-        let script = fs::read_to_string(path).with_context(|| format!("cannot read {name}"))?;
+        let script = fs::read_to_string(path).with_context(|| format!("cannot read `{name}`"))?;
         let report = cowling_wast::Runner::new(&engine)?.run(&name, &script)?;
         let written = writeln!(
             io::stdout(),

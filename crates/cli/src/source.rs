@@ -23,27 +23,27 @@ pub(crate) enum Kind {
 pub(crate) fn kind(path: &Path) -> Result<Kind> {
     let name = path.display();
     let mut start = Vec::new();
-    let mut file = File::open(path).with_context(|| format!("cannot open {name}"))?;
+    let mut file = File::open(path).with_context(|| format!("cannot open `{name}`"))?;
     ensure!(
         !file.metadata().is_ok_and(|m| m.is_dir()),
-        "{name} is a directory; a WebAssembly file is needed"
+        "`{name}` is a directory; a WebAssembly file is needed"
     );
     let limit = 4096;
     file.by_ref()
         .take(limit)
         .read_to_end(&mut start)
-        .with_context(|| format!("cannot read {name}"))?;
+        .with_context(|| format!("cannot read `{name}`"))?;
     match &start[..] {
-        [] => bail!("{name} is empty"),
+        [] => bail!("`{name}` is empty"),
         // The second half of the version is the layer: 0 for modules, 1 for components.
         [0, b'a', b's', b'm', _, _, 1, 0, ..] => {
-            bail!("{name} is a WebAssembly component; only core modules are supported so far")
+            bail!("`{name}` is a WebAssembly component; only core modules are supported so far")
         }
         [0, b'a', b's', b'm', ..] => Ok(Kind::Binary),
         [0x7f, b'E', b'L', b'F', ..] => Ok(Kind::Artifact),
         _ if looks_like_text(&start) => Ok(Kind::Text),
         _ => bail!(
-            "{name} is not WebAssembly: it is neither a binary module (which starts with the bytes 00 61 73 6d), nor a module \
+            "`{name}` is not WebAssembly: it is neither a binary module (which starts with the bytes 00 61 73 6d), nor a module \
              in text format, nor an artifact made by `cowling compile`"
         ),
     }
@@ -73,13 +73,13 @@ pub(crate) fn module(engine: &Engine, path: &Path) -> Result<Module> {
 /// When the file cannot be read, is no WebAssembly, is text that does not parse, or is an artifact already.
 pub(crate) fn binary(path: &Path) -> Result<Vec<u8>> {
     let kind = kind(path)?;
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))?;
     match kind {
         Kind::Binary => Ok(bytes),
         Kind::Text => Ok(wat::Parser::new()
             .parse_bytes(Some(path), &bytes)?
             .into_owned()),
-        Kind::Artifact => bail!("{} is compiled already", path.display()),
+        Kind::Artifact => bail!("`{}` is compiled already", path.display()),
     }
 }
 
