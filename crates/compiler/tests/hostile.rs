@@ -15,14 +15,60 @@ fn is_too_large(result: Result<Vec<u8>, CompileError>) -> bool {
 
 #[test]
 fn deeply_nested_blocks_compile() {
-    for block in ["block", "loop", "i32.const 1 if"] {
-        let depth = 20_000;
+    for (block, depth) in [
+        ("block", 20_000),
+        ("i32.const 1 if", 20_000),
+        ("loop", 1_000),
+    ] {
         let open = format!("{block}\n").repeat(depth);
         let close = "end\n".repeat(depth);
         let module = format!("(module (func {open} {close}))");
         let result = compile(&module);
         assert!(result.is_ok(), "{block}: {:?}", result.err());
     }
+}
+
+#[test]
+fn loops_nested_so_deep_that_time_would_run_away_are_refused() {
+    let depth = 20_000;
+    let open = "loop\n".repeat(depth);
+    let close = "i32.const 0 br_if 0 end\n".repeat(depth);
+    assert!(is_too_large(compile(&format!(
+        "(module (func {open} {close}))"
+    ))));
+}
+
+#[test]
+fn locals_that_are_declared_but_not_used_cost_nothing() {
+    // 20,000 functions of 50,000 locals each, in 200 KB of binary: a billion locals, if anything were done for each.
+    let function = "(func (local ".to_string() + &"v128 ".repeat(50_000) + "))";
+    let one = wat::parse_str(format!("(module {function})")).expect("the module is well-formed");
+    let body = one
+        .windows(6)
+        .position(|w| w == [1, 0xd0, 0x86, 0x03, 0x7b, 0x0b])
+        .map(|at| one[at..at + 6].to_vec())
+        .expect("the body is one run of locals");
+    let count = 20_000u32;
+    let leb = |mut n: u32| {
+        let mut out = Vec::new();
+        while n > 127 {
+            out.push(n as u8 | 128);
+            n >>= 7;
+        }
+        out.push(n as u8);
+        out
+    };
+    let section =
+        |id: u8, content: Vec<u8>| [vec![id], leb(content.len() as u32), content].concat();
+    let types = section(1, vec![1, 0x60, 0, 0]);
+    let functions = section(3, [leb(count), vec![0; count as usize]].concat());
+    let bodies = [leb(body.len() as u32), body]
+        .concat()
+        .repeat(count as usize);
+    let code = section(10, [leb(count), bodies].concat());
+    let module = [b"\0asm\x01\0\0\0".to_vec(), types, functions, code].concat();
+    let compiler = Compiler::new(&Knobs::default()).expect("this machine is supported");
+    assert!(compiler.compile(&module, &|_, _| {}).is_ok());
 }
 
 #[test]

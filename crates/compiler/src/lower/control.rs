@@ -106,6 +106,7 @@ impl FuncLowering<'_> {
         self.stack
             .extend_from_slice(self.builder.block_params(header));
         self.push_frame(Kind::Loop { header }, ty);
+        self.open_loops += 1;
     }
 
     /// `if`
@@ -152,7 +153,10 @@ impl FuncLowering<'_> {
         }
         match self.frame().kind {
             Kind::Block | Kind::Try(_) => {}
-            Kind::Loop { header } => self.builder.seal_block(header),
+            Kind::Loop { header } => {
+                self.builder.seal_block(header);
+                self.open_loops -= 1;
+            }
             Kind::If { branch, otherwise } => self.end_without_else(branch, otherwise),
         }
         if let Kind::Try(scope) = self.frame().kind

@@ -13,6 +13,7 @@ use cranelift_codegen::ir::{
     self, BlockArg, Endianness, FuncRef, InstBuilder, InstructionData, MemFlagsData, Opcode,
     SigRef, SourceLoc, StackSlot, Value, ValueDef, types,
 };
+use cranelift_codegen::packed_option::PackedOption;
 use cranelift_frontend::{FunctionBuilder, Variable};
 use std::collections::HashMap;
 use std::mem::offset_of;
@@ -21,8 +22,13 @@ use wasmparser::ValType;
 /// The type of an address. Compiled code runs on 64-bit machines only.
 pub(crate) const POINTER: ir::Type = types::I64;
 
-/// Most values that a function may define, and that its branches may take along. Each is a few bytes; no toolchain comes near.
-const MAX_VALUES: usize = 1 << 24;
+/// Most values that a function may define, and that its branches may take along. Each costs the code generator up to a few
+/// hundred bytes; no toolchain comes near.
+const MAX_VALUES: usize = 1 << 22;
+
+/// Most loops open at once. The code generator looks at every loop around a block, so that time grows with the product of
+/// blocks and depth; what people write is some tens deep.
+const MAX_OPEN_LOOPS: usize = 1024;
 
 /// A function being lowered.
 pub(crate) struct FuncLowering<'a> {
@@ -34,6 +40,8 @@ pub(crate) struct FuncLowering<'a> {
     pub(super) stack: Vec<Value>,
     /// Open blocks, outermost first. The first is the function's body.
     pub(super) control: Vec<Frame>,
+    /// How many of `control` are loops.
+    pub(super) open_loops: usize,
     /// Can the current position be reached? If not, operators are validated and nothing more.
     pub(super) reachable: bool,
     /// How many blocks were opened since the position became unreachable.
@@ -56,8 +64,10 @@ pub(crate) struct FuncLowering<'a> {
     pub(super) listed_handlers: usize,
     /// Where values that an exception carries pass through, once there are any.
     pub(super) exception_values: Option<StackSlot>,
-    /// Zero of each type that locals have been declared of.
-    zeros: HashMap<ir::Type, Value>,
+    /// The variable of each local that has been used. A function may declare tens of thousands that it never uses.
+    locals: Vec<PackedOption<Variable>>,
+    /// Types of locals: for each run of locals of one type, the index behind its last.
+    local_types: Vec<(usize, ir::Type)>,
 }
 
 impl<'a> FuncLowering<'a> {
@@ -74,11 +84,15 @@ impl<'a> FuncLowering<'a> {
         builder.switch_to_block(entry);
         builder.seal_block(entry);
         let vmctx = builder.block_params(entry)[0];
+        let mut locals = Vec::with_capacity(ty.params.len());
+        let mut local_types = Vec::with_capacity(ty.params.len());
         for (position, &ty) in ty.params.iter().enumerate() {
-            let local = builder.declare_var(clif_type(ty));
-            debug_assert_eq!(local.as_u32() as usize, position);
+            let ty = clif_type(ty);
+            let local = builder.declare_var(ty);
             let value = builder.block_params(entry)[position + 1];
             builder.def_var(local, value);
+            locals.push(local.into());
+            local_types.push((position + 1, ty));
         }
         let body = Frame::function(ty);
         FuncLowering {
@@ -87,6 +101,7 @@ impl<'a> FuncLowering<'a> {
             vmctx,
             stack: Vec::new(),
             control: vec![body],
+            open_loops: 0,
             reachable: true,
             skipped_blocks: 0,
             offset,
@@ -98,29 +113,33 @@ impl<'a> FuncLowering<'a> {
             handlers: Vec::new(),
             listed_handlers: 0,
             exception_values: None,
-            zeros: HashMap::new(),
+            locals,
+            local_types,
         }
     }
 
     /// Declares locals of one type, starting as zero or null.
     pub(super) fn declare_locals(&mut self, count: u32, ty: ValType) -> Result<(), CompileError> {
         let ty = parsed_type(ty).ok_or_else(|| self.unsupported(format!("local of type {ty}")))?;
-        if count == 0 {
-            return Ok(());
-        }
-        let zero = match self.zeros.get(&ty) {
-            Some(&zero) => zero,
-            None => {
-                let zero = self.zero(ty);
-                self.zeros.insert(ty, zero);
-                zero
-            }
-        };
-        for _ in 0..count {
-            let local = self.builder.declare_var(ty);
-            self.builder.def_var(local, zero);
-        }
+        let end = self.locals.len() + count as usize;
+        self.locals.resize(end, PackedOption::default());
+        self.local_types.push((end, ty));
         Ok(())
+    }
+
+    /// The variable of a local.
+    ///
+    /// It is declared when the local is first used and not given a value: where no assignment reaches a use, Cranelift's
+    /// `use_var` puts the zero of the variable's type into the entry block, which is what WebAssembly asks for.
+    fn local(&mut self, index: u32) -> Variable {
+        let index = index as usize;
+        if let Some(local) = self.locals[index].expand() {
+            return local;
+        }
+        let run = self.local_types.partition_point(|&(end, _)| end <= index);
+        let local = self.builder.declare_var(self.local_types[run].1);
+        self.locals[index] = local.into();
+        local
     }
 
     /// Goes to the operator at this offset of the binary.
@@ -135,12 +154,14 @@ impl<'a> FuncLowering<'a> {
     /// When it is.
     pub(super) fn check_size(&self) -> Result<(), CompileError> {
         let values = self.builder.func.dfg.num_values();
-        if values.max(self.carried) <= MAX_VALUES {
+        let what = if values.max(self.carried) > MAX_VALUES {
+            format!("a function with more than {MAX_VALUES} values")
+        } else if self.open_loops > MAX_OPEN_LOOPS {
+            format!("a function with more than {MAX_OPEN_LOOPS} loops inside each other")
+        } else {
             return Ok(());
-        }
-        Err(CompileError::TooLarge {
-            what: format!("a function with more than {MAX_VALUES} values"),
-        })
+        };
+        Err(CompileError::TooLarge { what })
     }
 
     /// Ends the function.
@@ -255,7 +276,8 @@ impl<'a> FuncLowering<'a> {
 
     /// `local.get`
     pub(super) fn local_get(&mut self, index: u32) {
-        let value = self.builder.use_var(Variable::from_u32(index));
+        let local = self.local(index);
+        let value = self.builder.use_var(local);
         self.push(value);
     }
 
@@ -263,7 +285,8 @@ impl<'a> FuncLowering<'a> {
     pub(super) fn local_set(&mut self, index: u32) {
         let value = self.pop1();
         let value = self.canonical(value);
-        self.builder.def_var(Variable::from_u32(index), value);
+        let local = self.local(index);
+        self.builder.def_var(local, value);
     }
 
     /// `local.tee`
