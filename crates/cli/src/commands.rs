@@ -3,9 +3,8 @@
 use crate::args::{Command, Compile, Inspect, Run, Settings, Validate, Wast};
 use crate::invoke::{self, Invoke};
 use crate::report::Failure;
-use crate::source::{self, Kind};
-use crate::{progress, wasi};
-use cowling::{Config, Context as _, Engine, Error, Extern, Instance, Linker, Module, Store};
+use crate::{progress, source, wasi};
+use cowling::{Config, Context as _, Engine, Error, Extern, Instance, Linker, Store};
 use cowling_wasi::I32Exit;
 use std::ffi::OsString;
 use std::fs::{self, File, Permissions};
@@ -178,13 +177,7 @@ fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
 
 fn validate(args: Validate) -> Result<(), Failure> {
     let engine = engine(&args.settings, |_| ())?;
-    for_each_file(&args.files, |path| match source::kind(path)? {
-        Kind::Artifact => source::module(&engine, path).map(|_| ()),
-        Kind::Binary | Kind::Text => {
-            let wasm = source::binary(path)?;
-            Module::validate(&engine, &wasm).map_err(|e| source::naming(path, e))
-        }
-    })
+    for_each_file(&args.files, |path| source::validate(&engine, path))
 }
 
 fn wast(args: Wast) -> Result<(), Failure> {

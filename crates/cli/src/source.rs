@@ -7,7 +7,7 @@ use std::path::Path;
 
 /// What a file holds.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+enum Kind {
     /// A module in binary format.
     Binary,
     /// A module in text format.
@@ -16,24 +16,39 @@ pub(crate) enum Kind {
     Artifact,
 }
 
-/// Tells what a file holds.
+/// Reads a file that is not an artifact, and tells what it holds.
 ///
 /// # Errors
 /// When it cannot be read or cannot be any of the [`Kind`]s; the message names the file and says what is expected.
-pub(crate) fn kind(path: &Path) -> Result<Kind> {
+fn read(path: &Path) -> Result<(Kind, Vec<u8>)> {
+    /// Enough to tell what a file holds, so that a huge one that is no WebAssembly is not read to its end.
+    const START: u64 = 4096;
+
     let name = path.display();
-    let mut start = Vec::new();
     let mut file = File::open(path).with_context(|| format!("cannot open `{name}`"))?;
+    let metadata = file
+        .metadata()
+        .with_context(|| format!("cannot read `{name}`"))?;
     ensure!(
-        !file.metadata().is_ok_and(|m| m.is_dir()),
+        !metadata.is_dir(),
         "`{name}` is a directory; a WebAssembly file is needed"
     );
-    let limit = 4096;
-    file.by_ref()
-        .take(limit)
-        .read_to_end(&mut start)
-        .with_context(|| format!("cannot read `{name}`"))?;
-    match &start[..] {
+    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len())?.min(1 << 30) + 1);
+    let mut read_on = |bytes: &mut Vec<u8>, limit| {
+        let read = file.by_ref().take(limit).read_to_end(bytes);
+        read.with_context(|| format!("cannot read `{name}`"))
+    };
+    read_on(&mut bytes, START)?;
+    let kind = kind(path, &bytes)?;
+    if kind != Kind::Artifact {
+        read_on(&mut bytes, u64::MAX)?;
+    }
+    Ok((kind, bytes))
+}
+
+fn kind(path: &Path, start: &[u8]) -> Result<Kind> {
+    let name = path.display();
+    match start {
         [] => bail!("`{name}` is empty"),
         // The second half of the version is the layer: 0 for modules, 1 for components.
         [0, b'a', b's', b'm', _, _, 1, 0, ..] => {
@@ -41,7 +56,7 @@ pub(crate) fn kind(path: &Path) -> Result<Kind> {
         }
         [0, b'a', b's', b'm', ..] => Ok(Kind::Binary),
         [0x7f, b'E', b'L', b'F', ..] => Ok(Kind::Artifact),
-        _ if looks_like_text(&start) => Ok(Kind::Text),
+        _ if looks_like_text(start) => Ok(Kind::Text),
         _ => bail!(
             "`{name}` is not WebAssembly: it is neither a binary module (which starts with the bytes 00 61 73 6d), nor a module \
              in text format, nor an artifact made by `cowling compile`"
@@ -60,9 +75,9 @@ fn looks_like_text(start: &[u8]) -> bool {
 /// # Errors
 /// When the file cannot be read, is no WebAssembly, is invalid, or is an artifact that this engine cannot run.
 pub(crate) fn module(engine: &Engine, path: &Path) -> Result<Module> {
-    match kind(path)? {
-        Kind::Artifact => Module::deserialize_file(engine, path),
-        Kind::Binary | Kind::Text => Module::new(engine, binary(path)?),
+    match read(path)? {
+        (Kind::Artifact, _) => Module::deserialize_file(engine, path),
+        (kind, bytes) => Module::new(engine, to_binary(path, kind, bytes)?),
     }
     .map_err(|e| naming(path, e))
 }
@@ -72,8 +87,11 @@ pub(crate) fn module(engine: &Engine, path: &Path) -> Result<Module> {
 /// # Errors
 /// When the file cannot be read, is no WebAssembly, is text that does not parse, or is an artifact already.
 pub(crate) fn binary(path: &Path) -> Result<Vec<u8>> {
-    let kind = kind(path)?;
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+    let (kind, bytes) = read(path)?;
+    to_binary(path, kind, bytes)
+}
+
+fn to_binary(path: &Path, kind: Kind, bytes: Vec<u8>) -> Result<Vec<u8>> {
     match kind {
         Kind::Binary => Ok(bytes),
         Kind::Text => Ok(wat::Parser::new()
@@ -81,6 +99,18 @@ pub(crate) fn binary(path: &Path) -> Result<Vec<u8>> {
             .into_owned()),
         Kind::Artifact => bail!("`{}` is compiled already", path.display()),
     }
+}
+
+/// Checks a file of any kind.
+///
+/// # Errors
+/// As [`module`].
+pub(crate) fn validate(engine: &Engine, path: &Path) -> Result<()> {
+    match read(path)? {
+        (Kind::Artifact, _) => Module::deserialize_file(engine, path).map(|_| ()),
+        (kind, bytes) => Module::validate(engine, &to_binary(path, kind, bytes)?),
+    }
+    .map_err(|e| naming(path, e))
 }
 
 /// The error with the file's name in front, unless it has it already.
@@ -114,7 +144,7 @@ mod tests {
         for (i, (content, expected)) in cases.into_iter().enumerate() {
             let path = dir.path().join(format!("misleading-{i}.wat"));
             std::fs::write(&path, content).unwrap();
-            match (kind(&path), expected) {
+            match (read(&path).map(|(kind, _)| kind), expected) {
                 (Ok(found), Ok(expected)) => assert_eq!(found, expected),
                 (Err(e), Err(words)) => {
                     let message = format!("{e:#}");
