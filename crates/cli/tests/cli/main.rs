@@ -5,7 +5,6 @@ mod bad_files;
 mod guests;
 mod invoke;
 mod options;
-mod readme;
 mod tools;
 mod traps;
 
