@@ -2,7 +2,7 @@
 
 use cowling::{Context as _, Engine, Error, Module, Result, bail, ensure};
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{Read as _, Seek as _};
 use std::path::Path;
 
 /// What a file holds.
@@ -16,11 +16,20 @@ enum Kind {
     Artifact,
 }
 
-/// Reads a file that is not an artifact, and tells what it holds.
+/// A file that has been opened.
+struct Source {
+    /// What it holds.
+    kind: Kind,
+    file: File,
+    /// What has been read of it.
+    start: Vec<u8>,
+}
+
+/// Opens a file and tells what it holds.
 ///
 /// # Errors
 /// When it cannot be read or cannot be any of the [`Kind`]s; the message names the file and says what is expected.
-fn read(path: &Path) -> Result<(Kind, Vec<u8>)> {
+fn open(path: &Path) -> Result<Source> {
     /// Enough to tell what a file holds, so that a huge one that is no WebAssembly is not read to its end.
     const START: u64 = 4096;
 
@@ -33,17 +42,35 @@ fn read(path: &Path) -> Result<(Kind, Vec<u8>)> {
         !metadata.is_dir(),
         "`{name}` is a directory; a WebAssembly file is needed"
     );
-    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len())?.min(1 << 30) + 1);
-    let mut read_on = |bytes: &mut Vec<u8>, limit| {
-        let read = file.by_ref().take(limit).read_to_end(bytes);
-        read.with_context(|| format!("cannot read `{name}`"))
-    };
-    read_on(&mut bytes, START)?;
-    let kind = kind(path, &bytes)?;
-    if kind != Kind::Artifact {
-        read_on(&mut bytes, u64::MAX)?;
+    let mut start = Vec::new();
+    let read = file.by_ref().take(START).read_to_end(&mut start);
+    read.with_context(|| format!("cannot read `{name}`"))?;
+    Ok(Source {
+        kind: kind(path, &start)?,
+        file,
+        start,
+    })
+}
+
+impl Source {
+    /// All of the file.
+    fn read(self, path: &Path) -> Result<Vec<u8>> {
+        let (mut file, mut bytes) = (self.file, self.start);
+        let read = file.read_to_end(&mut bytes);
+        read.with_context(|| format!("cannot read `{}`", path.display()))?;
+        Ok(bytes)
     }
-    Ok((kind, bytes))
+
+    /// The module in binary format.
+    fn binary(self, path: &Path) -> Result<Vec<u8>> {
+        match self.kind {
+            Kind::Binary => self.read(path),
+            Kind::Text => Ok(wat::Parser::new()
+                .parse_bytes(Some(path), &self.read(path)?)?
+                .into_owned()),
+            Kind::Artifact => bail!("`{}` is compiled already", path.display()),
+        }
+    }
 }
 
 fn kind(path: &Path, start: &[u8]) -> Result<Kind> {
@@ -75,9 +102,14 @@ fn looks_like_text(start: &[u8]) -> bool {
 /// # Errors
 /// When the file cannot be read, is no WebAssembly, is invalid, or is an artifact that this engine cannot run.
 pub(crate) fn module(engine: &Engine, path: &Path) -> Result<Module> {
-    match read(path)? {
-        (Kind::Artifact, _) => Module::deserialize_file(engine, path),
-        (kind, bytes) => Module::new(engine, to_binary(path, kind, bytes)?),
+    let mut source = open(path)?;
+    match source.kind {
+        Kind::Artifact => Module::deserialize_file(engine, path),
+        // What can be read again from its start may not have to be read at all.
+        Kind::Binary if source.file.rewind().is_ok() => {
+            Module::from_open_file(engine, &mut source.file)
+        }
+        _ => Module::new(engine, source.binary(path)?),
     }
     .map_err(|e| naming(path, e))
 }
@@ -87,18 +119,7 @@ pub(crate) fn module(engine: &Engine, path: &Path) -> Result<Module> {
 /// # Errors
 /// When the file cannot be read, is no WebAssembly, is text that does not parse, or is an artifact already.
 pub(crate) fn binary(path: &Path) -> Result<Vec<u8>> {
-    let (kind, bytes) = read(path)?;
-    to_binary(path, kind, bytes)
-}
-
-fn to_binary(path: &Path, kind: Kind, bytes: Vec<u8>) -> Result<Vec<u8>> {
-    match kind {
-        Kind::Binary => Ok(bytes),
-        Kind::Text => Ok(wat::Parser::new()
-            .parse_bytes(Some(path), &bytes)?
-            .into_owned()),
-        Kind::Artifact => bail!("`{}` is compiled already", path.display()),
-    }
+    open(path)?.binary(path)
 }
 
 /// Checks a file of any kind.
@@ -106,9 +127,10 @@ fn to_binary(path: &Path, kind: Kind, bytes: Vec<u8>) -> Result<Vec<u8>> {
 /// # Errors
 /// As [`module`].
 pub(crate) fn validate(engine: &Engine, path: &Path) -> Result<()> {
-    match read(path)? {
-        (Kind::Artifact, _) => Module::deserialize_file(engine, path).map(|_| ()),
-        (kind, bytes) => Module::validate(engine, &to_binary(path, kind, bytes)?),
+    let source = open(path)?;
+    match source.kind {
+        Kind::Artifact => Module::deserialize_file(engine, path).map(|_| ()),
+        _ => Module::validate(engine, &source.binary(path)?),
     }
     .map_err(|e| naming(path, e))
 }
@@ -144,7 +166,7 @@ mod tests {
         for (i, (content, expected)) in cases.into_iter().enumerate() {
             let path = dir.path().join(format!("misleading-{i}.wat"));
             std::fs::write(&path, content).unwrap();
-            match (read(&path).map(|(kind, _)| kind), expected) {
+            match (open(&path).map(|source| source.kind), expected) {
                 (Ok(found), Ok(expected)) => assert_eq!(found, expected),
                 (Err(e), Err(words)) => {
                     let message = format!("{e:#}");

@@ -3,6 +3,7 @@
 //! ```text
 //!   <dir>/ (mode 0700)
 //!     <key>.cwasm (mode 0600)      key = BLAKE3(binary, version, target, processor features, settings, this executable)
+//!     <identity>.seen              a note about a file whose content is known: see `seen.rs`
 //!     .tmp-XXXXXX                  an entry being written
 //! ```
 //!
@@ -15,6 +16,8 @@
 //!
 //! Nothing here fails a compilation: a cache that cannot be used is a cache that misses, noted through `tracing`.
 
+mod seen;
+
 use crate::config::Config;
 use crate::error::{Context, Result, ensure};
 use crate::trust;
@@ -24,6 +27,8 @@ use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
+
+pub(crate) use seen::Identity;
 
 /// Bytes that the entries of a cache may take together unless told otherwise.
 const DEFAULT_MAX_BYTES: u64 = 2 << 30;
@@ -205,7 +210,10 @@ impl Cache {
                 {
                     fs::remove_file(&path)?;
                 }
-            } else if path.extension().is_some_and(|e| e == SUFFIX) {
+            } else if path
+                .extension()
+                .is_some_and(|e| e == SUFFIX || e == seen::SUFFIX)
+            {
                 entries.push((modified, metadata.len(), path));
             }
         }

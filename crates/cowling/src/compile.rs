@@ -1,6 +1,8 @@
 //! From bytes to a module: the part of the API that needs the compiler.
 
 use crate::artifact;
+#[cfg(feature = "cache")]
+use crate::cache::{Cache, Key};
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::error::{Context, Result, bail};
@@ -9,6 +11,8 @@ use cowling_abi::knobs::Knobs;
 use cowling_compiler::{CompileError, Compiler};
 use cowling_vm::Verify;
 use std::borrow::Cow;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -86,11 +90,35 @@ impl Module {
     /// When the file cannot be read, or as [`Module::new`]; the path is named.
     pub fn from_file(engine: &Engine, path: impl AsRef<Path>) -> Result<Module> {
         let path = path.as_ref();
-        let bytes =
-            std::fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))?;
-        binary(&bytes)
-            .and_then(|wasm| Module::from_binary(engine, &wasm))
+        let mut file =
+            File::open(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+        Module::from_open_file(engine, &mut file)
             .with_context(|| format!("cannot load `{}`", path.display()))
+    }
+
+    /// Compiles a module from a file in the binary or text format that is open for reading, at its start. With a compile cache, a
+    /// regular file that was compiled before and has not changed since is not even read.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or as [`Module::new`].
+    pub fn from_open_file(engine: &Engine, file: &mut File) -> Result<Module> {
+        #[cfg(feature = "cache")]
+        if let Some(cache) = engine.cache()
+            && let Some(identity) = crate::cache::Identity::of(file)
+        {
+            if let Some(key) = cache.recall(&identity)
+                && let Some(module) = Module::cached(engine, cache, &key)
+            {
+                return Ok(module);
+            }
+            let bytes = read_all(file)?;
+            let wasm = binary(&bytes)?;
+            let key = cache.key(&wasm);
+            let module = Module::from_cache(engine, cache, &key, &wasm)?;
+            cache.note(&identity, file, &key);
+            return Ok(module);
+        }
+        Module::new(engine, read_all(file)?)
     }
 
     /// Compiles a module from the binary format.
@@ -100,27 +128,30 @@ impl Module {
     pub fn from_binary(engine: &Engine, binary: &[u8]) -> Result<Module> {
         #[cfg(feature = "cache")]
         if let Some(cache) = engine.cache() {
-            return Module::from_cache(engine, cache, binary);
+            return Module::from_cache(engine, cache, &cache.key(binary), binary);
         }
         Module::load_bytes(engine, &engine.compile(binary)?, Verify::HeaderOnly)
     }
 
     #[cfg(feature = "cache")]
-    fn from_cache(engine: &Engine, cache: &crate::cache::Cache, binary: &[u8]) -> Result<Module> {
-        let key = cache.key(binary);
-        if let Some(file) = cache.get(&key) {
-            match Module::load_file(engine, file, Verify::HeaderOnly) {
-                Ok(module) => return Ok(module),
-                Err(error) => {
-                    tracing::warn!(
-                        "compile cache: dropping an entry that does not load: {error:#}"
-                    );
-                    cache.remove(&key);
-                }
+    fn cached(engine: &Engine, cache: &Cache, key: &Key) -> Option<Module> {
+        match Module::load_file(engine, cache.get(key)?, Verify::HeaderOnly) {
+            Ok(module) => Some(module),
+            Err(error) => {
+                tracing::warn!("compile cache: dropping an entry that does not load: {error:#}");
+                cache.remove(key);
+                None
             }
         }
+    }
+
+    #[cfg(feature = "cache")]
+    fn from_cache(engine: &Engine, cache: &Cache, key: &Key, binary: &[u8]) -> Result<Module> {
+        if let Some(module) = Module::cached(engine, cache, key) {
+            return Ok(module);
+        }
         let artifact = engine.compile(binary)?;
-        cache.put(&key, &artifact);
+        cache.put(key, &artifact);
         Module::load_bytes(engine, &artifact, Verify::HeaderOnly)
     }
 
@@ -131,6 +162,13 @@ impl Module {
     pub fn validate(engine: &Engine, binary: &[u8]) -> Result<()> {
         Ok(engine.compiler()?.validate(binary)?)
     }
+}
+
+/// The rest of a file.
+fn read_all(file: &mut File) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).context("cannot read it")?;
+    Ok(bytes)
 }
 
 /// The module in binary format.

@@ -53,8 +53,24 @@ impl Module {
     pub fn deserialize_file(engine: &Engine, path: impl AsRef<Path>) -> Result<Module> {
         let path = path.as_ref();
         artifact::open_trusted(path)
-            .and_then(|file| Module::load_file(engine, file, Verify::Full))
+            .and_then(|file| Module::load_verified(engine, file))
             .with_context(|| format!("cannot load `{}`", path.display()))
+    }
+
+    /// Loads an artifact whose checksum has to be right. A compile cache remembers which files were checked.
+    fn load_verified(engine: &Engine, file: File) -> Result<Module> {
+        #[cfg(feature = "cache")]
+        if let Some(cache) = engine.cache()
+            && let Some(identity) = crate::cache::Identity::of(&file)
+        {
+            if cache.was_verified(&identity) {
+                return Module::load_file(engine, file, Verify::HeaderOnly);
+            }
+            let module = Module::load_file(engine, file.try_clone()?, Verify::Full)?;
+            cache.note_verified(&identity, &file);
+            return Ok(module);
+        }
+        Module::load_file(engine, file, Verify::Full)
     }
 
     pub(crate) fn load_bytes(engine: &Engine, artifact: &[u8], verify: Verify) -> Result<Module> {

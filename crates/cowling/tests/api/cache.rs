@@ -187,6 +187,75 @@ fn what_an_interrupted_writer_left_is_removed_in_time() {
     assert!(new.exists(), "somebody may be writing it");
 }
 
+/// A file that was last changed so long ago that it can be told by its metadata.
+fn settled_file(path: &Path, content: &[u8]) {
+    fs::write(path, content).unwrap();
+    let before = SystemTime::now();
+    while before.elapsed().unwrap() < Duration::from_millis(4200) {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn a_file_that_has_not_changed_is_not_read_again_and_one_that_has_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = dir.path().join("cache");
+    let path = dir.path().join("module.wasm");
+    let returning = |n: i32| {
+        let wat = format!(r#"(module (func (export "f") (result i32) (i32.const {n})))"#);
+        wat::parse_str(wat).unwrap()
+    };
+    settled_file(&path, &returning(1));
+    let result = || {
+        let cached = Cached::new(&cache, |_| {});
+        let module = Module::from_file(&cached.engine, &path).unwrap();
+        let mut store = Store::new(&cached.engine, ());
+        let instance = Instance::new(&mut store, &module, &[]).unwrap();
+        let f = instance.get_typed_func::<(), i32>(&mut store, "f").unwrap();
+        let compiled = cached.compiled.load(Ordering::Relaxed);
+        (f.call(&mut store, ()).unwrap(), compiled)
+    };
+    assert_eq!(result(), (1, true));
+    assert_eq!(result(), (1, false));
+    let notes = |suffix: &str| {
+        let of_kind = |path: &PathBuf| path.extension().is_some_and(|e| e == suffix);
+        entries(&cache).into_iter().filter(of_kind).count()
+    };
+    assert_eq!((notes("cwasm"), notes("seen")), (1, 1));
+    // Same length, new content: noticed although nothing but the times and the content differ.
+    fs::write(&path, returning(2)).unwrap();
+    assert_eq!(result(), (2, true));
+    assert_eq!(result(), (2, false), "found by its content");
+    assert_eq!(notes("seen"), 1, "changed a moment ago, so not noted");
+    // A note whose artifact is gone is of no use, and does no harm.
+    settled_file(&path, &returning(3));
+    assert_eq!(result(), (3, true));
+    for entry in entries(&cache) {
+        if entry.extension().is_some_and(|e| e == "cwasm") {
+            fs::remove_file(entry).unwrap();
+        }
+    }
+    assert_eq!(result(), (3, true));
+    assert_eq!(result(), (3, false));
+}
+
+#[test]
+fn an_artifact_is_checked_again_when_it_has_changed() {
+    let dir = tempfile::tempdir().unwrap();
+    let cached = Cached::new(&dir.path().join("cache"), |_| {});
+    let path = dir.path().join("module.cowling");
+    let artifact = cached.engine.precompile_module(b"(module (func))").unwrap();
+    settled_file(&path, &artifact);
+    for _ in 0..2 {
+        Module::deserialize_file(&cached.engine, &path).unwrap();
+    }
+    assert_eq!(entries(&dir.path().join("cache")).len(), 1);
+    let mut altered = artifact;
+    altered[100] ^= 1;
+    fs::write(&path, altered).unwrap();
+    assert!(Module::deserialize_file(&cached.engine, &path).is_err());
+}
+
 #[test]
 fn there_is_no_cache_unless_asked_for() {
     let dir = tempfile::tempdir().unwrap();
