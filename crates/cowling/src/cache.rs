@@ -4,7 +4,7 @@
 //!   <dir>/ (mode 0700)
 //!     <key>.cwasm (mode 0600)      key = BLAKE3(binary, version, target, processor features, settings, this executable)
 //!     <identity>.seen              a note about a file whose content is known: see `seen.rs`
-//!     .tmp-XXXXXX                  an entry being written
+//!     .tmp-.......                 an entry being written
 //! ```
 //!
 //! Invariants: an entry appears under its name only when it is whole (it is renamed into place), and only this user and root can
