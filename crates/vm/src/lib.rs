@@ -36,6 +36,7 @@
 //! | `code` | artifacts in memory, function types |
 //! | `registry` | from code addresses to modules, for signal handlers too |
 //! | `slot`, `stack`, `memory` | address space for an instance, a guest stack, a linear memory |
+//! | `suspend` | computations that stop midway and continue later, perhaps on another thread |
 //! | `activation` | one stretch of guest code: entering, raising, walking frames |
 //! | `trap` | why guest code stopped |
 //! | `signals` | faults become traps |
@@ -63,6 +64,7 @@ mod signals;
 mod slot;
 mod stack;
 mod store;
+mod suspend;
 mod sys;
 mod table;
 #[cfg(test)]
@@ -91,6 +93,10 @@ pub use slot::MapError;
 pub use store::{
     ExternHandle, FuncHandle, GlobalHandle, InstanceHandle, MemoryHandle, RuntimeConfig, Store,
     StoreId, StoreInner, StoreMut, StoreRef, TableHandle, TagHandle,
+};
+pub use suspend::{
+    CallFuture, Cancelled, CannotSuspend, ComputationBody, Expects, HostFuture, Interruption,
+    NoResults, Progress, ResumeError, StoreSuspended, Suspension, YieldValue, Yielded,
 };
 pub use table::MAX_TABLE_ELEMENTS;
 pub use trusted::Trusted;

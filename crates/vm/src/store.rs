@@ -98,6 +98,15 @@ pub struct StoreMut<'a, T: 'static> {
     _borrow: PhantomData<&'a mut StoreBox<T>>,
 }
 
+// SAFETY: a `StoreRef` is a `&Store<T>`, a `StoreMut` a `&mut Store<T>`, with another representation.
+unsafe impl<T: Sync> Send for StoreRef<'_, T> {}
+// SAFETY: as above.
+unsafe impl<T: Sync> Sync for StoreRef<'_, T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Send for StoreMut<'_, T> {}
+// SAFETY: as above.
+unsafe impl<T: Sync> Sync for StoreMut<'_, T> {}
+
 impl<T: 'static> Store<T> {
     /// A store without instances. Costs one allocation; the guest stack is made when it is first needed.
     pub fn new(config: &Arc<RuntimeConfig>, data: T) -> Store<T> {
