@@ -30,6 +30,7 @@
 //! * [`Execution::running_on`] is the stack that the store's code runs on, exactly while it does.
 
 use crate::arch;
+use crate::fuel::Fuel;
 use crate::slot::MapError;
 use crate::stack::{GuestStack, StackBounds, StackSpec};
 use crate::sys::altstack;
@@ -79,6 +80,7 @@ pub(crate) struct Execution {
     stack_spec: StackSpec,
     host_stack_reserve: usize,
     captured: Captured,
+    fuel: Fuel,
 }
 
 /// Frames recorded by [`raise`] or the signal handler until [`enter`] collects them.
@@ -128,6 +130,7 @@ impl Execution {
                 count: Cell::new(0),
                 frames: [const { Cell::new(0) }; MAX_TRAP_FRAMES],
             },
+            fuel: Fuel::default(),
         }
     }
 
@@ -135,6 +138,23 @@ impl Execution {
     fn exit(&self) -> (usize, usize) {
         // SAFETY: plain reads of words that only this thread's code for the store writes.
         unsafe { ((*self.context.get()).exit_pc, (*self.context.get()).exit_fp) }
+    }
+
+    /// The fuel that is not in the count.
+    pub(crate) fn fuel(&self) -> &Fuel {
+        &self.fuel
+    }
+
+    /// The fuel count, as the host sees it.
+    pub(crate) fn fuel_count(&self) -> i64 {
+        // SAFETY: a plain read of a word that only this thread's code for the store writes.
+        unsafe { (*self.context.get()).fuel }
+    }
+
+    /// Sets the fuel count. Async-signal-safe.
+    pub(crate) fn set_fuel_count(&self, count: i64) {
+        // SAFETY: a plain write of a word that only this thread's code for the store uses.
+        unsafe { (*self.context.get()).fuel = count };
     }
 
     /// How large this store's stacks are.
@@ -232,6 +252,12 @@ impl Activation {
     /// Can it be [raised](arch::raise)? Not in its first and last instructions. Async-signal-safe.
     pub(crate) fn can_be_raised(&self) -> bool {
         self.resume_sp.get() != 0
+    }
+
+    /// Stores the fuel count that guest code had in its register. Async-signal-safe.
+    pub(crate) fn store_fuel(&self, count: i64) {
+        // SAFETY: the execution outlives its activations.
+        unsafe { self.execution.as_ref() }.set_fuel_count(count);
     }
 
     /// Notes a trap that the processor noticed. Async-signal-safe. The caller makes the thread continue in

@@ -13,6 +13,7 @@ use crate::activation;
 use crate::const_expr::{func_ref_value, value_func_ref};
 use crate::error::GrowError;
 use crate::exception;
+use crate::fuel::out_of_fuel;
 use crate::host::leave;
 use crate::instance::{Instance, InstancePtr};
 use crate::store::StoreInner;

@@ -19,6 +19,7 @@
 //! | `host` | a guest calls a host function |
 //! | `builtins` | a guest calls the runtime |
 //! | `exception` | throwing and catching |
+//! | `fuel` | how much guests may execute, and have executed |
 //! | `values` | values at the border, dynamic and typed |
 //! | `table` | tables, built lazily |
 //! | `const_expr` | constant expressions |
@@ -52,6 +53,7 @@ mod conservative;
 mod const_expr;
 mod error;
 mod exception;
+mod fuel;
 mod func;
 mod host;
 mod host_ref;
@@ -81,6 +83,7 @@ pub use error::{
     TypeMismatch, ValueError, WrongStore,
 };
 pub use exception::UncaughtException;
+pub use fuel::FuelError;
 pub use func::TypedHandle;
 pub use host::{HostCaller, HostFunc};
 pub use host_ref::{ExnRef, HostRef, HostValue, OwnedExnRef, OwnedHostRef, RootScope};

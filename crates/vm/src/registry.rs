@@ -9,7 +9,7 @@
 //! A change builds a new array and publishes it in one store, so lookups take no lock and never wait. The old array is retired and
 //! freed by whichever change next sees `READERS` at zero *after* publishing its own: a lookup counts itself before it loads
 //! the pointer, all four operations are sequentially consistent, so a lookup that was not counted then loads the newer array. A
-//! change copies 56 bytes per loaded module, which are plain bytes: the module's `Weak` is counted once for its registration, and
+//! change copies 64 bytes per loaded module, which are plain bytes: the module's `Weak` is counted once for its registration, and
 //! retired together with the last array that has it.
 //!
 //! Invariant: an array is freed only when no lookup can hold it; a region is in the published array only while its code and
@@ -35,6 +35,8 @@ pub(crate) struct CodeRegion {
     traps: *const [u8],
     /// Its function table, mapped as long as the region is registered.
     functions: *const [u8],
+    /// Does its code keep a fuel count in the pinned register?
+    counts_fuel: bool,
     /// The module: a `Weak` turned into a pointer, which the registration owns.
     module: *const CompiledModule,
 }
@@ -45,6 +47,7 @@ impl CodeRegion {
         text: Range<usize>,
         traps: &[u8],
         functions: &[u8],
+        counts_fuel: bool,
         module: Weak<CompiledModule>,
     ) -> CodeRegion {
         CodeRegion {
@@ -52,6 +55,7 @@ impl CodeRegion {
             end: text.end,
             traps,
             functions,
+            counts_fuel,
             module: module.into_raw(),
         }
     }
@@ -61,6 +65,14 @@ impl CodeRegion {
         // SAFETY: the pointer is that of a Weak which is released only after every lookup that can see the region. It is not
         // dropped here.
         ManuallyDrop::new(unsafe { Weak::from_raw(self.module) }).upgrade()
+    }
+
+    /// Does its code keep a fuel count in the pinned register? Async-signal-safe.
+    ///
+    /// It does wherever code of the region can fault. Between two instructions chosen at will it does only in functions:
+    /// trampolines take the count from the store and give it back.
+    pub(crate) fn counts_fuel(&self) -> bool {
+        self.counts_fuel
     }
 
     fn offset(&self, pc: usize) -> Option<u32> {
@@ -175,7 +187,7 @@ mod tests {
     use std::sync::atomic::AtomicBool;
 
     fn region(start: usize, len: usize) -> CodeRegion {
-        CodeRegion::new(start..start + len, &[], &[], Weak::new())
+        CodeRegion::new(start..start + len, &[], &[], false, Weak::new())
     }
 
     fn start_of(pc: usize) -> Option<usize> {

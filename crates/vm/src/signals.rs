@@ -57,7 +57,11 @@ fn handle(fault: &mut Fault<'_>) -> bool {
     let pc = fault.pc();
     // Is it guest code, and if so: what does the trap table say, and has the function not made its frame yet?
     let guest = registry::with_region(pc, |region| {
-        (region.trap_at(pc), region.is_function_start(pc))
+        (
+            region.trap_at(pc),
+            region.is_function_start(pc),
+            region.counts_fuel(),
+        )
     });
     let stack = activation.stack();
     let address = fault.address();
@@ -66,11 +70,14 @@ fn handle(fault: &mut Fault<'_>) -> bool {
         Trap::StackOverflow
     } else {
         match guest {
-            Some((Some(trap), _)) => trap,
+            Some((Some(trap), ..)) => trap,
             _ => return false,
         }
     };
-    let site = guest.map(|(_, frameless)| FaultSite {
+    if let Some((.., true)) = guest {
+        activation.store_fuel(fault.fuel_register());
+    }
+    let site = guest.map(|(_, frameless, _)| FaultSite {
         pc,
         fp: fault.frame_pointer(),
         return_address: (frameless && stack.holds_word(fault.stack_pointer())).then(|| {

@@ -144,6 +144,11 @@ impl Fault<'_> {
         self.register(libc::REG_RBP)
     }
 
+    /// The register that has the fuel count in code that counts.
+    pub(crate) fn fuel_register(&self) -> i64 {
+        self.registers[libc::REG_R15 as usize]
+    }
+
     /// Lets the thread go on at `function`, called with `argument`.
     pub(crate) fn resume_in<T>(
         &mut self,
