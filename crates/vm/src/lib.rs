@@ -26,7 +26,7 @@
 //! | `host_ref` | host values and exceptions behind references, roots, collection |
 //! | `conservative` | finding references on guest stacks |
 //! | `trusted` | vouching for an artifact |
-//! | `limits` | what a store's guests may take |
+//! | `limits`, `quota` | what a store's guests may take: as a limiter says, and at most |
 //! | `backtrace` | frames and failed memory accesses of a guest that stopped |
 //! | `error` | what can go wrong |
 //!
@@ -61,6 +61,7 @@ mod instance;
 mod instantiate;
 mod limits;
 mod memory;
+mod quota;
 mod registry;
 mod signals;
 mod slot;
@@ -92,6 +93,7 @@ pub use limits::{
     DEFAULT_INSTANCE_LIMIT, DEFAULT_MEMORY_LIMIT, DEFAULT_TABLE_LIMIT, ResourceLimiter,
     StoreLimits, StoreLimitsBuilder,
 };
+pub use quota::Quota;
 pub use slot::MapError;
 pub use store::{
     ExternHandle, FuncHandle, GlobalHandle, InstanceHandle, MemoryHandle, RuntimeConfig, Store,

@@ -32,6 +32,7 @@ pub use inner::StoreInner;
 
 use crate::code::TypeRegistry;
 use crate::limits::ResourceLimiter;
+use crate::quota::Quota;
 use cowling_abi::knobs::Knobs;
 use std::fmt;
 use std::marker::PhantomData;
@@ -110,8 +111,13 @@ unsafe impl<T: Sync> Sync for StoreMut<'_, T> {}
 impl<T: 'static> Store<T> {
     /// A store without instances. Costs one allocation; the guest stack is made when it is first needed.
     pub fn new(config: &Arc<RuntimeConfig>, data: T) -> Store<T> {
+        Self::with_quota(config, Quota::from_knobs(&config.knobs), data)
+    }
+
+    /// A store without instances that may take at most this much.
+    pub fn with_quota(config: &Arc<RuntimeConfig>, quota: Quota, data: T) -> Store<T> {
         let store = Box::new(StoreBox {
-            inner: StoreInner::new(config),
+            inner: StoreInner::new(config, quota),
             limiter: None,
             data,
         });
@@ -140,6 +146,16 @@ impl<T: 'static> Store<T> {
         // SAFETY: the pointer came from a box, `self` is not dropped, and nothing borrows the store any more.
         let store = *unsafe { Box::from_raw(this.allocation.as_ptr()) };
         store.data
+    }
+
+    /// Drops everything in the store but the embedder's data; settings and limiter stay. It has a new id: what was made in it
+    /// before is another store's.
+    pub fn reset(&mut self) {
+        // SAFETY: the store is borrowed for change; no reference into it is used after the drop of its first part.
+        let store = unsafe { &mut *self.allocation.as_ptr() };
+        let mut inner = store.inner.renewed();
+        inner.set_self(self.allocation.cast());
+        store.inner = inner;
     }
 
     /// Borrows the store.

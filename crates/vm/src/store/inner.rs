@@ -13,8 +13,9 @@ use crate::instance::{Instance, InstancePtr};
 use crate::limits::{
     DEFAULT_INSTANCE_LIMIT, DEFAULT_MEMORY_LIMIT, DEFAULT_TABLE_LIMIT, ResourceLimiter,
 };
+use crate::quota::{self, Quota};
 use cowling_abi::layout::{VmFuncImport, VmFuncRef};
-use cowling_abi::{DefinedMemoryIndex, FuncType, MemoryType, TypeIndex};
+use cowling_abi::{DefinedMemoryIndex, DefinedTableIndex, FuncType, MemoryType, TypeIndex};
 use cranelift_entity::EntityRef;
 use std::any::Any;
 use std::fmt;
@@ -40,6 +41,7 @@ pub struct StoreInner {
     without_shim: Vec<NonNull<HostFuncRecord>>,
     objects: ObjectTable,
     limiter: Option<LimiterAccess>,
+    quota: Quota,
     counts: Counts,
 }
 
@@ -59,10 +61,10 @@ struct HostFuncRecord {
 }
 
 impl StoreInner {
-    pub(super) fn new(config: &Arc<RuntimeConfig>) -> StoreInner {
+    pub(super) fn new(config: &Arc<RuntimeConfig>, quota: Quota) -> StoreInner {
         let id = StoreId::next();
         StoreInner {
-            execution: Execution::new(config.knobs.max_wasm_stack, config.knobs.host_stack_reserve),
+            execution: Execution::new(quota.wasm_stack, quota.host_stack_reserve),
             this: NonNull::dangling(),
             id,
             config: config.clone(),
@@ -71,8 +73,16 @@ impl StoreInner {
             without_shim: Vec::new(),
             objects: ObjectTable::new(id),
             limiter: None,
+            quota,
             counts: Counts::default(),
         }
+    }
+
+    /// An empty one with the same settings and limiter.
+    pub(super) fn renewed(&self) -> StoreInner {
+        let mut inner = StoreInner::new(&self.config, self.quota);
+        inner.limiter = self.limiter;
+        inner
     }
 
     /// Tells the store where it is. `this` must be a pointer to all of its allocation.
@@ -128,6 +138,19 @@ impl StoreInner {
                 unsafe { ((*record).base.addr(), (*record).byte_len as u64) }
             })
         })
+    }
+
+    /// How many elements all tables have together.
+    fn table_elements(&self) -> u64 {
+        self.instances()
+            .flat_map(|instance| {
+                let defined =
+                    (0..instance.info().defined_table_count()).map(DefinedTableIndex::new);
+                defined.map(move |index| {
+                    instance.table(instance.info().table_index(index)).len() as u64
+                })
+            })
+            .sum()
     }
 
     // --- host functions ---
@@ -282,6 +305,10 @@ impl StoreInner {
         let bytes = |pages: u64| {
             usize::try_from(pages.saturating_mul(ty.page_size())).unwrap_or(usize::MAX)
         };
+        let used = || self.memory_ranges().map(|(_, bytes)| bytes).sum();
+        let growth = (current, desired);
+        let limit = self.quota.memory_bytes;
+        quota::check("memory", "pages", growth, ty.page_size(), used, limit)?;
         let maximum = ty.maximum.map(bytes);
         let answer = self.with_limiter(|limiter| {
             limiter.memory_growing(bytes(current), bytes(desired), maximum)
@@ -299,6 +326,9 @@ impl StoreInner {
         desired: u64,
         maximum: Option<u64>,
     ) -> Result<(), GrowError> {
+        let used = || self.table_elements();
+        let limit = self.quota.table_elements;
+        quota::check("table", "elements", (current, desired), 1, used, limit)?;
         let size = |elements: u64| usize::try_from(elements).unwrap_or(usize::MAX);
         let maximum = maximum.map(size);
         let answer = self

@@ -468,6 +468,22 @@ impl StoreInner {
         Ok(unsafe { instance.as_ptr().as_ref() }.module())
     }
 
+    /// The start function of an instance, if it has one. Whoever calls this after `instantiate` has run it already.
+    ///
+    /// # Errors
+    /// When the handle is another store's.
+    pub fn instance_start(
+        &mut self,
+        instance: InstanceHandle,
+    ) -> Result<Option<FuncHandle>, WrongStore> {
+        let this = self.instance(instance)?;
+        let start = this
+            .info()
+            .start
+            .and_then(|index| NonNull::new(this.func_ref(index)));
+        Ok(start.map(|func| FuncHandle::new(self.id(), func)))
+    }
+
     /// An export by name, or `None` if there is none. An export of an import is what was imported.
     ///
     /// # Errors
