@@ -86,14 +86,17 @@ pub use cowling_vm::{
 };
 pub use engine::{Engine, EngineWeak, Precompiled};
 pub use error::{
-    AccessError, CallError, Context, Error, GrowError, HeaderError, InstantiateError, LinkError,
-    LoadError, RefError, Result, TypeMismatch, UnknownImport, ValueError, WrongStore, bail, ensure,
-    format_err,
+    AccessError, CallError, Cancelled, CannotSuspend, Context, Error, GrowError, HeaderError,
+    InstantiateError, LinkError, LoadError, RefError, Result, StoreSuspended, TypeMismatch,
+    UnknownImport, ValueError, WrongStore, bail, ensure, format_err,
 };
 pub use exception::{ExnRef, Tag};
 pub use externref::{ExternRef, GcRef, OwnedRooted, RootScope, Rooted};
 pub use externs::{Export, Extern};
-pub use func::{Caller, Func, IntoFunc, TypedFunc, WasmParams, WasmResults, WasmRet, WasmTy};
+pub use func::{
+    Caller, Func, IntoFunc, TypedFunc, WasmParams, WasmResults, WasmRet, WasmTy, WasmTyList,
+    YieldedInAsyncCall,
+};
 pub use global::Global;
 pub use instance::{Instance, InstancePre};
 pub use linker::Linker;
