@@ -30,13 +30,13 @@
 //!   guest function         pinned register; guest calls hand it on as it is
 //!   entry trampoline       loads it from the store before the call, stores it behind
 //!   host shim              stores it before the host function runs, loads it behind
-//!   call of a builtin      likewise; out_of_fuel's stub does both itself
+//!   call of a builtin      likewise; out_of_fuel's stub loads it itself
 //!   exception handler      loads it from the store, where the thrower has left it
 //!   fault                  the signal handler stores it
 //! ```
 //!
-//! So the store has the right count whenever host code runs, and the host may change it there. `out_of_fuel` keeps every register
-//! but that of its result, so that checks cost the code around them no registers.
+//! So the store has the right count whenever host code runs, and the host may change it there. `out_of_fuel` keeps every other
+//! register, so that checks cost the code around them no registers.
 //!
 //! # Failure
 //!
@@ -84,9 +84,9 @@ macro_rules! for_each_builtin {
             throw_ref(exception: u32);
             /// Copies the values an exception carries to the `VmValue`s at the address `values`.
             exception_values(exception: u32, values: u64);
-            /// No fuel is left: takes more from the store's reserve, which may suspend the guest, or traps. The new count, which
-            /// also is in the pinned register and in the store.
-            out_of_fuel() -> u64;
+            /// No fuel is left: takes more from the store's reserve, which may suspend the guest, or traps. Wants the count in the
+            /// store and leaves the new one there and in the pinned register; keeps every other register.
+            out_of_fuel();
         }
     };
 }

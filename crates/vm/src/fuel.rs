@@ -170,7 +170,7 @@ impl StoreInner {
 ///
 /// # Safety
 /// Called by the stub of that name for guest code with its VMContext, the count in the store.
-pub(crate) unsafe extern "C" fn out_of_fuel(vmctx: *mut VmContext) -> u64 {
+pub(crate) unsafe extern "C" fn out_of_fuel(vmctx: *mut VmContext) {
     // SAFETY: guest code passes the VMContext of a living instance, whose store nobody else uses now.
     unsafe {
         let instance = InstancePtr::new(Instance::from_vmctx(NonNull::new_unchecked(vmctx)));
@@ -185,6 +185,5 @@ pub(crate) unsafe extern "C" fn out_of_fuel(vmctx: *mut VmContext) -> u64 {
         if execution.as_ref().fuel_total() <= 0 {
             activation::raise_trap(execution, Trap::OutOfFuel);
         }
-        execution.as_ref().fuel_count() as u64
     }
 }

@@ -105,12 +105,14 @@ impl FuncLowering<'_> {
         self.stack.truncate(self.stack.len() - params);
         self.stack
             .extend_from_slice(self.builder.block_params(header));
+        self.check_fuel();
         self.push_frame(Kind::Loop { header }, ty);
         self.open_loops += 1;
     }
 
     /// `if`
     pub(super) fn if_(&mut self, ty: BlockType) {
+        self.take_fuel();
         let condition = self.pop_condition();
         let then = self.builder.create_block();
         let otherwise = self.builder.create_block();
@@ -233,6 +235,7 @@ impl FuncLowering<'_> {
 
     /// `br_if`
     pub(super) fn br_if(&mut self, depth: u32) {
+        self.take_fuel();
         let condition = self.pop_condition();
         let (target, arity) = self.target(depth);
         self.gather_args(arity);
@@ -254,6 +257,7 @@ impl FuncLowering<'_> {
             self.br(table.default());
             return Ok(());
         }
+        self.take_fuel();
         // Values are carried by one block per target, so that a table entry is a label and nothing more.
         let mut carriers = HashMap::new();
         let mut entries = Vec::with_capacity(table.len() as usize);
@@ -292,6 +296,7 @@ impl FuncLowering<'_> {
     }
 
     fn return_values(&mut self, count: usize) {
+        self.take_fuel();
         self.canonicalize(count);
         let values = &self.stack[self.stack.len() - count..];
         self.builder.ins().return_(values);
@@ -300,6 +305,7 @@ impl FuncLowering<'_> {
 
     /// `unreachable`
     pub(super) fn unreachable(&mut self) {
+        self.take_fuel();
         self.trap(Trap::UnreachableCodeReached);
     }
 
@@ -349,6 +355,7 @@ impl FuncLowering<'_> {
 
     /// Jumps to a block with the topmost `arity` values.
     fn jump(&mut self, block: Block, arity: usize) {
+        self.take_fuel();
         self.gather_args(arity);
         self.builder.ins().jump(block, &self.block_args);
     }

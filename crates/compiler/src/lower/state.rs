@@ -2,6 +2,7 @@
 
 use super::control::Frame;
 use super::exception::Handler;
+use super::fuel::Counter;
 use super::regions::Region;
 use super::traps;
 use super::types::{clif_type, parsed_type};
@@ -60,6 +61,8 @@ pub(crate) struct FuncLowering<'a> {
     pub(super) builtin_signatures: [Option<SigRef>; BuiltinIndex::ALL.len()],
     /// What catches exceptions here, innermost last.
     pub(super) handlers: Vec<Handler>,
+    /// What has been executed and not been counted yet.
+    pub(super) counter: Counter,
     /// How many handlers all calls so far have listed.
     pub(super) listed_handlers: usize,
     /// Where values that an exception carries pass through, once there are any.
@@ -95,7 +98,7 @@ impl<'a> FuncLowering<'a> {
             local_types.push((position + 1, ty));
         }
         let body = Frame::function(ty);
-        FuncLowering {
+        let mut lowering = FuncLowering {
             env,
             builder,
             vmctx,
@@ -111,11 +114,14 @@ impl<'a> FuncLowering<'a> {
             callees: HashMap::new(),
             builtin_signatures: [None; BuiltinIndex::ALL.len()],
             handlers: Vec::new(),
+            counter: Counter::new(env.knobs.consume_fuel),
             listed_handlers: 0,
             exception_values: None,
             locals,
             local_types,
-        }
+        };
+        lowering.check_fuel();
+        lowering
     }
 
     /// Declares locals of one type, starting as zero or null.

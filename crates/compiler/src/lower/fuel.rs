@@ -1,0 +1,134 @@
+//! Fuel: counting what is executed, in the pinned register.
+//!
+//! ```text
+//!   function entry, loop header        count left? no -> out_of_fuel (cold) ---.
+//!     |                                  | yes   <-----------------------------'
+//!   operators in a straight line       their costs are added up here, at compile time
+//!     |
+//!   branch, call, return, end of       taken from the count in one step, before
+//!     a block that is branched to
+//! ```
+//!
+//! The count is in the store while the host has control ([`cowling_abi::builtins`] says who moves it when): calls of builtins
+//! store it before and load it behind, because the host may change it meanwhile, and handlers of exceptions load it. Host
+//! functions' shims and entry trampolines do the same on their side.
+//!
+//! Invariant: nothing is pending where control flow parts or meets, so that each path has taken exactly what was executed on it.
+
+use super::regions::Region;
+use super::state::{FuncLowering, POINTER};
+use cowling_abi::builtins::BuiltinIndex;
+use cowling_abi::layout::{StoreContext, VmContext, VmHeader};
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Value};
+use std::mem::offset_of;
+use wasmparser::Operator;
+
+/// What has been executed in the current straight line and not been taken from the count.
+pub(super) struct Counter {
+    enabled: bool,
+    pending: u32,
+}
+
+impl Counter {
+    pub(super) fn new(enabled: bool) -> Counter {
+        Counter {
+            enabled,
+            pending: 0,
+        }
+    }
+}
+
+/// What an operator costs.
+fn cost(operator: &Operator<'_>) -> u32 {
+    use Operator as O;
+    match operator {
+        O::Nop
+        | O::Drop
+        | O::Block { .. }
+        | O::Loop { .. }
+        | O::TryTable { .. }
+        | O::Else
+        | O::End
+        | O::Return
+        | O::Unreachable => 0,
+        O::CallIndirect { .. } | O::BrTable { .. } => 2,
+        _ => 1,
+    }
+}
+
+impl FuncLowering<'_> {
+    /// Counts an operator that is about to be executed.
+    pub(super) fn count(&mut self, operator: &Operator<'_>) {
+        if self.counter.enabled {
+            // Functions have less than 2^32 bytes.
+            self.counter.pending += cost(operator);
+        }
+    }
+
+    /// Takes what is pending from the count. To be called before control flow leaves the straight line.
+    pub(super) fn take_fuel(&mut self) {
+        let pending = std::mem::take(&mut self.counter.pending);
+        if pending != 0 {
+            let count = self.builder.ins().get_pinned_reg(POINTER);
+            let cost = self.builder.ins().iconst(POINTER, i64::from(pending));
+            let count = self.builder.ins().isub(count, cost);
+            self.builder.ins().set_pinned_reg(count);
+        }
+    }
+
+    /// Goes on only if something is left. Nothing must be pending.
+    pub(super) fn check_fuel(&mut self) {
+        if !self.counter.enabled {
+            return;
+        }
+        let count = self.builder.ins().get_pinned_reg(POINTER);
+        let cond = IntCC::SignedLessThanOrEqual;
+        let empty = self.builder.ins().icmp_imm_s(cond, count, 0);
+        let out = self.builder.create_block();
+        self.builder.set_cold_block(out);
+        let next = self.builder.create_block();
+        self.builder.ins().brif(empty, out, &[], next, &[]);
+        self.enter(out);
+        // Loads that must stay here: hoisted out of a loop they would be made always and occupy registers.
+        let flags = MemFlagsData::trusted().with_readonly();
+        let header = |field: usize| (offset_of!(VmContext, header) + field) as i32;
+        let store = header(offset_of!(VmHeader, store));
+        let store = (self.builder.ins()).load(POINTER, flags, self.vmctx, store);
+        self.put_fuel(store);
+        let builtins = header(offset_of!(VmHeader, builtins));
+        let builtins = (self.builder.ins()).load(POINTER, flags, self.vmctx, builtins);
+        let offset = BuiltinIndex::out_of_fuel as usize * size_of::<usize>();
+        let code = (self.builder.ins()).load(POINTER, flags, builtins, offset as i32);
+        let signature = self.builtin_signature(BuiltinIndex::out_of_fuel);
+        // It loads the new count itself.
+        (self.builder.ins()).call_indirect(signature, code, &[self.vmctx]);
+        self.builder.ins().jump(next, &[]);
+        self.enter(next);
+    }
+
+    /// Puts the count where the runtime finds it. To be called before the runtime is.
+    pub(super) fn store_fuel(&mut self) {
+        if self.counter.enabled {
+            self.take_fuel();
+            let store = self.load_header(offset_of!(VmHeader, store));
+            self.put_fuel(store);
+        }
+    }
+
+    fn put_fuel(&mut self, store: Value) {
+        let count = self.builder.ins().get_pinned_reg(POINTER);
+        let flags = self.flags(MemFlagsData::trusted(), Region::Runtime);
+        let offset = offset_of!(StoreContext, fuel) as i32;
+        self.builder.ins().store(flags, count, store, offset);
+    }
+
+    /// Takes the count from where the runtime has left it.
+    pub(super) fn load_fuel(&mut self) {
+        if self.counter.enabled {
+            let store = self.load_header(offset_of!(VmHeader, store));
+            let count = self.load_field(POINTER, store, offset_of!(StoreContext, fuel) as u32);
+            self.builder.ins().set_pinned_reg(count);
+        }
+    }
+}
