@@ -5,7 +5,7 @@
 //! an error here, or a panic that continues.
 
 use crate::activation::{self, Execution};
-use crate::backtrace::{MemoryFault, WasmBacktrace};
+use crate::backtrace::{FatalFault, MemoryFault, WasmBacktrace};
 use crate::error::{CallError, Error, Result, TypeMismatch};
 use crate::host::{self, HostFunc};
 use crate::signals;
@@ -237,9 +237,11 @@ fn stopped(store: &StoreInner, raised: Raised) -> Error {
             ..
         } => {
             let fault = fault_address.and_then(|address| MemoryFault::find(store, address));
-            match fault {
-                Some(fault) => Error::new(trap).context(fault),
-                None => Error::new(trap),
+            let fatal = fault_address.and_then(|address| FatalFault::of(trap, address));
+            match (fault, fatal) {
+                (Some(fault), _) => Error::new(trap).context(fault),
+                (None, Some(fatal)) => Error::new(trap).context(fatal),
+                (None, None) => Error::new(trap),
             }
         }
     };

@@ -77,7 +77,7 @@ mod trusted;
 mod values;
 
 pub use activation::EnterError;
-pub use backtrace::{FrameInfo, MemoryFault, WasmBacktrace};
+pub use backtrace::{FatalFault, FrameInfo, MemoryFault, WasmBacktrace};
 pub use code::{CodeLocation, CompiledModule, LoadError, TypeRegistry, Verify};
 pub use error::{
     AccessError, CallError, Error, GrowError, InstantiateError, LinkError, RefError, Result,

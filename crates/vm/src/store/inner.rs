@@ -15,7 +15,7 @@ use crate::limits::{
 };
 use crate::quota::{self, Quota};
 use cowling_abi::layout::{VmFuncImport, VmFuncRef};
-use cowling_abi::{DefinedMemoryIndex, DefinedTableIndex, FuncType, MemoryType, TypeIndex};
+use cowling_abi::{DefinedMemoryIndex, DefinedTableIndex, FuncType, MemoryIndex, MemoryType, TypeIndex};
 use cranelift_entity::EntityRef;
 use std::any::Any;
 use std::fmt;
@@ -128,14 +128,15 @@ impl StoreInner {
             .map(|&instance| unsafe { InstancePtr::new(instance) })
     }
 
-    /// Address and size of every memory.
-    pub(crate) fn memory_ranges(&self) -> impl Iterator<Item = (usize, u64)> + '_ {
+    /// Every memory: its index in the module that defines it, its address and its size.
+    pub(crate) fn memory_ranges(&self) -> impl Iterator<Item = (MemoryIndex, usize, u64)> + '_ {
         self.instances().flat_map(|instance| {
             let memories = 0..instance.memories.len() as u32;
-            memories.map(move |index| {
-                let record = instance.defined_memory_record(DefinedMemoryIndex::from_u32(index));
+            memories.map(DefinedMemoryIndex::from_u32).map(move |index| {
+                let record = instance.defined_memory_record(index);
+                let index = instance.info().memory_index(index);
                 // SAFETY: the record is in the VMContext of a living instance.
-                unsafe { ((*record).base.addr(), (*record).byte_len as u64) }
+                unsafe { (index, (*record).base.addr(), (*record).byte_len as u64) }
             })
         })
     }
@@ -305,7 +306,7 @@ impl StoreInner {
         let bytes = |pages: u64| {
             usize::try_from(pages.saturating_mul(ty.page_size())).unwrap_or(usize::MAX)
         };
-        let used = || self.memory_ranges().map(|(_, bytes)| bytes).sum();
+        let used = || self.memory_ranges().map(|(_, _, bytes)| bytes).sum();
         let growth = (current, desired);
         let limit = self.quota.memory_bytes;
         quota::check("memory", "pages", growth, ty.page_size(), used, limit)?;
