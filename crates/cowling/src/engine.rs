@@ -52,6 +52,7 @@ impl Engine {
                 runtime: Arc::new(RuntimeConfig {
                     knobs: config.knobs.clone(),
                     types: TypeRegistry::new(),
+                    epochs: Default::default(),
                 }),
                 header,
                 config,

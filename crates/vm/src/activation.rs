@@ -31,9 +31,11 @@
 
 use crate::arch;
 use crate::fuel::Fuel;
+use crate::interrupt::{self, Interrupts};
 use crate::slot::MapError;
 use crate::stack::{GuestStack, StackBounds, StackSpec};
 use crate::sys::altstack;
+use crate::test_points::Point;
 use crate::trap::{Raised, TrapReason};
 use corosensei::{Coroutine, CoroutineResult};
 use cowling_abi::Trap;
@@ -81,6 +83,7 @@ pub(crate) struct Execution {
     host_stack_reserve: usize,
     captured: Captured,
     fuel: Fuel,
+    interrupts: Interrupts,
 }
 
 /// Frames recorded by [`raise`] or the signal handler until [`enter`] collects them.
@@ -131,6 +134,7 @@ impl Execution {
                 frames: [const { Cell::new(0) }; MAX_TRAP_FRAMES],
             },
             fuel: Fuel::default(),
+            interrupts: Interrupts::new(),
         }
     }
 
@@ -138,6 +142,19 @@ impl Execution {
     fn exit(&self) -> (usize, usize) {
         // SAFETY: plain reads of words that only this thread's code for the store writes.
         unsafe { ((*self.context.get()).exit_pc, (*self.context.get()).exit_fp) }
+    }
+
+    /// What interrupts the store's guests.
+    pub(crate) fn interrupts(&self) -> &Interrupts {
+        &self.interrupts
+    }
+
+    /// Replaces the return address and frame pointer of the guest's last call to the host: where backtraces begin.
+    pub(crate) fn replace_exit(&self, (pc, fp): (usize, usize)) -> (usize, usize) {
+        let before = self.exit();
+        // SAFETY: plain writes of words that only this thread's code for the store uses.
+        unsafe { ((*self.context.get()).exit_pc, (*self.context.get()).exit_fp) = (pc, fp) };
+        before
     }
 
     /// The fuel that is not in the count.
@@ -249,6 +266,23 @@ impl Activation {
         &self.stack
     }
 
+    /// Its store's execution.
+    pub(crate) fn execution(&self) -> NonNull<Execution> {
+        self.execution
+    }
+
+    /// The activation outside this one on the thread. Async-signal-safe.
+    pub(crate) fn previous(&self) -> Option<&Activation> {
+        // SAFETY: the activations of a thread are nested, so those further out live at least as long.
+        unsafe { self.previous.as_ref() }
+    }
+
+    /// Is it the innermost of its store? Async-signal-safe.
+    pub(crate) fn is_innermost_of_store(&self) -> bool {
+        // SAFETY: an execution outlives its activations.
+        ptr::eq(unsafe { self.execution.as_ref() }.innermost.get(), self)
+    }
+
     /// Can it be [raised](arch::raise)? Not in its first and last instructions. Async-signal-safe.
     pub(crate) fn can_be_raised(&self) -> bool {
         self.resume_sp.get() != 0
@@ -270,6 +304,15 @@ impl Activation {
         guest: Option<FaultSite>,
         fault_address: Option<usize>,
     ) {
+        let reason = TrapReason::Wasm {
+            trap,
+            fault_address,
+        };
+        self.record(reason, guest);
+    }
+
+    /// Notes why the guest will be raised, with its frames. The rest is as for [`record_fault`](Self::record_fault).
+    pub(crate) fn record(&self, reason: TrapReason, guest: Option<FaultSite>) {
         // SAFETY: the execution outlives its activations.
         let execution = unsafe { self.execution.as_ref() };
         match guest {
@@ -287,10 +330,6 @@ impl Activation {
                 execution.captured.record(frames);
             }
         }
-        let reason = TrapReason::Wasm {
-            trap,
-            fault_address,
-        };
         // SAFETY: nobody else looks at the reason while the guest runs; it is None, so nothing is overwritten undropped.
         unsafe { self.reason.get().write(Some(reason)) };
     }
@@ -546,8 +585,29 @@ pub(crate) unsafe fn enter(
     unsafe { execution.as_ref() }.innermost.set(address);
     CURRENT.set(address);
 
-    // SAFETY: the caller vouches for what is called; the activation is linked as raising and the signal handler need it.
-    let raised = unsafe { arch::enter_guest(address, entry, ctx, code, values) };
+    // SAFETY: as above. What was asked of the guest before now is looked at here; the signal handler sees to what comes later.
+    let refused = unsafe {
+        match execution.as_ref().interrupts.host_ends() {
+            true => interrupt::look(execution).err(),
+            false => None,
+        }
+    };
+    let raised = if refused.is_none() {
+        // SAFETY: as above.
+        unsafe { execution.as_ref() }
+            .interrupts
+            .point(Point::EnteringGuest);
+        // SAFETY: the caller vouches for what is called; the activation is linked as raising and the signal handler need it.
+        unsafe { arch::enter_guest(address, entry, ctx, code, values) }
+    } else {
+        // SAFETY: nobody else looks at the reason.
+        unsafe { *activation.reason.get() = refused };
+        1
+    };
+    // SAFETY: as above, the guest does not run any more.
+    unsafe { execution.as_ref() }
+        .interrupts
+        .point(Point::GuestReturned);
 
     CURRENT.set(activation.previous);
     // SAFETY: as above, the guest does not run any more.
@@ -558,6 +618,7 @@ pub(crate) unsafe fn enter(
         let context = this.context.get();
         ((*context).exit_pc, (*context).exit_fp) = activation.outer_exit;
     }
+    this.interrupts.guest_left();
     if raised == 0 {
         return Ok(());
     }

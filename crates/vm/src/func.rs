@@ -8,6 +8,7 @@ use crate::activation::{self, Execution};
 use crate::backtrace::{FatalFault, MemoryFault, WasmBacktrace};
 use crate::error::{CallError, Error, Result, TypeMismatch};
 use crate::host::{self, HostFunc};
+use crate::interrupt;
 use crate::signals;
 use crate::store::{FuncHandle, StoreInner, StoreMut, StoreRef};
 use crate::trap::{Raised, TrapReason};
@@ -231,6 +232,7 @@ fn stopped(store: &StoreInner, raised: Raised) -> Error {
     let error = match raised.reason {
         TrapReason::Panic(payload) => resume_unwind(payload),
         TrapReason::Host(error) => error,
+        TrapReason::Terminated(why) => interrupt::ended(why),
         TrapReason::Wasm {
             trap,
             fault_address,

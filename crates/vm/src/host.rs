@@ -23,7 +23,9 @@ use crate::error::{CallError, Result};
 use crate::exception;
 use crate::host_ref::RootScope;
 use crate::instance::Instance;
+use crate::interrupt;
 use crate::store::{InstanceHandle, StoreInner, StoreMut};
+use crate::test_points::Point;
 use crate::trap::TrapReason;
 use crate::values::{AbiValues, MAX_TYPED_VALUES, Value};
 use cowling_abi::layout::{VmContext, VmFuncImport, VmHostFunc, VmValue};
@@ -382,17 +384,32 @@ unsafe extern "C" fn host_entry<B: HostBody>(record: *const VmFuncImport, values
         let store = NonNull::new_unchecked(record.store).cast::<StoreInner>();
         (store, record.host.cast::<Head>(), record.caller)
     };
+    // Was the guest asked for something meanwhile?
+    let mut asked = false;
     // SAFETY: guest code is waiting for us, so nothing else uses the store; the record is a `B`'s.
     let outcome = unsafe {
         if store.cast::<Execution>().as_ref().has_host_stack() {
-            catch_unwind(AssertUnwindSafe(|| {
+            let execution = store.cast::<Execution>();
+            execution.as_ref().interrupts().host_begins();
+            execution.as_ref().interrupts().point(Point::HostEntered);
+            let outcome = catch_unwind(AssertUnwindSafe(|| {
                 invoke_scoped::<B>(head, store, caller, values)
-            }))
+            }));
+            execution.as_ref().interrupts().point(Point::HostReturned);
+            asked = execution.as_ref().interrupts().host_ends();
+            outcome
         } else {
             Ok(Err(Trap::StackOverflow.into()))
         }
     };
     let reason = match outcome {
+        Ok(Ok(())) if asked => {
+            // SAFETY: the function has returned, so nothing is left to drop, and its guest is the innermost of this thread.
+            match unsafe { interrupt::look(store.cast()) } {
+                Ok(()) => return,
+                Err(reason) => reason,
+            }
+        }
         Ok(Ok(())) => return,
         Ok(Err(error)) => TrapReason::Host(error),
         Err(payload) => TrapReason::Panic(payload),
@@ -410,7 +427,11 @@ pub(crate) unsafe fn leave(store: NonNull<StoreInner>, reason: TrapReason) -> ! 
     unsafe {
         let reason = match reason {
             TrapReason::Host(error) => match exception::rethrown(store, error) {
-                Ok(exception) => exception::throw(store, exception),
+                // The guest may go on with it.
+                Ok(exception) => match interrupt::look(store.cast()) {
+                    Ok(()) => exception::throw(store, exception),
+                    Err(reason) => reason,
+                },
                 Err(error) => TrapReason::Host(error),
             },
             other => other,

@@ -40,6 +40,10 @@
 //! | `suspend` | computations that stop midway and continue later, perhaps on another thread |
 //! | `activation` | one stretch of guest code: entering, raising, walking frames |
 //! | `trap` | why guest code stopped |
+//! | `control` | what other threads may ask of a guest, and whether they were heard |
+//! | `interrupt` | from a signal to its effect on a guest, and back |
+//! | `timer`, `epoch` | deadlines and quanta, in time and in epochs |
+//! | `test_points` | where tests stop threads |
 //! | `signals` | faults become traps |
 //! | `arch` | what has to be assembly |
 //! | `sys` | every system call |
@@ -51,6 +55,8 @@ mod builtins;
 mod code;
 mod conservative;
 mod const_expr;
+mod control;
+mod epoch;
 mod error;
 mod exception;
 mod fuel;
@@ -59,6 +65,7 @@ mod host;
 mod host_ref;
 mod instance;
 mod instantiate;
+mod interrupt;
 mod limits;
 mod memory;
 mod quota;
@@ -70,8 +77,13 @@ mod store;
 mod suspend;
 mod sys;
 mod table;
+#[cfg(any(test, feature = "test-points"))]
+pub mod test_points;
+#[cfg(not(any(test, feature = "test-points")))]
+mod test_points;
 #[cfg(test)]
 mod testing;
+mod timer;
 mod trap;
 mod trusted;
 mod values;
@@ -79,6 +91,10 @@ mod values;
 pub use activation::EnterError;
 pub use backtrace::{FatalFault, FrameInfo, MemoryFault, WasmBacktrace};
 pub use code::{CodeLocation, CompiledModule, LoadError, TypeRegistry, Verify};
+pub use control::{
+    Control, KillError, KillSuccess, KillSwitch, PreemptError, PreemptSuccess, Terminated,
+};
+pub use epoch::{EpochClock, EpochUpdate};
 pub use error::{
     AccessError, CallError, Error, GrowError, InstantiateError, LinkError, RefError, Result,
     TypeMismatch, ValueError, WrongStore,

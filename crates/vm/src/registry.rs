@@ -85,6 +85,17 @@ impl CodeRegion {
         TrapTable(unsafe { &*self.traps }).lookup(self.offset(pc)?)
     }
 
+    /// Is this address in a function of the guest, and not in a trampoline? Async-signal-safe.
+    pub(crate) fn is_in_function(&self, pc: usize) -> bool {
+        let Some(offset) = self.offset(pc) else {
+            return false;
+        };
+        // SAFETY: as in `trap_at`.
+        FunctionTable(unsafe { &*self.functions })
+            .find(offset)
+            .is_some()
+    }
+
     /// Does a function of the guest begin at exactly this address? Async-signal-safe.
     pub(crate) fn is_function_start(&self, pc: usize) -> bool {
         let Some(offset) = self.offset(pc) else {

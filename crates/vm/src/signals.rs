@@ -1,4 +1,4 @@
-//! Faults of guests become traps.
+//! Faults of guests become traps. (Interruptions are in [`crate::interrupt`].)
 //!
 //! ```text
 //!   what the processor reports          pc in guest code                      pc elsewhere
@@ -16,6 +16,7 @@
 
 use crate::activation::{Activation, FaultSite};
 use crate::arch;
+use crate::interrupt;
 use crate::registry;
 use crate::sys::signal::{self, Fault};
 use crate::sys::{PAGE_SIZE, altstack};
@@ -44,7 +45,7 @@ fn install() -> io::Result<()> {
         return Err(io::Error::new(io::ErrorKind::Unsupported, message));
     }
     altstack::prepare_thread()?;
-    signal::install(handle)
+    signal::install(handle, interrupt::handle)
 }
 
 fn handle(fault: &mut Fault<'_>) -> bool {

@@ -31,6 +31,8 @@ pub(crate) use inner::Counts;
 pub use inner::StoreInner;
 
 use crate::code::TypeRegistry;
+use crate::epoch::{EpochClock, EpochUpdate};
+use crate::error::Result;
 use crate::limits::ResourceLimiter;
 use crate::quota::Quota;
 use cowling_abi::knobs::Knobs;
@@ -47,6 +49,8 @@ pub struct RuntimeConfig {
     pub knobs: Knobs,
     /// The engine's function types.
     pub types: Arc<TypeRegistry>,
+    /// The engine's epochs.
+    pub epochs: Arc<EpochClock>,
 }
 
 /// Identity of a store. Never used twice in a process.
@@ -65,11 +69,16 @@ impl StoreId {
 /// Finds a store's limiter in its data.
 type LimiterSource<T> = Box<dyn (FnMut(&mut T) -> &mut dyn ResourceLimiter) + Send + Sync>;
 
+/// What a store calls at its epoch deadline.
+pub(crate) type EpochCallback<T> =
+    Box<dyn FnMut(StoreMut<'_, T>) -> Result<EpochUpdate> + Send + Sync>;
+
 /// A store's one allocation. [`StoreInner`] comes first, so that a pointer to one is a pointer to the other.
 #[repr(C)]
-struct StoreBox<T> {
+struct StoreBox<T: 'static> {
     inner: StoreInner,
     limiter: Option<LimiterSource<T>>,
+    on_epoch: Option<EpochCallback<T>>,
     data: T,
 }
 
@@ -119,6 +128,7 @@ impl<T: 'static> Store<T> {
         let store = Box::new(StoreBox {
             inner: StoreInner::new(config, quota),
             limiter: None,
+            on_epoch: None,
             data,
         });
         let allocation = NonNull::from(Box::leak(store));
@@ -338,6 +348,14 @@ impl<'a, T: 'static> StoreMut<'a, T> {
         store.inner.set_limiter(with_limiter::<T>);
     }
 
+    /// Calls `callback` at the epoch deadline, from now on.
+    pub(crate) fn set_epoch_callback(&mut self, callback: EpochCallback<T>) {
+        // SAFETY: the store is borrowed for change by `self`.
+        let store = unsafe { &mut *self.allocation.as_ptr() };
+        store.on_epoch = Some(callback);
+        store.inner.set_epoch_callback(with_epoch_callback::<T>);
+    }
+
     /// A pointer to all of the store, by its first part.
     pub(crate) fn as_ptr(&mut self) -> NonNull<StoreInner> {
         self.allocation.cast()
@@ -358,6 +376,27 @@ impl<T: 'static> fmt::Debug for StoreMut<'_, T> {
             .field("id", &self.id())
             .finish_non_exhaustive()
     }
+}
+
+/// Calls the epoch callback of a store: how [`StoreInner`] reaches it without knowing `T`.
+///
+/// # Errors
+/// What it returns.
+///
+/// # Safety
+/// `store` points at a `StoreBox<T>` that has one, with the right to use all of it, and no reference to it is alive.
+unsafe fn with_epoch_callback<T: 'static>(store: NonNull<StoreInner>) -> Result<EpochUpdate> {
+    let whole = store.cast::<StoreBox<T>>().as_ptr();
+    // The callback may replace itself, so it is not in the store while it runs.
+    // SAFETY: as the caller says; references end with their statements.
+    let Some(mut callback) = (unsafe { (*whole).on_epoch.take() }) else {
+        return Ok(EpochUpdate::Continue(u64::MAX));
+    };
+    // SAFETY: as the caller says.
+    let update = callback(unsafe { StoreMut::from_inner(store) });
+    // SAFETY: as above.
+    unsafe { (*whole).on_epoch.get_or_insert(callback) };
+    update
 }
 
 /// Calls `with` with the limiter of a store, if it has one: how [`StoreInner`] reaches it without knowing `T`.

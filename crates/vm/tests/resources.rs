@@ -41,6 +41,7 @@ fn load() -> (Arc<RuntimeConfig>, Arc<CompiledModule>) {
     let config = Arc::new(RuntimeConfig {
         knobs: Knobs::default(),
         types: TypeRegistry::new(),
+        epochs: Default::default(),
     });
     let wasm = wat::parse_str(TEXT).unwrap();
     let artifact = Compiler::new(&config.knobs)

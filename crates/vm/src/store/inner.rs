@@ -3,6 +3,8 @@
 use super::{FuncHandle, RuntimeConfig, StoreId};
 use crate::activation::Execution;
 use crate::conservative;
+use crate::control::Control;
+use crate::epoch::EpochCallback;
 use crate::error::{GrowError, InstantiateError, RefError, WrongStore};
 use crate::host::SharedBody;
 use crate::host_ref::{
@@ -15,7 +17,9 @@ use crate::limits::{
 };
 use crate::quota::{self, Quota};
 use cowling_abi::layout::{VmFuncImport, VmFuncRef};
-use cowling_abi::{DefinedMemoryIndex, DefinedTableIndex, FuncType, MemoryIndex, MemoryType, TypeIndex};
+use cowling_abi::{
+    DefinedMemoryIndex, DefinedTableIndex, FuncType, MemoryIndex, MemoryType, TypeIndex,
+};
 use cranelift_entity::EntityRef;
 use std::any::Any;
 use std::fmt;
@@ -41,6 +45,7 @@ pub struct StoreInner {
     without_shim: Vec<NonNull<HostFuncRecord>>,
     objects: ObjectTable,
     limiter: Option<LimiterAccess>,
+    on_epoch: Option<EpochCallback>,
     quota: Quota,
     counts: Counts,
 }
@@ -73,6 +78,7 @@ impl StoreInner {
             without_shim: Vec::new(),
             objects: ObjectTable::new(id),
             limiter: None,
+            on_epoch: None,
             quota,
             counts: Counts::default(),
         }
@@ -92,6 +98,23 @@ impl StoreInner {
 
     pub(super) fn set_limiter(&mut self, access: LimiterAccess) {
         self.limiter = Some(access);
+    }
+
+    pub(super) fn set_epoch_callback(&mut self, callback: EpochCallback) {
+        self.on_epoch = Some(callback);
+    }
+
+    pub(crate) fn epoch_callback(&self) -> Option<EpochCallback> {
+        self.on_epoch
+    }
+
+    /// By which other threads kill and preempt the store's guests. Made when it is first asked for: from then on every call costs
+    /// a little more.
+    pub fn control(&self) -> Arc<Control> {
+        self.execution
+            .interrupts()
+            .control(&self.config.epochs)
+            .clone()
     }
 
     /// The store's id.
@@ -132,12 +155,14 @@ impl StoreInner {
     pub(crate) fn memory_ranges(&self) -> impl Iterator<Item = (MemoryIndex, usize, u64)> + '_ {
         self.instances().flat_map(|instance| {
             let memories = 0..instance.memories.len() as u32;
-            memories.map(DefinedMemoryIndex::from_u32).map(move |index| {
-                let record = instance.defined_memory_record(index);
-                let index = instance.info().memory_index(index);
-                // SAFETY: the record is in the VMContext of a living instance.
-                unsafe { (index, (*record).base.addr(), (*record).byte_len as u64) }
-            })
+            memories
+                .map(DefinedMemoryIndex::from_u32)
+                .map(move |index| {
+                    let record = instance.defined_memory_record(index);
+                    let index = instance.info().memory_index(index);
+                    // SAFETY: the record is in the VMContext of a living instance.
+                    unsafe { (index, (*record).base.addr(), (*record).byte_len as u64) }
+                })
         })
     }
 
