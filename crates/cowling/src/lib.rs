@@ -86,9 +86,9 @@ pub use cowling_vm::{
 };
 pub use engine::{Engine, EngineWeak, Precompiled};
 pub use error::{
-    AccessError, CallError, Cancelled, CannotSuspend, Context, Error, GrowError, HeaderError,
-    InstantiateError, LinkError, LoadError, RefError, Result, StoreSuspended, TypeMismatch,
-    UnknownImport, ValueError, WrongStore, bail, ensure, format_err,
+    AccessError, CallError, Cancelled, CannotSuspend, Context, Error, FuelError, GrowError,
+    HeaderError, InstantiateError, LinkError, LoadError, RefError, Result, StoreSuspended,
+    TypeMismatch, UnknownImport, ValueError, WrongStore, bail, ensure, format_err,
 };
 pub use exception::{ExnRef, Tag};
 pub use externref::{ExternRef, GcRef, OwnedRooted, RootScope, Rooted};

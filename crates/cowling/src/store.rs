@@ -80,6 +80,48 @@ impl<T: 'static> Store<T> {
             .set_limiter(move |data: &mut StoreData<T>| limiter(&mut data.data));
     }
 
+    /// Gives the guests of this store that much fuel, in place of what they had left. A store begins with none.
+    ///
+    /// Guest code that has no fuel left stops with [`Trap::OutOfFuel`](crate::Trap::OutOfFuel). What costs how much, and where guest code
+    /// notices, is in `docs/fuel.md`.
+    ///
+    /// ```
+    /// # use cowling::*;
+    /// let engine = Engine::new(Config::new().consume_fuel(true))?;
+    /// let module = Module::new(&engine, r#"(module (func (export "spin") (loop (br 0))))"#)?;
+    /// let mut store = Store::new(&engine, ());
+    /// store.set_fuel(10_000)?;
+    /// let instance = Instance::new(&mut store, &module, &[])?;
+    /// let spin = instance.get_typed_func::<(), ()>(&mut store, "spin")?;
+    /// let error = spin.call(&mut store, ()).unwrap_err();
+    /// assert_eq!(error.downcast_ref(), Some(&Trap::OutOfFuel));
+    /// assert_eq!(store.get_fuel()?, 0);
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`FuelError`](crate::FuelError) when the engine does not count fuel: see
+    /// [`Config::consume_fuel`](crate::Config::consume_fuel).
+    pub fn set_fuel(&mut self, fuel: u64) -> Result<()> {
+        self.as_context_mut().set_fuel(fuel)
+    }
+
+    /// The fuel that is left.
+    ///
+    /// # Errors
+    /// [`FuelError`](crate::FuelError) when the engine does not count fuel.
+    pub fn get_fuel(&self) -> Result<u64> {
+        self.as_context().get_fuel()
+    }
+
+    /// Makes asynchronous calls give way to others each time they have used that much fuel; `None`: never.
+    ///
+    /// # Errors
+    /// [`FuelError`](crate::FuelError) when the engine does not count fuel, or the interval is 0.
+    pub fn fuel_async_yield_interval(&mut self, interval: Option<u64>) -> Result<()> {
+        self.as_context_mut().fuel_async_yield_interval(interval)
+    }
+
     /// Frees the host values and exceptions that nothing refers to any more.
     pub fn gc(&mut self) {
         self.as_context_mut().gc();

@@ -16,7 +16,7 @@
 //! tables are mapped.
 
 use crate::code::CompiledModule;
-use cowling_abi::Trap;
+use cowling_abi::TrapSite;
 use cowling_abi::artifact::{FunctionTable, TrapTable};
 use std::mem::ManuallyDrop;
 use std::ops::Range;
@@ -79,8 +79,8 @@ impl CodeRegion {
         u32::try_from(pc.checked_sub(self.start)?).ok()
     }
 
-    /// The trap of the instruction at exactly this address. Async-signal-safe.
-    pub(crate) fn trap_at(&self, pc: usize) -> Option<Trap> {
+    /// What it means that the instruction at exactly this address traps. Async-signal-safe.
+    pub(crate) fn trap_at(&self, pc: usize) -> Option<TrapSite> {
         // SAFETY: regions are only reachable while registered, and their tables are mapped that long.
         TrapTable(unsafe { &*self.traps }).lookup(self.offset(pc)?)
     }

@@ -67,16 +67,17 @@ fn handle(fault: &mut Fault<'_>) -> bool {
     let stack = activation.stack();
     let address = fault.address();
     let overflow = address.is_some_and(|address| stack.guard_contains(address));
-    let trap = if overflow && stack.contains(fault.stack_pointer()) {
-        Trap::StackOverflow
+    let (trap, untaken) = if overflow && stack.contains(fault.stack_pointer()) {
+        // Where frames are made everything has been taken.
+        (Trap::StackOverflow, 0)
     } else {
         match guest {
-            Some((Some(trap), ..)) => trap,
+            Some((Some(site), ..)) => (site.trap, site.untaken),
             _ => return false,
         }
     };
     if let Some((.., true)) = guest {
-        activation.store_fuel(fault.fuel_register());
+        activation.store_fuel(fault.fuel_register().wrapping_sub(untaken.into()));
     }
     let site = guest.map(|(_, frameless, _)| FaultSite {
         pc,

@@ -305,7 +305,6 @@ impl FuncLowering<'_> {
 
     /// `unreachable`
     pub(super) fn unreachable(&mut self) {
-        self.take_fuel();
         self.trap(Trap::UnreachableCodeReached);
     }
 

@@ -13,14 +13,19 @@
 //! store it before and load it behind, because the host may change it meanwhile, and handlers of exceptions load it. Host
 //! functions' shims and entry trampolines do the same on their side.
 //!
+//! A fault must not lose what is pending. A memory access has it in its trap code, from where it gets into the artifact's trap
+//! table; before any other operator that may trap it is taken.
+//!
 //! Invariant: nothing is pending where control flow parts or meets, so that each path has taken exactly what was executed on it.
 
 use super::regions::Region;
 use super::state::{FuncLowering, POINTER};
+use super::traps;
+use cowling_abi::TrapSite;
 use cowling_abi::builtins::BuiltinIndex;
 use cowling_abi::layout::{StoreContext, VmContext, VmHeader};
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Value};
+use cranelift_codegen::ir::{InstBuilder, MemFlagsData, TrapCode, Value};
 use std::mem::offset_of;
 use wasmparser::Operator;
 
@@ -57,12 +62,43 @@ fn cost(operator: &Operator<'_>) -> u32 {
     }
 }
 
+/// May it trap other than by a memory access or in the runtime?
+fn may_trap(operator: &Operator<'_>) -> bool {
+    use Operator as O;
+    matches!(
+        operator,
+        O::I32DivS
+            | O::I32DivU
+            | O::I32RemS
+            | O::I32RemU
+            | O::I64DivS
+            | O::I64DivU
+            | O::I64RemS
+            | O::I64RemU
+            | O::I32TruncF32S
+            | O::I32TruncF32U
+            | O::I32TruncF64S
+            | O::I32TruncF64U
+            | O::I64TruncF32S
+            | O::I64TruncF32U
+            | O::I64TruncF64S
+            | O::I64TruncF64U
+            | O::TableGet { .. }
+            | O::TableSet { .. }
+            | O::CallIndirect { .. }
+            | O::Unreachable
+    )
+}
+
 impl FuncLowering<'_> {
     /// Counts an operator that is about to be executed.
     pub(super) fn count(&mut self, operator: &Operator<'_>) {
         if self.counter.enabled {
             // Functions have less than 2^32 bytes.
             self.counter.pending += cost(operator);
+            if may_trap(operator) {
+                self.take_fuel();
+            }
         }
     }
 
@@ -75,6 +111,15 @@ impl FuncLowering<'_> {
             let count = self.builder.ins().isub(count, cost);
             self.builder.ins().set_pinned_reg(count);
         }
+    }
+
+    /// The trap code of a memory access here.
+    pub(super) fn out_of_bounds(&mut self) -> TrapCode {
+        if self.counter.pending > TrapSite::MAX_UNTAKEN.into() {
+            self.take_fuel();
+        }
+        // It fits now.
+        traps::out_of_bounds(self.counter.pending as u8)
     }
 
     /// Goes on only if something is left. Nothing must be pending.

@@ -50,7 +50,6 @@ impl FuncLowering<'_> {
 
     /// Loads an element of a table of functions: the address of a `VmFuncRef`, or 0 for null. Builds it first if need be.
     pub(super) fn table_function(&mut self, table: TableIndex, index: Value) -> Value {
-        self.take_fuel();
         let (address, flags) = self.element(table, index);
         let element = self.builder.ins().load(types::I64, flags, address, 0);
         let not_built_bit = !(TABLE_ELEMENT_BUILT as i64);

@@ -56,4 +56,14 @@
         br_table $a $b
       end
       unreachable
-    end))
+    end)
+  ;; A memory access says in its trap code what is pending (4, then 5); before a division it is taken.
+  (func (param i32) (result i32)
+    local.get 0
+    i32.const 1
+    i32.add
+    i32.load
+    i32.load
+    local.get 0
+    i32.div_u)
+)

@@ -56,6 +56,30 @@ impl<'a, T: 'static> Caller<'a, T> {
         self.store.engine()
     }
 
+    /// Gives the guest that much fuel, in place of what it had left. See [`Store::set_fuel`](crate::Store::set_fuel).
+    ///
+    /// # Errors
+    /// [`FuelError`](crate::FuelError) when the engine does not count fuel.
+    pub fn set_fuel(&mut self, fuel: u64) -> Result<()> {
+        self.store.set_fuel(fuel)
+    }
+
+    /// The fuel that is left: everything up to and with the call of the host function has been taken from it.
+    ///
+    /// # Errors
+    /// [`FuelError`](crate::FuelError) when the engine does not count fuel.
+    pub fn get_fuel(&self) -> Result<u64> {
+        self.store.get_fuel()
+    }
+
+    /// Makes asynchronous calls give way to others each time they have used that much fuel; `None`: never.
+    ///
+    /// # Errors
+    /// [`FuelError`](crate::FuelError) when the engine does not count fuel, or the interval is 0.
+    pub fn fuel_async_yield_interval(&mut self, interval: Option<u64>) -> Result<()> {
+        self.store.fuel_async_yield_interval(interval)
+    }
+
     /// Frees the host values and exceptions that nothing refers to any more.
     pub fn gc(&mut self) {
         self.store.gc();

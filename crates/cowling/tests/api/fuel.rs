@@ -1,0 +1,1 @@
+//! Fuel: what each operator costs, when it is taken, and when guests stop.
