@@ -8,7 +8,7 @@ use crate::func::{Func, TypedFunc, WasmParams, WasmResults};
 use crate::global::Global;
 use crate::memory::Memory;
 use crate::module::{Module, ModuleExport};
-use crate::store::{AsContext, AsContextMut, StoreContextMut, StoreData};
+use crate::store::{AsContext, AsContextMut, Store, StoreContextMut, StoreData};
 use crate::table::Table;
 use cowling_vm::{ImportValue, InstanceHandle};
 use std::fmt;
@@ -166,6 +166,10 @@ impl Instance {
     pub(crate) fn from_vm(handle: InstanceHandle) -> Instance {
         Instance(handle)
     }
+
+    pub(crate) fn to_vm(self) -> InstanceHandle {
+        self.0
+    }
 }
 
 /// A module with all its imports resolved and checked, to be instantiated many times.
@@ -193,6 +197,20 @@ impl<T: 'static> InstancePre<T> {
     /// As [`Instance::new`].
     pub fn instantiate(&self, mut store: impl AsContextMut<Data = T>) -> Result<Instance> {
         instantiate(&mut store.as_context_mut(), &self.module, &self.imports)
+    }
+
+    /// Instantiates it without running its start function.
+    ///
+    /// # Errors
+    /// As [`Instance::new`].
+    pub(crate) fn instantiate_without_start(&self, store: &mut Store<T>) -> Result<Instance> {
+        let _span = tracing::debug_span!("instantiate").entered();
+        if !Engine::same(store.engine(), self.module.engine()) {
+            return Err(InstantiateError::WrongEngine.into());
+        }
+        let mut store = store.vm_mut();
+        let instance = store.instantiate_without_start(self.module.code(), &self.imports)?;
+        Ok(Instance(instance))
     }
 
     /// Instantiates it; asynchronous host functions that the start function calls may wait.

@@ -43,6 +43,7 @@
 //! | `func` | functions: dynamic, typed, made from closures; the caller of a host function |
 //! | `memory`, `table`, `global`, `exception`, `externs` | the other things instances import and export |
 //! | `val`, `v128`, `externref` | values and references |
+//! | `guest` | guests: instances with a life of their own, in the slots of a region |
 //! | `error` | errors |
 //!
 //! Features: `compiler` (without it this is the *headless* runtime, which runs artifacts and contains no code generator), `wat`
@@ -63,6 +64,7 @@ mod externref;
 mod externs;
 mod func;
 mod global;
+mod guest;
 mod instance;
 mod linker;
 mod memory;
@@ -98,11 +100,17 @@ pub use func::{
     YieldedInAsyncCall,
 };
 pub use global::Global;
+pub use guest::{
+    ContextError, Contexts, FaultAction, FaultDetails, GlobalError, GlobalsMut, Guest,
+    GuestBuilder, GuestError, KillError, KillSuccess, KillSwitch, LIMIT_PAGE, LimitError, Limits,
+    Payload, PreemptError, PreemptSuccess, Preempter, Region, RegionBuilder, RunResult, State,
+    Terminated, TerminationDetails, YieldedValue, reset_fatal_handler, set_fatal_handler,
+};
 pub use instance::{Instance, InstancePre};
 pub use linker::Linker;
 pub use memory::{Memory, MemoryAccessError};
 pub use module::{Module, ModuleExport, ResourcesRequired};
-pub use store::{AsContext, AsContextMut, Store, StoreContext, StoreContextMut};
+pub use store::{AsContext, AsContextMut, Store, StoreContext, StoreContextMut, UpdateDeadline};
 pub use table::Table;
 pub use trust::Distrust;
 pub use types::{

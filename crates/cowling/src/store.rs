@@ -4,22 +4,58 @@
 //! |---|---|
 //! | this | [`Store`] |
 //! | [`context`] | [`AsContext`], [`AsContextMut`] and the two contexts every other method takes a store through |
+//! | [`interruption`] | deadlines, epochs, quanta, kill switches |
 
 pub(crate) mod context;
+mod interruption;
 
 pub use context::{AsContext, AsContextMut, StoreContext, StoreContextMut};
+pub use interruption::UpdateDeadline;
 
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::exception::ExnRef;
 use crate::externref::Rooted;
-use cowling_vm::ResourceLimiter;
+use crate::guest::Contexts;
+use cowling_vm::{Quota, ResourceLimiter, StoreMut};
+use interruption::EpochWait;
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
 
-/// What the runtime's store carries for this crate: the embedder's data and the engine.
+/// What the runtime's store carries for this crate: the embedder's data, the engine, and what an epoch callback wants.
 pub struct StoreData<T> {
     pub(crate) data: T,
     pub(crate) engine: Engine,
+    /// What the computation that is suspended waits for before it goes on. The mutex is never locked: it makes a future, of
+    /// which only `Send` is asked, `Sync`.
+    epoch_wait: Mutex<Option<EpochWait>>,
+    /// The embedder's contexts. Never locked either.
+    contexts: Mutex<Contexts>,
+}
+
+impl<T> StoreData<T> {
+    fn new(engine: &Engine, data: T) -> StoreData<T> {
+        StoreData {
+            data,
+            engine: engine.clone(),
+            epoch_wait: Mutex::default(),
+            contexts: Mutex::default(),
+        }
+    }
+
+    /// The embedder's contexts.
+    pub(crate) fn contexts(&mut self) -> &mut Contexts {
+        self.contexts
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the computation that is suspended waits for before it goes on.
+    pub(crate) fn epoch_wait(&mut self) -> &mut Option<EpochWait> {
+        self.epoch_wait
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Instances and everything they own, with data of the embedder's choice that host functions reach.
@@ -31,14 +67,32 @@ pub struct Store<T: 'static> {
 }
 
 impl<T: 'static> Store<T> {
+    /// An empty store that may take at most so much.
+    pub(crate) fn with_quota(engine: &Engine, quota: Quota, data: T) -> Store<T> {
+        Store {
+            inner: cowling_vm::Store::with_quota(
+                engine.runtime(),
+                quota,
+                StoreData::new(engine, data),
+            ),
+        }
+    }
+
+    /// Drops everything but the embedder's data and settings, which an empty store is given.
+    pub(crate) fn reset(&mut self) {
+        self.inner.reset();
+    }
+
+    /// The runtime's store.
+    #[inline]
+    pub(crate) fn vm_mut(&mut self) -> StoreMut<'_, StoreData<T>> {
+        self.inner.as_mut()
+    }
+
     /// An empty store.
     pub fn new(engine: &Engine, data: T) -> Store<T> {
-        let data = StoreData {
-            data,
-            engine: engine.clone(),
-        };
         Store {
-            inner: cowling_vm::Store::new(engine.runtime(), data),
+            inner: cowling_vm::Store::new(engine.runtime(), StoreData::new(engine, data)),
         }
     }
 

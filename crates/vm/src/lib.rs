@@ -109,6 +109,7 @@ pub use limits::{
     DEFAULT_INSTANCE_LIMIT, DEFAULT_MEMORY_LIMIT, DEFAULT_TABLE_LIMIT, ResourceLimiter,
     StoreLimits, StoreLimitsBuilder,
 };
+pub use memory::{words, words_mut};
 pub use quota::Quota;
 pub use slot::MapError;
 pub use store::{

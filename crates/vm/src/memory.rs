@@ -52,6 +52,21 @@ pub(crate) enum MemoryGrowError {
     Map(#[from] MapError),
 }
 
+/// The bytes of a memory as words of 32 bits, in the machine's order of bytes. What is left over at the end is left out.
+pub fn words(bytes: &[u8]) -> &[u32] {
+    // SAFETY: four bytes are a word whatever they are.
+    let (before, words, _) = unsafe { bytes.align_to() };
+    // A memory begins on a page. Bytes from elsewhere may not, and have no words then.
+    if before.is_empty() { words } else { &[] }
+}
+
+/// [`words`] for change.
+pub fn words_mut(bytes: &mut [u8]) -> &mut [u32] {
+    // SAFETY: four bytes are a word whatever they are, and the other way round.
+    let (before, words, _) = unsafe { bytes.align_to_mut() };
+    if before.is_empty() { words } else { &mut [] }
+}
+
 /// A linear memory, in a slot or on its own. Sizes are in bytes.
 #[derive(Debug)]
 pub(crate) struct LinearMemory {

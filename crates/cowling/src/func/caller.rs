@@ -8,7 +8,7 @@ use crate::externs::Extern;
 use crate::instance::Instance;
 use crate::module::ModuleExport;
 use crate::store::{AsContext, AsContextMut, StoreContext, StoreContextMut, StoreData};
-use cowling_vm::{HostCaller, InstanceHandle, WasmBacktrace};
+use cowling_vm::{HostCaller, InstanceHandle, StoreMut, WasmBacktrace};
 use std::fmt;
 
 /// The store a host function was called in, and the instance that called it.
@@ -23,6 +23,15 @@ impl<'a, T: 'static> Caller<'a, T> {
             store: StoreContextMut(caller.store),
             instance: caller.instance,
         }
+    }
+
+    #[inline]
+    pub(crate) fn vm_mut(&mut self) -> StoreMut<'_, StoreData<T>> {
+        self.store.0.reborrow()
+    }
+
+    pub(crate) fn instance_handle(&self) -> Option<InstanceHandle> {
+        self.instance
     }
 
     /// The export of this name of the calling instance. `None` if it has none, or if no instance called but the embedder.

@@ -484,6 +484,22 @@ impl StoreInner {
         Ok(start.map(|func| FuncHandle::new(self.id(), func)))
     }
 
+    /// A memory by its index, exported or not. `None` if there is none.
+    ///
+    /// # Errors
+    /// When the handle is another store's.
+    pub fn instance_memory(
+        &self,
+        instance: InstanceHandle,
+        index: MemoryIndex,
+    ) -> Result<Option<MemoryHandle>, WrongStore> {
+        let this = self.instance(instance)?;
+        Ok(this.info().memories.is_valid(index).then(|| {
+            let (owner, index) = this.memory(index);
+            MemoryHandle::new(self.id(), owner.as_ptr(), index)
+        }))
+    }
+
     /// An export by name, or `None` if there is none. An export of an import is what was imported.
     ///
     /// # Errors
