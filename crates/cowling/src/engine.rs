@@ -65,6 +65,13 @@ impl Engine {
         &self.inner.config
     }
 
+    /// Begins the next epoch: guests are interrupted whose store's
+    /// [epoch deadline](crate::Store::set_epoch_deadline) it is. May be called from any thread at any time; takes time in
+    /// proportion to the number of stores that have such a deadline.
+    pub fn increment_epoch(&self) {
+        self.inner.runtime.epochs.increment();
+    }
+
     /// Are these the same engine, that is, clones of each other?
     pub fn same(a: &Engine, b: &Engine) -> bool {
         Arc::ptr_eq(&a.inner, &b.inner)

@@ -21,7 +21,8 @@ use crate::val::{Val, Values};
 use cowling_vm::{CallFuture, HostCaller, Progress, StoreMut, Value};
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
 
 /// A host function yielded in an asynchronous call. Such a call waits for futures and for nothing else, so nobody could resume
 /// the host function; the call was cancelled.
@@ -148,7 +149,8 @@ impl<Params: WasmParams, Results: WasmResults> TypedFunc<Params, Results> {
 /// Polls a computation until it has returned.
 pub(crate) async fn drive<T: 'static>(mut call: CallFuture<'_, StoreData<T>>) -> Result<()> {
     let span = tracing::trace_span!("call_async");
-    let progress = poll_fn(|context| span.in_scope(|| Pin::new(&mut call).poll(context))).await?;
+    *call.store().data_mut().epoch_wait() = None;
+    let progress = poll_fn(|context| span.in_scope(|| poll_call(&mut call, context))).await?;
     match progress {
         Progress::Returned => Ok(()),
         Progress::Suspended(_) => {
@@ -158,20 +160,35 @@ pub(crate) async fn drive<T: 'static>(mut call: CallFuture<'_, StoreData<T>>) ->
     }
 }
 
+/// Polls a computation, or what an epoch callback wants it to wait for.
+pub(crate) fn poll_call<T: 'static>(
+    call: &mut CallFuture<'_, StoreData<T>>,
+    context: &mut Context<'_>,
+) -> Poll<Result<Progress>> {
+    let mut store = call.store();
+    let epoch_wait = store.data_mut().epoch_wait();
+    if let Some(wait) = epoch_wait {
+        ready!(wait.as_mut().poll(context));
+        *epoch_wait = None;
+    }
+    Pin::new(call).poll(context)
+}
+
 /// Runs a function of the host on the store's guest stack, where it may call guests that wait.
-pub(crate) async fn run_on_guest_stack<T: Send + 'static, R: Send + Sync + 'static>(
+pub(crate) async fn run_on_guest_stack<T: Send + 'static, R: Send + 'static>(
     store: StoreMut<'_, StoreData<T>>,
     body: impl FnOnce(StoreMut<'_, StoreData<T>>) -> Result<R> + Send + 'static,
 ) -> Result<R> {
-    let result = Arc::new(OnceLock::new());
+    let result = Arc::new(Mutex::new(None));
     let place = result.clone();
     let body = move |store: StoreMut<'_, StoreData<T>>| {
-        drop(place.set(body(store)?));
+        let returned = body(store)?;
+        *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(returned);
         Ok(())
     };
     drive(CallFuture::run(store, Box::new(body))).await?;
-    let result = Arc::into_inner(result).and_then(OnceLock::into_inner);
-    Ok(result.unwrap_or_else(|| unreachable!("a body that has returned has left its result")))
+    let returned = result.lock().unwrap_or_else(PoisonError::into_inner).take();
+    Ok(returned.unwrap_or_else(|| unreachable!("a body that has returned has left its result")))
 }
 
 /// A host function from a closure that returns a future.
