@@ -4,7 +4,7 @@
 //!                     the thread's own stack              the store's guest stack
 //!                    +-----------------------+      base +---------------------------+
 //!   embedder ------> | call_on_guest_stack   | ========> | closure of the runtime    |
-//!                    |   (waits)             |           | enter: Activation A       | <-+ outer, previous
+//!                    |   or drive  (waits)   |           | enter: Activation A       | <-+ outer, previous
 //!                    +-----------------------+           | entry trampoline          |   |
 //!                                                        | guest frames              |   |  exit_fp/exit_pc of A's guest
 //!                                                        | host shim, host function  |   |  code are saved in B
@@ -19,28 +19,36 @@
 //! the signal handler, which starts at the thread-local [`CURRENT`]; `outer` joins those of one store, for backtraces, and starts
 //! at [`Execution::innermost`]. They differ when a host function of one store runs another store.
 //!
+//! A *run* is what is on one stack, from the switch to it to its end: of a plain call, or of a [computation](crate::suspend) that
+//! may be suspended. [`Execution::run`] is the innermost of a store.
+//!
 //! A guest stops early by [`raise`]: the reason is put into the innermost activation and the registers saved by
 //! [`arch::enter_guest`] are restored, as if the guest had returned. Nothing is unwound: guest frames own nothing, and
 //! the host's frames between have run their destructors before.
 //!
 //! Invariants:
-//! * An activation is in both lists exactly while `enter_guest` runs it.
+//! * An activation is in both lists exactly while `enter_guest` runs it and its run is not suspended. Then its neighbours in the
+//!   lists may be gone: whoever resumes it puts it into the lists that are there then.
+//! * Code between `enter_guest` and the end of `enter` may be on another thread than the code before: nothing that belongs to a
+//!   thread is kept across.
 //! * `StoreContext::exit_pc` and `exit_fp` always describe the innermost activation's last call to the host, or are 0 when it
 //!   has made none: they are saved when an activation begins and restored when it ends, however it ends.
-//! * [`Execution::running_on`] is the stack that the store's code runs on, exactly while it does.
+//! * [`Execution::run`] is on the stack that the store's code runs on, exactly while it does.
 
 use crate::arch;
 use crate::fuel::Fuel;
 use crate::interrupt::{self, Interrupts};
 use crate::slot::MapError;
 use crate::stack::{GuestStack, StackBounds, StackSpec};
+use crate::suspend::{Cancelled, Computation, Computations};
 use crate::sys::altstack;
+use crate::sys::thread::ThreadId;
 use crate::test_points::Point;
 use crate::trap::{Raised, TrapReason};
-use corosensei::{Coroutine, CoroutineResult};
+use corosensei::{Coroutine, CoroutineResult, Yielder};
 use cowling_abi::Trap;
 use cowling_abi::layout::{StoreContext, VmValue};
-use std::cell::{Cell, OnceCell, UnsafeCell};
+use std::cell::{Cell, UnsafeCell};
 use std::io;
 use std::ptr::{self, NonNull};
 
@@ -66,6 +74,76 @@ pub enum EnterError {
     Thread(#[source] io::Error),
 }
 
+/// What is on one stack, from the switch to it to its end.
+#[derive(Debug)]
+pub(crate) struct Run {
+    stack: StackBounds,
+    /// Down to where the stack may be used when the host is called.
+    host_stack_limit: usize,
+    /// Switches back to whoever drives it. Null before it has begun.
+    yielder: Cell<*const Yielder<(), ()>>,
+    /// The computation it is the run of; null for a plain call.
+    computation: Cell<*const Computation>,
+}
+
+impl Run {
+    /// A run on a stack of which the lowest `reserve` bytes are for host functions.
+    pub(crate) fn new(stack: StackBounds, reserve: usize) -> Run {
+        Run {
+            stack,
+            host_stack_limit: stack.limit().saturating_add(reserve).min(stack.base()),
+            yielder: Cell::new(ptr::null()),
+            computation: Cell::new(ptr::null()),
+        }
+    }
+
+    /// Another run on the same stack.
+    pub(crate) fn another(&self) -> Run {
+        Run {
+            yielder: Cell::new(ptr::null()),
+            computation: Cell::new(ptr::null()),
+            ..*self
+        }
+    }
+
+    /// Its stack.
+    pub(crate) fn stack(&self) -> &StackBounds {
+        &self.stack
+    }
+
+    /// The computation it is the run of; null for a plain call.
+    pub(crate) fn computation(&self) -> *const Computation {
+        self.computation.get()
+    }
+
+    /// Makes it the run of a computation.
+    pub(crate) fn set_computation(&self, computation: *const Computation) {
+        self.computation.set(computation);
+    }
+
+    /// Notes how to switch back. To be called first thing on its stack.
+    pub(crate) fn begin(&self, yielder: &Yielder<(), ()>) {
+        self.yielder.set(yielder);
+    }
+
+    /// Switches to whoever drives it, until it is driven again.
+    ///
+    /// # Safety
+    /// It has begun and not ended, and its driver expects this. The stack that this is called on stays as it is meanwhile.
+    #[inline(always)]
+    pub(crate) unsafe fn switch_to_driver(&self) {
+        // SAFETY: a coroutine's yielder lives as long as the coroutine has not ended.
+        unsafe { (*self.yielder.get()).suspend(()) };
+    }
+}
+
+/// The stack that a store keeps, with its run.
+#[derive(Debug)]
+struct OwnStack {
+    stack: GuestStack,
+    run: Run,
+}
+
 /// What a store needs in order to run guests. Must be the first field of the store, which must not move while it runs one: the
 /// guest finds the store by the address of the [`StoreContext`] inside.
 ///
@@ -77,8 +155,9 @@ pub(crate) struct Execution {
     /// Values of the callee-saved registers when a guest called a throwing builtin: `rbx`, `r12` to `r15`.
     thrower_registers: UnsafeCell<[u64; 5]>,
     innermost: Cell<*const Activation>,
-    running_on: Cell<Option<StackBounds>>,
-    stack: OnceCell<GuestStack>,
+    run: Cell<*const Run>,
+    computations: Computations,
+    stack: UnsafeCell<Option<OwnStack>>,
     stack_spec: StackSpec,
     host_stack_reserve: usize,
     captured: Captured,
@@ -125,8 +204,9 @@ impl Execution {
             }),
             thrower_registers: UnsafeCell::new([0; 5]),
             innermost: Cell::new(ptr::null()),
-            running_on: Cell::new(None),
-            stack: OnceCell::new(),
+            run: Cell::new(ptr::null()),
+            computations: Computations::default(),
+            stack: UnsafeCell::new(None),
             stack_spec: StackSpec::new(max_wasm_stack, host_stack_reserve),
             host_stack_reserve: usize::try_from(host_stack_reserve).unwrap_or(usize::MAX),
             captured: Captured {
@@ -174,6 +254,12 @@ impl Execution {
         unsafe { (*self.context.get()).fuel = count };
     }
 
+    fn set_exit(&self, (pc, fp): (usize, usize)) {
+        // SAFETY: only this thread's code for the store uses the context, and none runs right now.
+        let context = unsafe { &mut *self.context.get() };
+        (context.exit_pc, context.exit_fp) = (pc, fp);
+    }
+
     /// How large this store's stacks are.
     pub(crate) fn stack_spec(&self) -> StackSpec {
         self.stack_spec
@@ -181,12 +267,72 @@ impl Execution {
 
     /// Does the store have a stack already?
     pub(crate) fn has_stack(&self) -> bool {
-        self.stack.get().is_some()
+        self.own_run().is_some()
     }
 
     /// Gives the store its stack: that of its first slot. A second one is dropped.
     pub(crate) fn provide_stack(&self, stack: GuestStack) {
-        drop(self.stack.set(stack));
+        if !self.has_stack() {
+            let run = Run::new(stack.bounds(), self.host_stack_reserve);
+            // SAFETY: only this thread's code for the store uses the cell, and there is nothing in it to refer to yet.
+            unsafe { *self.stack.get() = Some(OwnStack { stack, run }) };
+        }
+    }
+
+    /// The run of the store's own stack, if it has one.
+    fn own_run(&self) -> Option<&Run> {
+        // SAFETY: only this thread's code for the store uses the cell, and what is in it is replaced only when nothing uses it.
+        unsafe { (*self.stack.get()).as_ref() }.map(|own| &own.run)
+    }
+
+    /// The run of the store's own stack, which it gets now if it has none.
+    ///
+    /// # Errors
+    /// When there is no memory for it.
+    #[inline]
+    pub(crate) fn provided_run(&self) -> Result<&Run, MapError> {
+        match self.own_run() {
+            Some(run) => Ok(run),
+            None => self.make_run(),
+        }
+    }
+
+    #[cold]
+    fn make_run(&self) -> Result<&Run, MapError> {
+        self.provide_stack(GuestStack::new(self.stack_spec)?);
+        Ok(self
+            .own_run()
+            .unwrap_or_else(|| unreachable!("it was just provided")))
+    }
+
+    /// Takes the store's stack away. It gets another one when it needs one.
+    ///
+    /// # Safety
+    /// Nothing runs on it, or ever will.
+    pub(crate) unsafe fn take_stack(&self) -> Option<GuestStack> {
+        // SAFETY: as for `provide_stack`, and nobody refers to its run.
+        unsafe { (*self.stack.get()).take() }.map(|own| own.stack)
+    }
+
+    /// A run on another stack of the same size.
+    pub(crate) fn run_on(&self, stack: &GuestStack) -> Run {
+        Run::new(stack.bounds(), self.host_stack_reserve)
+    }
+
+    /// The innermost run of the store; null if it has none.
+    pub(crate) fn run(&self) -> *const Run {
+        self.run.get()
+    }
+
+    /// Is what runs being cancelled? Then no guest of the store is entered or returned to.
+    #[inline]
+    pub(crate) fn is_cancelling(&self) -> bool {
+        self.computations.is_cancelling()
+    }
+
+    /// What the store knows of computations that may be suspended.
+    pub(crate) fn computations(&self) -> &Computations {
+        &self.computations
     }
 
     /// Is guest code of this store on a stack somewhere?
@@ -200,8 +346,9 @@ impl Execution {
         std::iter::from_fn(move || {
             // SAFETY: activations are in the list only while they live; they lie on the stacks that this is about.
             let activation = unsafe { next.as_ref()? };
-            next = activation.outer;
-            Some(activation.stack)
+            next = activation.outer.get();
+            // SAFETY: a run outlives its activations.
+            Some(unsafe { &*activation.run }.stack)
         })
     }
 
@@ -241,11 +388,11 @@ pub(crate) struct Activation {
     /// Frame pointer of `enter_guest`: where a walk over guest frames ends. Written by assembly.
     entry_fp: Cell<usize>,
     execution: NonNull<Execution>,
-    stack: StackBounds,
-    previous: *const Activation,
-    outer: *const Activation,
+    run: *const Run,
+    previous: Cell<*const Activation>,
+    outer: Cell<*const Activation>,
     /// `exit_pc` and `exit_fp` of the outer activation.
-    outer_exit: (usize, usize),
+    outer_exit: Cell<(usize, usize)>,
     reason: UnsafeCell<Option<TrapReason>>,
 }
 
@@ -263,7 +410,8 @@ impl Activation {
 
     /// The stack it runs on.
     pub(crate) fn stack(&self) -> &StackBounds {
-        &self.stack
+        // SAFETY: a run outlives its activations.
+        &unsafe { &*self.run }.stack
     }
 
     /// Its store's execution.
@@ -274,7 +422,7 @@ impl Activation {
     /// The activation outside this one on the thread. Async-signal-safe.
     pub(crate) fn previous(&self) -> Option<&Activation> {
         // SAFETY: the activations of a thread are nested, so those further out live at least as long.
-        unsafe { self.previous.as_ref() }
+        unsafe { self.previous.get().as_ref() }
     }
 
     /// Is it the innermost of its store? Async-signal-safe.
@@ -339,7 +487,7 @@ impl Activation {
             pc,
             fp,
             entry_fp: self.entry_fp.get(),
-            stack: self.stack,
+            stack: *self.stack(),
         }
     }
 
@@ -348,8 +496,9 @@ impl Activation {
         let mut inner = self;
         std::iter::from_fn(move || {
             // SAFETY: activations of a store are nested, so outer ones outlive inner ones.
-            let outer = unsafe { inner.outer.as_ref()? };
-            let frames = outer.frames(inner.outer_exit.0, inner.outer_exit.1);
+            let outer = unsafe { inner.outer.get().as_ref()? };
+            let (pc, fp) = inner.outer_exit.get();
+            let frames = outer.frames(pc, fp);
             inner = outer;
             Some(frames.map(Frame::call_site))
         })
@@ -435,85 +584,107 @@ pub(crate) unsafe fn call_on_guest_stack<R>(
     execution: NonNull<Execution>,
     f: impl FnOnce() -> R,
 ) -> Result<R, EnterError> {
-    let (outside, own) = {
-        // SAFETY: the caller keeps the execution valid; this reference ends before `f` runs.
-        let execution = unsafe { execution.as_ref() };
-        let outside = execution.running_on.get();
-        if outside.is_some_and(|stack| stack.contains(arch::stack_pointer())) {
-            return Ok(f());
-        }
+    // SAFETY: the caller keeps the execution valid; references to it end before `f` runs.
+    let outside = unsafe { execution.as_ref() }.run.get();
+    if outside.is_null() {
         altstack::prepare_thread().map_err(EnterError::Thread)?;
-        // A store whose stack is in use by code that waits for this (a host function that made another thread call the
-        // guest) needs a second one for the time of this call.
-        let own = match execution.stack.get() {
-            Some(stack) if outside.is_none() => stack.bounds().into(),
-            None if outside.is_none() => {
-                let stack = GuestStack::new(execution.stack_spec)?;
-                execution.stack.get_or_init(|| stack).bounds().into()
-            }
-            _ => StackInUse::Temporary(GuestStack::new(execution.stack_spec)?),
+        // SAFETY: as above. The store's stack is free as nothing of the store runs or is suspended.
+        return unsafe {
+            let run = ptr::from_ref(execution.as_ref().provided_run()?);
+            execution.as_ref().interrupts.prepare(false)?;
+            execution.as_ref().interrupts.run();
+            let _ended = Ended(execution);
+            Ok(run_plain(execution, run, f))
         };
-        (outside, own)
+    }
+    // SAFETY: a store's run is valid while it is its run.
+    if unsafe { &*outside }.stack.contains(arch::stack_pointer()) {
+        return Ok(f());
+    }
+    altstack::prepare_thread().map_err(EnterError::Thread)?;
+    // The store's stack is in use by code that waits for this (a host function that made another thread call the guest): it needs
+    // another one for the time of this call.
+    // SAFETY: as above.
+    unsafe {
+        let stack = GuestStack::new(execution.as_ref().stack_spec)?;
+        let run = execution.as_ref().run_on(&stack);
+        let thread = execution.as_ref().interrupts.run_on_this_thread();
+        let _back = RunsOnThread(execution, thread);
+        Ok(run_plain(execution, &run, f))
+    }
+}
+
+/// The execution is over when this is dropped, by a panic too.
+struct Ended(NonNull<Execution>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        // SAFETY: `call_on_guest_stack` keeps the execution valid for the life of this value.
+        unsafe { self.0.as_ref() }.interrupts.end();
+    }
+}
+
+/// The store runs on that thread again when this is dropped, by a panic too.
+struct RunsOnThread(NonNull<Execution>, ThreadId);
+
+impl Drop for RunsOnThread {
+    fn drop(&mut self) {
+        // SAFETY: as for `Ended`.
+        unsafe { self.0.as_ref() }.interrupts.run_on(self.1);
+    }
+}
+
+/// Runs `f` on the stack of a run, which is no computation's, to its end.
+///
+/// # Safety
+/// As for [`call_on_guest_stack`]; the run is valid and its stack not in use.
+#[inline]
+unsafe fn run_plain<R>(execution: NonNull<Execution>, run: *const Run, f: impl FnOnce() -> R) -> R {
+    // SAFETY: as the caller says.
+    let (guard, stack) = unsafe { (RunningOn::switch(execution, run), (*run).stack) };
+    let body = |yielder: &Yielder<(), ()>, ()| {
+        // SAFETY: as the caller says.
+        unsafe { &*run }.begin(yielder);
+        f()
     };
-    let bounds = own.bounds();
-    let guard = RunningOn::switch(execution, bounds, outside);
     // SAFETY: the coroutine is driven to its end right here, so what `f` borrows lives long enough; the stack is not in use.
     let mut coroutine =
-        unsafe { Coroutine::<(), (), R, StackBounds>::with_stack_unchecked(bounds, |_, ()| f()) };
-    let result = match coroutine.resume(()) {
-        CoroutineResult::Return(result) => result,
-        CoroutineResult::Yield(()) => unreachable!("the closure has no access to its yielder"),
+        unsafe { Coroutine::<(), (), R, StackBounds>::with_stack_unchecked(stack, body) };
+    let result = loop {
+        match coroutine.resume(()) {
+            CoroutineResult::Return(result) => break result,
+            // SAFETY: as the caller says. Nothing but an interruption stops a plain call midway.
+            CoroutineResult::Yield(()) => unsafe { Computations::plain_interrupted(execution) },
+        }
     };
     drop(guard);
-    Ok(result)
+    result
 }
 
-enum StackInUse {
-    OfStore(StackBounds),
-    Temporary(GuestStack),
-}
-
-impl From<StackBounds> for StackInUse {
-    fn from(bounds: StackBounds) -> Self {
-        StackInUse::OfStore(bounds)
-    }
-}
-
-impl StackInUse {
-    fn bounds(&self) -> StackBounds {
-        match self {
-            StackInUse::OfStore(bounds) => *bounds,
-            StackInUse::Temporary(stack) => stack.bounds(),
-        }
-    }
-}
-
-/// The store runs on another stack until this is dropped, by a panic too.
-struct RunningOn {
+/// The store is in another run until this is dropped, by a panic too.
+pub(crate) struct RunningOn {
     execution: NonNull<Execution>,
-    outside: Option<StackBounds>,
+    outside: *const Run,
     outside_limit: usize,
 }
 
 impl RunningOn {
-    fn switch(
-        execution: NonNull<Execution>,
-        stack: StackBounds,
-        outside: Option<StackBounds>,
-    ) -> RunningOn {
-        // SAFETY: `call_on_guest_stack` keeps the execution valid for the life of this value.
-        let this = unsafe { execution.as_ref() };
-        this.running_on.set(Some(stack));
-        let limit = stack
-            .limit()
-            .saturating_add(this.host_stack_reserve)
-            .min(stack.base());
-        // SAFETY: only this thread's code for the store uses the context, and none runs right now.
-        let context = unsafe { &mut *this.context.get() };
-        RunningOn {
-            execution,
-            outside,
-            outside_limit: std::mem::replace(&mut context.host_stack_limit, limit),
+    /// # Safety
+    /// The execution and the run are valid for the life of this value.
+    #[inline(always)]
+    pub(crate) unsafe fn switch(execution: NonNull<Execution>, run: *const Run) -> RunningOn {
+        // SAFETY: as the caller says. Only this thread's code for the store uses the context, and none runs right now.
+        unsafe {
+            let this = execution.as_ref();
+            let limit = (*run).host_stack_limit;
+            RunningOn {
+                execution,
+                outside: this.run.replace(run),
+                outside_limit: std::mem::replace(
+                    &mut (*this.context.get()).host_stack_limit,
+                    limit,
+                ),
+            }
         }
     }
 }
@@ -522,10 +693,97 @@ impl Drop for RunningOn {
     fn drop(&mut self) {
         // SAFETY: as in `switch`.
         let this = unsafe { self.execution.as_ref() };
-        this.running_on.set(self.outside);
+        this.run.set(self.outside);
         // SAFETY: as in `switch`.
         unsafe { (*this.context.get()).host_stack_limit = self.outside_limit };
     }
+}
+
+/// Activations of one run that are not in the lists, because the run is suspended.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Suspended {
+    innermost: *const Activation,
+    outermost: *const Activation,
+    /// Return address and frame pointer of the innermost one's last call to the host.
+    exit: (usize, usize),
+}
+
+/// The ends of the lists, as code outside a run sees them: what is restored when the run is suspended.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Outside {
+    current: *const Activation,
+    innermost: *const Activation,
+    exit: (usize, usize),
+}
+
+impl Outside {
+    /// As it is now.
+    pub(crate) fn of(execution: &Execution) -> Outside {
+        Outside {
+            current: CURRENT.get(),
+            innermost: execution.innermost.get(),
+            exit: execution.exit(),
+        }
+    }
+
+    /// Puts the activations of a suspended run into the lists, on this thread.
+    ///
+    /// # Safety
+    /// They live, their run is going to be driven on this thread, and this is how the lists end now.
+    pub(crate) unsafe fn link(&self, execution: &Execution, run: Suspended) {
+        // SAFETY: as the caller says.
+        let outermost = unsafe { &*run.outermost };
+        outermost.previous.set(self.current);
+        outermost.outer.set(self.innermost);
+        outermost.outer_exit.set(self.exit);
+        execution.innermost.set(run.innermost);
+        execution.set_exit(run.exit);
+        CURRENT.set(run.innermost);
+    }
+
+    /// Takes the activations of a run that was suspended out of the lists; `None` if it has none.
+    ///
+    /// # Safety
+    /// This is what was found before the run was driven, on this thread.
+    pub(crate) unsafe fn unlink(&self, execution: &Execution) -> Option<Suspended> {
+        let innermost = execution.innermost.get();
+        if innermost == self.innermost {
+            return None;
+        }
+        let mut outermost = innermost;
+        // SAFETY: activations of a store are nested, so all between the innermost and the one outside belong to the run and live.
+        unsafe {
+            while (*outermost).outer.get() != self.innermost {
+                outermost = (*outermost).outer.get();
+            }
+        }
+        let exit = execution.exit();
+        CURRENT.set(self.current);
+        execution.innermost.set(self.innermost);
+        execution.set_exit(self.exit);
+        Some(Suspended {
+            innermost,
+            outermost,
+            exit,
+        })
+    }
+
+    /// Is the innermost activation of the run that was driven from there also the thread's, or has neither one?
+    pub(crate) fn is_innermost_of_thread(&self, execution: &Execution) -> bool {
+        let innermost = execution.innermost.get();
+        if innermost == self.innermost {
+            CURRENT.get() == self.current
+        } else {
+            CURRENT.get() == innermost
+        }
+    }
+}
+
+/// Sets [`CURRENT`] after guest code has run, perhaps on another thread than before: a function of its own, so that no address of
+/// the thread that was is reused.
+#[inline(never)]
+fn set_current(activation: *const Activation) {
+    CURRENT.set(activation);
 }
 
 /// Calls guest code through its entry trampoline and waits for it to return or stop.
@@ -534,7 +792,7 @@ impl Drop for RunningOn {
 /// Why the guest stopped early, or a stack overflow if there is hardly any stack left to begin with.
 ///
 /// # Safety
-/// * Runs inside [`call_on_guest_stack`] for the same `execution`, which stays valid during the call.
+/// * Runs inside [`call_on_guest_stack`] or a computation of the same `execution`, which stays valid during the call.
 /// * No Rust reference to the store or to anything the guest reaches is held across the call.
 /// * `entry` is the entry trampoline of the type of the function at `code`, `ctx` the context to call it with, and `values` points
 ///   to as many values as it has parameters or results, whichever are more.
@@ -550,9 +808,15 @@ pub(crate) unsafe fn enter(
         // SAFETY: the caller keeps the execution valid; this reference ends before the guest runs.
         let this = unsafe { execution.as_ref() };
         let context = this.context.get();
-        let Some(stack) = this.running_on.get() else {
-            unreachable!("guests are entered inside call_on_guest_stack")
-        };
+        let run = this.run.get();
+        // SAFETY: guests are entered inside call_on_guest_stack or a computation, so there is a run.
+        let stack = &unsafe { &*run }.stack;
+        if this.is_cancelling() {
+            return Err(Raised {
+                reason: TrapReason::Host(Cancelled.into()),
+                frames: Vec::new(),
+            });
+        }
         if arch::stack_pointer() < stack.limit().saturating_add(ENTRY_STACK) {
             return Err(Raised {
                 reason: TrapReason::Wasm {
@@ -573,10 +837,10 @@ pub(crate) unsafe fn enter(
             resume_sp: Cell::new(0),
             entry_fp: Cell::new(0),
             execution,
-            stack,
-            previous: CURRENT.get(),
-            outer: this.innermost.get(),
-            outer_exit,
+            run,
+            previous: Cell::new(CURRENT.get()),
+            outer: Cell::new(this.innermost.get()),
+            outer_exit: Cell::new(outer_exit),
             reason: UnsafeCell::new(None),
         }
     };
@@ -609,15 +873,11 @@ pub(crate) unsafe fn enter(
         .interrupts
         .point(Point::GuestReturned);
 
-    CURRENT.set(activation.previous);
+    set_current(activation.previous.get());
     // SAFETY: as above, the guest does not run any more.
     let this = unsafe { execution.as_ref() };
-    this.innermost.set(activation.outer);
-    // SAFETY: as above.
-    unsafe {
-        let context = this.context.get();
-        ((*context).exit_pc, (*context).exit_fp) = activation.outer_exit;
-    }
+    this.innermost.set(activation.outer.get());
+    this.set_exit(activation.outer_exit.get());
     this.interrupts.guest_left();
     if raised == 0 {
         return Ok(());

@@ -174,7 +174,10 @@ impl FatalFault {
 impl fmt::Display for FatalFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let address = self.address;
-        write!(f, "access at address {address:#x}, which is in no memory of the guest")
+        write!(
+            f,
+            "access at address {address:#x}, which is in no memory of the guest"
+        )
     }
 }
 

@@ -9,13 +9,14 @@
 //! A body is called by guest code of the store that the VMContext names, on the thread that runs it; so that store is not used by
 //! anybody else, and indices are those of the instance's module, checked when it was validated.
 
-use crate::activation;
+use crate::activation::{self, Execution};
 use crate::const_expr::{func_ref_value, value_func_ref};
 use crate::error::GrowError;
 use crate::exception;
 use crate::fuel::out_of_fuel;
 use crate::host::leave;
 use crate::instance::{Instance, InstancePtr};
+use crate::interrupt;
 use crate::store::StoreInner;
 use crate::trap::TrapReason;
 use cowling_abi::layout::*;
@@ -62,12 +63,29 @@ unsafe fn grown(
     let store = instance.store();
     // The limiter is the embedder's code and may panic.
     // SAFETY: the store is the caller's, and nothing else uses it now.
-    let outcome = catch_unwind(AssertUnwindSafe(|| grow(unsafe { &mut *store.as_ptr() })));
-    let reason = match outcome {
-        Ok(Ok(old)) => return old,
-        Ok(Err(GrowError::Limiter(error))) => TrapReason::Host(error),
-        Ok(Err(_)) => return u64::MAX,
-        Err(payload) => TrapReason::Panic(payload),
+    let execution = store.cast::<Execution>();
+    // SAFETY: as above; the references end with their statements.
+    let (outcome, asked) = unsafe {
+        execution.as_ref().interrupts().host_begins();
+        let outcome = catch_unwind(AssertUnwindSafe(|| grow(&mut *store.as_ptr())));
+        (outcome, execution.as_ref().interrupts().host_ends())
+    };
+    let grown = match outcome {
+        Ok(Ok(old)) => Ok(old),
+        Ok(Err(GrowError::Limiter(error))) => Err(TrapReason::Host(error)),
+        Ok(Err(_)) => Ok(u64::MAX),
+        Err(payload) => Err(TrapReason::Panic(payload)),
+    };
+    let reason = match grown {
+        Ok(result) if asked => {
+            // SAFETY: nothing is left to drop, and the guest that called is the innermost of this thread.
+            match unsafe { interrupt::look(execution) } {
+                Ok(()) => return result,
+                Err(reason) => reason,
+            }
+        }
+        Ok(result) => return result,
+        Err(reason) => reason,
     };
     // SAFETY: everything this function had was moved into `reason`; nothing is left to drop.
     unsafe { leave(store, reason) }

@@ -10,10 +10,11 @@
 //! Both orders are sequentially consistent, so at least one of the two sees the other: a deadline is not missed by a store
 //! that is just being entered. Guest code does nothing for it.
 
-use crate::control::{Control, Word};
+use crate::control::{Control, Terminated, Word};
 use crate::error::Result;
-use crate::interrupt::OnEpoch;
+use crate::interrupt::{self, OnEpoch};
 use crate::store::{StoreInner, StoreMut};
+use crate::suspend::Interruption;
 use crate::timer;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
@@ -97,27 +98,21 @@ impl Control {
     }
 }
 
-/// What the driver of a computation does when its guest was interrupted because of the epoch.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub(crate) enum EpochAction {
-    /// Resumes it at once.
-    Continue,
-    /// Reports the suspension, if the computation can be suspended; otherwise resumes it.
-    Yield,
-}
-
 /// A store's epoch callback, by its first part: see `with_epoch_callback` in `store`.
 pub(crate) type EpochCallback = unsafe fn(NonNull<StoreInner>) -> Result<EpochUpdate>;
 
-/// Decides what becomes of a computation that was suspended with [`Interruption::Epoch`], and sets the next deadline. Runs on
-/// the embedder's stack.
+/// Decides what becomes of an interrupted computation: is it to be suspended? Sets the next deadline. Runs on the stack of the
+/// embedder, whose callback cannot be interrupted.
 ///
 /// # Errors
 /// When the callback fails: the guest is to be raised with that error.
 ///
 /// # Safety
 /// `store` may be used, and no reference to it is alive.
-pub(crate) unsafe fn epoch_reached(store: NonNull<StoreInner>) -> Result<EpochAction> {
+unsafe fn decide(store: NonNull<StoreInner>, why: Interruption) -> Result<bool> {
+    if why != Interruption::Epoch {
+        return Ok(true);
+    }
     // SAFETY: as the caller says; each reference ends with its statement.
     let (on_epoch, callback) = unsafe {
         let store = store.as_ref();
@@ -128,21 +123,50 @@ pub(crate) unsafe fn epoch_reached(store: NonNull<StoreInner>) -> Result<EpochAc
     };
     let update = match (on_epoch, callback) {
         (OnEpoch::Yield(ticks), _) => EpochUpdate::Yield(ticks),
-        // SAFETY: as the caller says.
-        (OnEpoch::Call, Some(callback)) => unsafe { callback(store)? },
-        // It was changed after the interruption.
-        (OnEpoch::Trap | OnEpoch::Call, _) => {
-            return Err(crate::interrupt::ended(crate::Terminated::Epoch));
+        (OnEpoch::Call, Some(callback)) => {
+            // SAFETY: as the caller says. Requests made meanwhile are looked at when the computation is resumed.
+            unsafe {
+                let _host = HostCode::begin(store);
+                callback(store)?
+            }
         }
+        // It was changed since the interruption.
+        (OnEpoch::Trap | OnEpoch::Call, _) => return Err(interrupt::ended(Terminated::Epoch)),
+    };
+    let (ticks, suspend) = match update {
+        EpochUpdate::Continue(ticks) => (ticks, false),
+        EpochUpdate::Yield(ticks) => (ticks, true),
     };
     // SAFETY: as the caller says.
     let control = unsafe { store.as_ref() }.control();
-    let (ticks, action) = match update {
-        EpochUpdate::Continue(ticks) => (ticks, EpochAction::Continue),
-        EpochUpdate::Yield(ticks) => (ticks, EpochAction::Yield),
-    };
     control.set_epoch_deadline(ticks);
-    Ok(action)
+    Ok(suspend)
+}
+
+/// Code of the host that a guest's interruption has called, until it is dropped.
+struct HostCode(NonNull<StoreInner>);
+
+impl HostCode {
+    /// # Safety
+    /// The store is valid until this is dropped.
+    unsafe fn begin(store: NonNull<StoreInner>) -> HostCode {
+        // SAFETY: as the caller says.
+        unsafe { store.as_ref() }
+            .execution()
+            .interrupts()
+            .host_begins();
+        HostCode(store)
+    }
+}
+
+impl Drop for HostCode {
+    fn drop(&mut self) {
+        // SAFETY: as `begin` says. What was asked is looked at later.
+        unsafe { self.0.as_ref() }
+            .execution()
+            .interrupts()
+            .host_ends();
+    }
 }
 
 impl<T: 'static> StoreMut<'_, T> {
@@ -184,7 +208,11 @@ impl<T: 'static> StoreMut<'_, T> {
     }
 
     fn set_on_epoch(&mut self, on_epoch: OnEpoch) -> Result<()> {
-        let interrupts = self.inner().execution().interrupts();
-        Ok(interrupts.set_on_epoch(on_epoch)?)
+        let execution = self.inner().execution();
+        execution.interrupts().set_on_epoch(on_epoch)?;
+        execution
+            .computations()
+            .set_interruption_handler(Some(decide));
+        Ok(())
     }
 }

@@ -175,11 +175,17 @@ pub(crate) unsafe extern "C" fn out_of_fuel(vmctx: *mut VmContext) {
     unsafe {
         let instance = InstancePtr::new(Instance::from_vmctx(NonNull::new_unchecked(vmctx)));
         let execution: NonNull<Execution> = instance.store().cast();
-        if execution.as_ref().refuel() == Refuelled::Yield
-            && let Err(CannotSuspend::Cancelled(cancelled)) =
-                Execution::suspend(execution, Suspension::OutOfFuel)
-        {
-            activation::raise(execution, TrapReason::Host(cancelled.into()));
+        if execution.as_ref().refuel() == Refuelled::Yield {
+            match Execution::suspend(execution, Suspension::OutOfFuel) {
+                Err(CannotSuspend::Cancelled(cancelled)) => {
+                    activation::raise(execution, TrapReason::Host(cancelled.into()));
+                }
+                Err(CannotSuspend::Terminated(why)) => {
+                    activation::raise(execution, TrapReason::Terminated(why));
+                }
+                // It goes on where it cannot be suspended.
+                Err(_) | Ok(_) => {}
+            }
         }
         // Whoever resumed it may have taken all fuel away.
         if execution.as_ref().fuel_total() <= 0 {

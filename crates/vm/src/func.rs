@@ -11,6 +11,7 @@ use crate::host::{self, HostFunc};
 use crate::interrupt;
 use crate::signals;
 use crate::store::{FuncHandle, StoreInner, StoreMut, StoreRef};
+use crate::suspend::StoreSuspended;
 use crate::trap::{Raised, TrapReason};
 use crate::values::{AbiValues, TypedBuffer, Value};
 use cowling_abi::FuncType;
@@ -192,6 +193,9 @@ pub(crate) unsafe fn call_host(
     // SAFETY: the caller's promises are the same. The reference ends with its statement.
     unsafe {
         let execution = store.cast::<Execution>();
+        if execution.as_ref().computations().is_blocked() {
+            return Err(StoreSuspended.into());
+        }
         // On a guest stack a host function is promised its share, also when it is another host function that calls it.
         if execution.as_ref().is_active() && !execution.as_ref().has_host_stack() {
             return Err(cowling_abi::Trap::StackOverflow.into());
@@ -213,6 +217,10 @@ pub(crate) unsafe fn call_guest(
 ) -> Result<()> {
     signals::init()?;
     let execution = store.cast::<Execution>();
+    // SAFETY: the execution is the store's first field; the reference ends with the statement.
+    if unsafe { execution.as_ref() }.computations().is_blocked() {
+        return Err(StoreSuspended.into());
+    }
     // SAFETY: the execution is the store's first field; what is called belongs together as the caller says.
     let outcome = unsafe {
         activation::call_on_guest_stack(execution, || {
@@ -228,7 +236,7 @@ pub(crate) unsafe fn call_guest(
 
 /// The error for a guest that stopped early.
 #[cold]
-fn stopped(store: &StoreInner, raised: Raised) -> Error {
+pub(crate) fn stopped(store: &StoreInner, raised: Raised) -> Error {
     let error = match raised.reason {
         TrapReason::Panic(payload) => resume_unwind(payload),
         TrapReason::Host(error) => error,

@@ -25,6 +25,7 @@ use crate::host_ref::RootScope;
 use crate::instance::Instance;
 use crate::interrupt;
 use crate::store::{InstanceHandle, StoreInner, StoreMut};
+use crate::suspend::{Cancelled, CannotSuspend};
 use crate::test_points::Point;
 use crate::trap::TrapReason;
 use crate::values::{AbiValues, MAX_TYPED_VALUES, Value};
@@ -403,6 +404,10 @@ unsafe extern "C" fn host_entry<B: HostBody>(record: *const VmFuncImport, values
         }
     };
     let reason = match outcome {
+        // SAFETY: as above.
+        Ok(Ok(())) if unsafe { store.cast::<Execution>().as_ref() }.is_cancelling() => {
+            TrapReason::Host(Cancelled.into())
+        }
         Ok(Ok(())) if asked => {
             // SAFETY: the function has returned, so nothing is left to drop, and its guest is the innermost of this thread.
             match unsafe { interrupt::look(store.cast()) } {
@@ -425,8 +430,17 @@ unsafe extern "C" fn host_entry<B: HostBody>(record: *const VmFuncImport, values
 pub(crate) unsafe fn leave(store: NonNull<StoreInner>, reason: TrapReason) -> ! {
     // SAFETY: the caller's promises are those of both; `rethrown` does not keep anything that needs dropping.
     unsafe {
+        let cancelling = store.cast::<Execution>().as_ref().is_cancelling();
         let reason = match reason {
-            TrapReason::Host(error) => match exception::rethrown(store, error) {
+            // A host function was told when it was resumed, and tells us.
+            TrapReason::Host(error) => match error.downcast_ref() {
+                Some(&CannotSuspend::Terminated(why)) => TrapReason::Terminated(why),
+                _ => TrapReason::Host(error),
+            },
+            other => other,
+        };
+        let reason = match reason {
+            TrapReason::Host(error) if !cancelling => match exception::rethrown(store, error) {
                 // The guest may go on with it.
                 Ok(exception) => match interrupt::look(store.cast()) {
                     Ok(()) => exception::throw(store, exception),

@@ -147,27 +147,22 @@ impl Interrupts {
 
     // --- told by the code that drives the store ---
 
-    /// The embedder begins an execution on this thread. From now on it is Running.
+    /// The embedder is going to begin an execution.
     ///
     /// # Errors
-    /// When there is no memory for interrupting it; then it has not begun.
+    /// When there is no memory for interrupting it.
     #[inline]
-    pub(crate) fn begin(&self, suspendable: bool) -> Result<(), EnterError> {
-        self.thread.set(thread::id());
+    pub(crate) fn prepare(&self, suspendable: bool) -> Result<(), EnterError> {
         self.suspendable.set(suspendable);
-        if let Some(control) = self.control.get() {
-            if suspendable {
-                self.provide_area()?;
-            }
-            self.enter(control);
+        match self.control.get() {
+            Some(_) if suspendable => self.provide_area(),
+            _ => Ok(()),
         }
-        self.phase.set(Phase::Running);
-        Ok(())
     }
 
-    /// The embedder resumes the execution on this thread.
+    /// The embedder begins or resumes the execution on this thread.
     #[inline]
-    pub(crate) fn resume(&self) {
+    pub(crate) fn run(&self) {
         self.thread.set(thread::id());
         self.phase.set(Phase::Running);
         if let Some(control) = self.control.get() {
@@ -207,14 +202,13 @@ impl Interrupts {
         }
     }
 
-    /// The thread that runs the store from now on is this one, although the execution began on another, which waits. To be undone
-    /// with [`change_thread`](Self::change_thread).
-    pub(crate) fn runs_on_this_thread(&self) -> ThreadId {
-        self.change_thread(thread::id())
+    /// The thread that runs the store from now on is this one, although the execution began on another, which waits. Returns that.
+    pub(crate) fn run_on_this_thread(&self) -> ThreadId {
+        self.run_on(thread::id())
     }
 
-    /// Undoes [`runs_on_this_thread`](Self::runs_on_this_thread).
-    pub(crate) fn change_thread(&self, thread: ThreadId) -> ThreadId {
+    /// The thread that runs the store from now on. Returns the one that did.
+    pub(crate) fn run_on(&self, thread: ThreadId) -> ThreadId {
         if let Some(control) = self.control.get() {
             control.change_thread(thread);
         }
@@ -381,8 +375,7 @@ unsafe fn stop(
     registers: Range<usize>,
 ) -> Result<(), TrapReason> {
     // SAFETY: the callers' promises are the same.
-    let resumed = unsafe { Execution::suspend_interrupted(execution, why, registers) };
-    resumed.map_err(TrapReason::Host)
+    unsafe { Execution::suspend_interrupted(execution, why, registers) }
 }
 
 /// Handles the signal. Async-signal-safe.

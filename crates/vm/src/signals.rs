@@ -20,6 +20,7 @@ use crate::interrupt;
 use crate::registry;
 use crate::sys::signal::{self, Fault};
 use crate::sys::{PAGE_SIZE, altstack};
+use crate::test_points::Point;
 use cowling_abi::Trap;
 use std::io;
 use std::sync::OnceLock;
@@ -87,6 +88,9 @@ fn handle(fault: &mut Fault<'_>) -> bool {
             unsafe { *(fault.stack_pointer() as *const usize) }
         }),
     });
+    // SAFETY: an execution outlives its activations.
+    let execution = unsafe { activation.execution().as_ref() };
+    execution.interrupts().point(Point::Faulted);
     activation.record_fault(trap, site, address);
     fault.resume_in(arch::raise, activation);
     true

@@ -38,6 +38,7 @@ use crate::quota::Quota;
 use cowling_abi::knobs::Knobs;
 use std::fmt;
 use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -91,7 +92,8 @@ pub struct Store<T: 'static> {
 }
 
 // SAFETY: what a store owns is either `Send` (data, limiter, host functions, host values) or pointers into memory that only this
-// store uses (instances, stacks, records); nothing refers to the thread that made it.
+// store uses (instances, stacks, records); nothing refers to the thread that made it. What is on the stacks of suspended computations
+// may move to another thread for the reasons given in the module `suspend`.
 unsafe impl<T: Send> Send for Store<T> {}
 // SAFETY: through `&Store` only `&T` and the `&self` methods of `StoreInner` can be reached, which only read.
 unsafe impl<T: Sync> Sync for Store<T> {}
@@ -151,7 +153,11 @@ impl<T: 'static> Store<T> {
     }
 
     /// Drops the store and everything in it but the embedder's data.
-    pub fn into_data(self) -> T {
+    ///
+    /// # Panics
+    /// When a suspended computation panics while it is [cancelled](StoreMut::cancel).
+    pub fn into_data(mut self) -> T {
+        self.as_mut().cancel();
         let this = std::mem::ManuallyDrop::new(self);
         // SAFETY: the pointer came from a box, `self` is not dropped, and nothing borrows the store any more.
         let store = *unsafe { Box::from_raw(this.allocation.as_ptr()) };
@@ -160,12 +166,19 @@ impl<T: 'static> Store<T> {
 
     /// Drops everything in the store but the embedder's data; settings and limiter stay. It has a new id: what was made in it
     /// before is another store's.
+    ///
+    /// # Panics
+    /// When a suspended computation panics while it is [cancelled](StoreMut::cancel). The store is reset nevertheless.
     pub fn reset(&mut self) {
+        let cancelled = catch_unwind(AssertUnwindSafe(|| self.as_mut().cancel()));
         // SAFETY: the store is borrowed for change; no reference into it is used after the drop of its first part.
         let store = unsafe { &mut *self.allocation.as_ptr() };
         let mut inner = store.inner.renewed();
         inner.set_self(self.allocation.cast());
         store.inner = inner;
+        if let Err(payload) = cancelled {
+            resume_unwind(payload);
+        }
     }
 
     /// Borrows the store.
@@ -200,8 +213,14 @@ impl<T: 'static> Store<T> {
 
 impl<T: 'static> Drop for Store<T> {
     fn drop(&mut self) {
+        let cancelled = catch_unwind(AssertUnwindSafe(|| self.as_mut().cancel()));
         // SAFETY: the pointer came from a box and nothing borrows the store any more.
         drop(unsafe { Box::from_raw(self.allocation.as_ptr()) });
+        if let Err(payload) = cancelled
+            && !std::thread::panicking()
+        {
+            resume_unwind(payload);
+        }
     }
 }
 

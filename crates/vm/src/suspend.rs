@@ -1,16 +1,27 @@
 //! Suspending a computation, and resuming, cancelling or abandoning it.
 
+mod computation;
+mod task;
+
+pub(crate) use computation::{Computation, Computations, InterruptionHandler};
+pub use task::CallFuture;
+
 use crate::activation::Execution;
-use crate::error::Result;
+use crate::control::Terminated;
+use crate::error::{CallError, Result};
 use crate::func::TypedHandle;
-use crate::store::{FuncHandle, StoreMut};
-use crate::values::{AbiValues, Value};
+use crate::store::{FuncHandle, StoreInner, StoreMut, StoreRef};
+use crate::values::{AbiValues, TypedBuffer, Value};
+use computation::{End, Entry, WaitsFor};
+use cowling_abi::FuncType;
+use cowling_abi::layout::VmValue;
+use smallvec::SmallVec;
 use std::any::{Any, TypeId};
 use std::future::Future;
-use std::ops::Range;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::ptr::NonNull;
-use std::task::{Context, Poll};
+use std::task::Waker;
 
 /// A value that crosses a suspension, in either direction.
 pub type YieldValue = Box<dyn Any + Send>;
@@ -98,9 +109,15 @@ pub enum CannotSuspend {
     /// Nobody polls it.
     #[error("cannot wait for a future: the computation was not started by an asynchronous call")]
     NoTask,
+    /// The thread is unwinding from a panic.
+    #[error("cannot suspend: a panic is unwinding")]
+    Panicking,
     /// It is being cancelled.
     #[error(transparent)]
     Cancelled(#[from] Cancelled),
+    /// It was suspended, and has been ended from outside meanwhile.
+    #[error(transparent)]
+    Terminated(#[from] Terminated),
 }
 
 /// The computation was cancelled while it was suspended.
@@ -124,47 +141,35 @@ pub type ComputationBody<T> = Box<dyn FnOnce(StoreMut<'_, T>) -> Result<()> + Se
 /// What a call of an asynchronous host function waits for.
 pub type HostFuture<'a, R> = Pin<Box<dyn Future<Output = R> + Send + 'a>>;
 
-impl Execution {
-    /// Suspends the computation that called the host function or builtin that runs now, until it is resumed; returns the value
-    /// it is resumed with.
-    ///
-    /// # Errors
-    /// When it cannot be suspended, or is cancelled: then the caller returns, or raises, as soon as it can.
-    ///
-    /// # Safety
-    /// `execution` is valid, and no reference to the store is alive.
-    pub(crate) unsafe fn suspend(
-        execution: NonNull<Execution>,
-        why: Suspension,
-    ) -> Result<Option<YieldValue>, CannotSuspend> {
-        let _ = (execution, why);
-        todo!()
+/// Checks arguments and appends them to `values`, with room for the results.
+fn lower_args(
+    store: &StoreInner,
+    ty: &FuncType,
+    args: &[Value],
+    values: &mut SmallVec<[VmValue; 16]>,
+) -> Result<()> {
+    if args.len() != ty.params.len() {
+        let (expected, found) = (ty.params.len(), args.len());
+        let ty = ty.clone();
+        return Err(CallError::ArgumentCount {
+            expected,
+            found,
+            ty,
+        }
+        .into());
     }
-
-    /// Suspends the computation whose guest was interrupted at any instruction. Runs on any stack that stays as it is
-    /// until the computation is resumed. A plain call is suspended, too: its driver asks the interruption handler what to do
-    /// and resumes it.
-    ///
-    /// `registers` is where the guest's registers were saved: a collection takes every half-word there for a reference.
-    ///
-    /// # Errors
-    /// Why the guest must be raised: it was cancelled, or the interruption handler failed.
-    ///
-    /// # Safety
-    /// The thread's current activation is this store's innermost.
-    pub(crate) unsafe fn suspend_interrupted(
-        execution: NonNull<Execution>,
-        why: Interruption,
-        registers: Range<usize>,
-    ) -> Result<()> {
-        let _ = (execution, why, registers);
-        todo!()
+    values.clear();
+    for (index, (arg, ty)) in args.iter().zip(&ty.params).enumerate() {
+        let value = arg.lower(store, *ty);
+        values.push(value.map_err(|source| CallError::Argument { index, source })?);
     }
+    values.resize(ty.params.len().max(ty.results.len()), VmValue::default());
+    Ok(())
 }
 
 impl<T: 'static> StoreMut<'_, T> {
-    /// Begins a computation that can be suspended: calls a function. From a host function this begins one inside the one that
-    /// runs.
+    /// Begins a computation that can be suspended: calls a function. In a host function this begins one inside the one that runs,
+    /// driven by that host function.
     ///
     /// # Errors
     /// As [`call`](StoreMut::call), and [`StoreSuspended`].
@@ -172,8 +177,16 @@ impl<T: 'static> StoreMut<'_, T> {
     /// # Panics
     /// With the payload of a host function that panicked.
     pub fn start(&mut self, func: FuncHandle, args: &[Value]) -> Result<Progress> {
-        let _ = (func, args);
-        todo!()
+        let ty = self.inner().func_type(func)?;
+        // SAFETY: the store is borrowed for change; the arguments are checked against the function's type.
+        unsafe {
+            computation::start::<T>(
+                self.as_ptr(),
+                Entry::Func(func),
+                |store, values| lower_args(store, &ty, args, values),
+                None,
+            )
+        }
     }
 
     /// [`start`](Self::start) for a function whose type was checked.
@@ -185,17 +198,33 @@ impl<T: 'static> StoreMut<'_, T> {
         func: &TypedHandle<P, R>,
         params: P,
     ) -> Result<Progress> {
-        let _ = (func, params);
-        todo!()
+        func.func().check(self.id())?;
+        let lower = |store: &StoreInner, values: &mut SmallVec<[VmValue; 16]>| {
+            let mut buffer: TypedBuffer = [MaybeUninit::uninit(); _];
+            params.lower_all(store, &mut buffer)?;
+            values.clear();
+            // SAFETY: `lower_all` has initialised as many as there are types.
+            let lowered = buffer[..P::TYPES.len()]
+                .iter()
+                .map(|value| unsafe { value.assume_init_read() });
+            values.extend(lowered);
+            values.resize(P::TYPES.len().max(R::TYPES.len()), VmValue::default());
+            Ok(())
+        };
+        // SAFETY: the store is borrowed for change; the function has the type that was checked when the handle was made.
+        unsafe { computation::start::<T>(self.as_ptr(), Entry::Func(func.func()), lower, None) }
     }
 
     /// [`start`](Self::start) with a function of the host that runs on the guest stack. It has no results to take.
     ///
     /// # Errors
     /// [`StoreSuspended`], or what `body` returns.
+    ///
+    /// # Panics
+    /// When `body` does.
     pub fn start_with(&mut self, body: ComputationBody<T>) -> Result<Progress> {
-        let _ = body;
-        todo!()
+        // SAFETY: the store is borrowed for change; there are no values.
+        unsafe { computation::start(self.as_ptr(), Entry::Body(body), |_, _| Ok(()), None) }
     }
 
     /// Resumes the suspended computation. The value is checked before anything runs.
@@ -206,18 +235,68 @@ impl<T: 'static> StoreMut<'_, T> {
     /// # Panics
     /// With the payload of a host function that panicked.
     pub fn resume(&mut self, value: Option<YieldValue>) -> Result<Progress> {
-        let _ = value;
-        todo!()
+        self.resume_with(value, None)
+    }
+
+    fn resume_with(
+        &mut self,
+        value: Option<YieldValue>,
+        waker: Option<&Waker>,
+    ) -> Result<Progress> {
+        let computations = self.inner().execution().computations();
+        if computations.is_cancelling() {
+            return Err(Cancelled.into());
+        }
+        let Some(suspended) = computations.suspended() else {
+            return Err(ResumeError::NotSuspended.into());
+        };
+        match (suspended.waits_for(), &value) {
+            (WaitsFor::Poll, _) => return Err(ResumeError::Awaiting.into()),
+            (WaitsFor::Value(None), None) => {}
+            (WaitsFor::Value(None), Some(_)) => return Err(ResumeError::Unexpected.into()),
+            (WaitsFor::Value(Some((_, expected))), None) => {
+                return Err(ResumeError::Missing { expected }.into());
+            }
+            (WaitsFor::Value(Some((id, expected))), Some(value)) => {
+                if (**value).type_id() != id {
+                    return Err(ResumeError::WrongType { expected }.into());
+                }
+            }
+        }
+        suspended.set_answer(value);
+        let suspended = NonNull::from(suspended);
+        // SAFETY: the store is borrowed for change; the computation is suspended.
+        unsafe { computation::drive(self.as_ptr(), suspended, waker) }
     }
 
     /// Takes the results of the computation that has [returned](Progress::Returned); references are rooted in the current
     /// scope.
     ///
     /// # Errors
-    /// [`NoResults`], or [`CallError`](crate::CallError) when there are not as many places: then they can still be taken.
+    /// [`NoResults`], or [`CallError`] when there are not as many places: then they can still be taken.
     pub fn take_results(&mut self, results: &mut [Value]) -> Result<()> {
-        let _ = results;
-        todo!()
+        let computation = self.inner().execution().computations().next();
+        let returned = computation.and_then(|one| Some((NonNull::from(one), one.returned()?)));
+        let (computation, func) = returned.ok_or(NoResults)?;
+        let ty = self.inner().func_type(func)?;
+        if results.len() != ty.results.len() {
+            let (expected, found) = (ty.results.len(), results.len());
+            return Err(CallError::ResultCount {
+                expected,
+                found,
+                ty,
+            }
+            .into());
+        }
+        // SAFETY: it stays where it is until its store is dropped, and nobody uses its values; they have these types.
+        unsafe {
+            let values = &*computation.as_ref().values();
+            for ((result, ty), value) in results.iter_mut().zip(&ty.results).zip(values) {
+                *result = Value::lift(self.inner_mut(), value, *ty);
+            }
+            computation.as_ref().forget_results();
+        }
+        Ok(())
     }
 
     /// [`take_results`](Self::take_results) of a function whose type was checked.
@@ -228,31 +307,45 @@ impl<T: 'static> StoreMut<'_, T> {
         &mut self,
         func: &TypedHandle<P, R>,
     ) -> Result<R, NoResults> {
-        let _ = func;
-        todo!()
+        let computation = self.inner().execution().computations().next();
+        let returned = computation.filter(|one| one.returned() == Some(func.func()));
+        let computation = NonNull::from(returned.ok_or(NoResults)?);
+        // SAFETY: it stays where it is until its store is dropped, and nobody uses its values; the function has left as many, of
+        // these types.
+        unsafe {
+            let values = &*computation.as_ref().values();
+            let mut buffer: TypedBuffer = [MaybeUninit::uninit(); _];
+            for (place, value) in buffer.iter_mut().zip(values) {
+                place.write(*value);
+            }
+            computation.as_ref().forget_results();
+            Ok(R::lift_all(self.inner_mut(), &buffer))
+        }
     }
 
     /// Ends the suspended computation, if there is one: the host call that suspended it returns [`Cancelled`], and so does every
     /// further attempt to suspend it or to enter a guest in it; its guests do not continue.
     ///
     /// # Panics
-    /// When a host function or destructor in it panics, after it has ended, unless this thread is panicking already.
+    /// When a host function or destructor in it panics, after it has ended.
     pub fn cancel(&mut self) {
-        todo!()
+        self.end(End::Cancel);
+    }
+
+    fn end(&mut self, how: End) {
+        // SAFETY: the store is borrowed for change.
+        unsafe { computation::end(self.as_ptr(), how) }
     }
 
     /// Is a computation suspended?
     pub fn is_suspended(&self) -> bool {
-        todo!()
-    }
-
-    /// Why it is suspended, and what it expects: `None` if nothing is.
-    pub fn suspended_expects(&self) -> Option<Option<Expects>> {
-        todo!()
+        self.as_ref().is_suspended()
     }
 
     /// Suspends the computation around the host function that calls this, hands `value` to whoever drives it, and returns what
     /// it is resumed with: a value of the type in `expects`, or `None` if that is `None`.
+    ///
+    /// The computation may be resumed on another thread: see the module's documentation for what a host function must not keep.
     ///
     /// # Errors
     /// [`CannotSuspend`].
@@ -261,80 +354,15 @@ impl<T: 'static> StoreMut<'_, T> {
         value: Option<YieldValue>,
         expects: Option<Expects>,
     ) -> Result<Option<YieldValue>, CannotSuspend> {
-        let _ = (value, expects);
-        todo!()
-    }
-
-    /// Waits for the future that `make` returns, which may use the store. While it is pending the computation is suspended.
-    ///
-    /// # Errors
-    /// [`CannotSuspend`]: `NoTask` before `make` is called, `Cancelled` after the future was dropped.
-    pub fn await_future<R>(
-        &mut self,
-        make: impl for<'b> FnOnce(StoreMut<'b, T>) -> HostFuture<'b, R>,
-    ) -> Result<R, CannotSuspend> {
-        let _ = make;
-        todo!()
+        let why = Suspension::Yielded(Yielded { value, expects });
+        // SAFETY: the store is borrowed for change, so no other reference to it is alive.
+        unsafe { Execution::suspend(self.as_ptr().cast(), why) }
     }
 }
 
-/// What a [`CallFuture`] does when it is polled first.
-enum Begin<T: 'static> {
-    Call(FuncHandle, Vec<Value>),
-    Body(ComputationBody<T>),
-    Resume(Option<YieldValue>),
-    Begun,
-}
-
-/// A computation driven by polling. Nothing runs before the first poll.
-///
-/// It ends with [`Progress::Returned`], or with [`Progress::Suspended`] when a host function yields: the computation may then
-/// be resumed like any other. Waiting host functions make it pending; so do fuel and interruptions, after waking the task.
-///
-/// Dropped before its end, it [cancels](StoreMut::cancel) the computation. Forgotten before its end, it leaves a computation that
-/// nobody can ever resume, because what runs in it may have borrowed from the store: cancelling it, or dropping the store,
-/// leaks its stack and what lies there.
-pub struct CallFuture<'a, T: 'static> {
-    store: StoreMut<'a, T>,
-    begin: Begin<T>,
-}
-
-impl<'a, T: 'static> CallFuture<'a, T> {
-    /// Calls a function. Its results are in the store when the future is done.
-    pub fn call(store: StoreMut<'a, T>, func: FuncHandle, args: &[Value]) -> Self {
-        CallFuture {
-            store,
-            begin: Begin::Call(func, args.to_vec()),
-        }
-    }
-
-    /// Calls a function of the host on the guest stack.
-    pub fn run(store: StoreMut<'a, T>, body: ComputationBody<T>) -> Self {
-        CallFuture {
-            store,
-            begin: Begin::Body(body),
-        }
-    }
-
-    /// Resumes a suspended computation.
-    pub fn resume(store: StoreMut<'a, T>, value: Option<YieldValue>) -> Self {
-        CallFuture {
-            store,
-            begin: Begin::Resume(value),
-        }
-    }
-
-    /// The store.
-    pub fn store(&mut self) -> StoreMut<'_, T> {
-        self.store.reborrow()
-    }
-}
-
-impl<T: 'static> Future for CallFuture<'_, T> {
-    type Output = Result<Progress>;
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let _ = (context, &self.begin);
-        todo!()
+impl<T: 'static> StoreRef<'_, T> {
+    /// Is a computation suspended?
+    pub fn is_suspended(&self) -> bool {
+        self.inner().execution().computations().is_blocked()
     }
 }

@@ -13,6 +13,10 @@
 macro_rules! points {
     ($($(#[$doc:meta])* $name:ident,)*) => {
         /// A point in the life of an execution.
+        #[cfg_attr(
+            not(any(test, feature = "test-points")),
+            expect(unreachable_pub, reason = "tests of the crate from outside use it")
+        )]
         #[derive(Copy, Clone, Debug, PartialEq, Eq)]
         pub enum Point {
             $($(#[$doc])* $name,)*
@@ -44,8 +48,6 @@ points! {
     HostEntered,
     /// A host function's body has returned; requests have not been looked for.
     HostReturned,
-    /// A host function's requests were looked for; its guest does not run yet.
-    HostLeaving,
     /// The guest's registers are saved; it is not suspended yet.
     Interrupted,
     /// The computation is about to become suspended.

@@ -7,4 +7,5 @@ mod host_made;
 mod instantiation;
 mod limits;
 mod references;
+mod suspension;
 mod tables;
