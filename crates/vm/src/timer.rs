@@ -195,6 +195,7 @@ fn push(at: u64, control: &Arc<Control>, event: Event) {
 
 fn run() {
     thread::refuse_signals();
+    thread::wake_promptly();
     let mut waiting = heap();
     loop {
         let now = now();
