@@ -3,7 +3,7 @@
 mod computation;
 mod task;
 
-pub(crate) use computation::{Computation, Computations, InterruptionHandler};
+pub(crate) use computation::{Computation, Computations};
 pub use task::CallFuture;
 
 use crate::activation::Execution;

@@ -199,11 +199,6 @@ impl Computations {
         self.blocked.get()
     }
 
-    /// Is a computation running, so that what is called now can suspend it?
-    pub(crate) fn is_running(&self) -> bool {
-        self.level.get() != 0
-    }
-
     /// Who decides about interruptions.
     pub(crate) fn set_interruption_handler(&self, handler: Option<InterruptionHandler>) {
         self.interruption_handler.set(handler);
@@ -699,18 +694,19 @@ unsafe fn switch_to(
         }
     };
     computation.waker.set(ptr::null());
-    drop(running);
     let Some(why) = why else {
         computation.state.set(State::Idle);
         // SAFETY: it has ended; the store may be used, references to it end with their statements.
         unsafe {
             let outcome = finish(store, computation, was_cancelling);
+            drop(running);
             if is_outermost {
                 execution.as_ref().interrupts().end();
             }
             return Driven::Ended(outcome);
         }
     };
+    drop(running);
     computation.waits_for.set(match &why {
         Suspension::Yielded(yielded) => WaitsFor::Value(yielded.expects),
         Suspension::Awaiting => WaitsFor::Poll,

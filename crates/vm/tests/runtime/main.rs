@@ -1,5 +1,6 @@
 //! The runtime from outside: modules are compiled from text and run in stores.
 
+mod awaiting;
 mod calls;
 mod engine;
 mod exceptions;
