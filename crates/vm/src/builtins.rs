@@ -21,6 +21,7 @@ use crate::store::StoreInner;
 use crate::trap::TrapReason;
 use cowling_abi::layout::*;
 use cowling_abi::*;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{self, NonNull};
 
@@ -50,6 +51,35 @@ unsafe fn or_trap<R>(instance: InstancePtr, result: Result<R, Trap>) -> R {
         // SAFETY: the caller's promises are the same; a trap and pointers need no dropping.
         Err(trap) => unsafe { activation::raise_trap(instance.store().cast(), trap) },
     }
+}
+
+/// Ends or suspends the guest that calls, if somebody has asked for that while this code of the runtime ran: a guest that did
+/// nothing but call it would otherwise hardly ever be found in its own code.
+///
+/// # Safety
+/// As for [`activation::raise`]; no reference to the store is alive.
+unsafe fn heed_requests(instance: InstancePtr) {
+    let execution = instance.store().cast::<Execution>();
+    // SAFETY: the caller's promises are the same; the reference ends with its statement.
+    unsafe {
+        if execution.as_ref().interrupts().is_asked()
+            && let Err(reason) = interrupt::look(execution)
+        {
+            leave(instance.store(), reason)
+        }
+    }
+}
+
+/// Bytes that are copied or filled between two looks for requests.
+const PART: u64 = 1 << 20;
+
+/// The parts of `len` bytes, the last one first if `backwards`. A single empty one if there are none.
+fn parts(len: u64, backwards: bool) -> impl Iterator<Item = Range<u64>> {
+    let count = len.div_ceil(PART).max(1);
+    (0..count).map(move |n| {
+        let n = if backwards { count - 1 - n } else { n };
+        n * PART..((n + 1) * PART).min(len)
+    })
 }
 
 /// What `memory.grow` and `table.grow` say: the old size, or all ones.
@@ -156,9 +186,21 @@ unsafe extern "C" fn memory_copy(
     // SAFETY: see the file's head.
     unsafe {
         let instance = caller(vmctx);
-        let from = or_trap(instance, memory_range(instance, src_memory, src, len));
-        let to = or_trap(instance, memory_range(instance, dst_memory, dst, len));
-        ptr::copy(from, to, len as usize);
+        or_trap(instance, memory_range(instance, src_memory, src, len));
+        or_trap(instance, memory_range(instance, dst_memory, dst, len));
+        // Where both overlap, each part is read before anything is written there.
+        for part in parts(len, src < dst) {
+            let from = or_trap(
+                instance,
+                memory_range(instance, src_memory, src + part.start, 0),
+            );
+            let to = or_trap(
+                instance,
+                memory_range(instance, dst_memory, dst + part.start, 0),
+            );
+            ptr::copy(from, to, (part.end - part.start) as usize);
+            heed_requests(instance);
+        }
     }
 }
 
@@ -172,8 +214,15 @@ unsafe extern "C" fn memory_fill(
     // SAFETY: see the file's head.
     unsafe {
         let instance = caller(vmctx);
-        let to = or_trap(instance, memory_range(instance, memory, dst, len));
-        ptr::write_bytes(to, value as u8, len as usize);
+        or_trap(instance, memory_range(instance, memory, dst, len));
+        for part in parts(len, false) {
+            let to = or_trap(
+                instance,
+                memory_range(instance, memory, dst + part.start, 0),
+            );
+            ptr::write_bytes(to, value as u8, (part.end - part.start) as usize);
+            heed_requests(instance);
+        }
     }
 }
 
@@ -191,6 +240,7 @@ unsafe extern "C" fn memory_init(
         let data = DataIndex::from_u32(data);
         let done = init_memory(instance, memory, data, dst, u64::from(src), u64::from(len));
         or_trap(instance, done);
+        heed_requests(instance);
     }
 }
 
@@ -244,6 +294,7 @@ unsafe fn table_fill(vmctx: *mut VmContext, table: u32, dst: u64, value: VmValue
         let instance = caller(vmctx);
         let table = instance.table(TableIndex::from_u32(table));
         or_trap(instance, table.fill(dst, value, len));
+        heed_requests(instance);
     }
 }
 
@@ -283,6 +334,7 @@ unsafe extern "C" fn table_copy(
         let to = instance.table(TableIndex::from_u32(dst_table));
         let from = instance.table(TableIndex::from_u32(src_table));
         or_trap(instance, to.copy(dst, from, src, len));
+        heed_requests(instance);
     }
 }
 
@@ -301,6 +353,7 @@ unsafe extern "C" fn table_init(
         let segment = ElemIndex::from_u32(elem);
         let done = table.init(instance, segment, dst, u64::from(src), u64::from(len));
         or_trap(instance, done);
+        heed_requests(instance);
     }
 }
 
@@ -321,6 +374,7 @@ unsafe extern "C" fn throw(vmctx: *mut VmContext, tag: u32, values: u64) {
     // SAFETY: see the file's head; `values` are the tag's, in the frame of the guest function that throws.
     unsafe {
         let instance = caller(vmctx);
+        heed_requests(instance);
         let store = instance.store();
         let tag = instance.tag(TagIndex::from_u32(tag));
         match exception::make(&mut *store.as_ptr(), tag, values) {
@@ -340,6 +394,7 @@ unsafe extern "C" fn throw_ref(vmctx: *mut VmContext, exception: u32) {
             Ok(())
         };
         or_trap(instance, present);
+        heed_requests(instance);
         exception::throw(instance.store(), exception)
     }
 }

@@ -8,7 +8,7 @@
 //!                                      guest code, and it shall stop: registers saved in the store's save area,
 //!                                                                     thread redirected to `interrupted`
 //!                                      a host function of the store:  `pending` set; it looks when it returns
-//!                                      anything else of the runtime:  nothing; the signal comes again
+//!                                      anything else of the runtime:  `pending` set; the signal comes again
 //!
 //!   interrupted (save area's stack): suspend ==> embedder ... resume, perhaps on another thread
 //!                                    asked again? shall it end? -> raised
@@ -18,7 +18,8 @@
 //! Guest code has no part in this. It can be interrupted anywhere: between the instructions of a prologue, in an entry
 //! trampoline or a host shim, with nearly no stack left, because nothing is put on its stack. Whatever is not guest code is
 //! one of two things: a host function, which can last, and so looks for requests itself when it is over; or code of the
-//! runtime (builtins, raising, throwing, entering), which ends soon, so that the sender signals again.
+//! runtime (builtins, raising, throwing, entering), which ends soon, so that the sender signals again. Builtins that guests can
+//! keep busy (bulk operations, throwing) look for requests, too: a guest may spend nearly all of its time there.
 //!
 //! # Several activations and stores
 //!
@@ -30,8 +31,8 @@
 //!
 //! * `in_host` is set exactly while host functions may run in the innermost activation of the store: from the call to the return of
 //!   a host function, except while that has entered the guest again, and while the store has no activation.
-//! * `pending` is set by the handler only while `in_host` is; both are only used by the thread that runs the store. Whoever clears
-//!   `in_host` looks at `pending` afterwards, so a request is noticed by one of them: the look, or a signal after it.
+//! * Only while `in_host` is set does the handler tell the sender that the request will be noticed without another signal. Whoever
+//!   clears `in_host` looks at `pending` afterwards, so a request is noticed by one of them: the look, or a signal after it.
 //! * The save area is full exactly while the store's computation is suspended by an interruption in guest code.
 //! * The handler is async-signal-safe: it reads lists that are valid at every instruction, changes atomics, and copies.
 
@@ -242,6 +243,13 @@ impl Interrupts {
         self.pending.load(Relaxed)
     }
 
+    /// Is there a request to look at, with [`look`]?
+    #[inline(always)]
+    pub(crate) fn is_asked(&self) -> bool {
+        compiler_fence(SeqCst);
+        self.pending.load(Relaxed)
+    }
+
     /// The guest has been left.
     #[inline(always)]
     pub(crate) fn guest_left(&self) {
@@ -408,9 +416,11 @@ pub(crate) fn handle(interrupted: &mut Interrupted<'_>) {
             if activation.can_be_raised() {
                 interrupts.stop_guest(interrupted, activation, control, code);
             }
-        } else if interrupts.in_host.load(Relaxed) {
+        } else {
             interrupts.pending.store(true, Relaxed);
-            control.defer();
+            if interrupts.in_host.load(Relaxed) {
+                control.defer();
+            }
         }
     }
 }

@@ -128,6 +128,11 @@ mod armed {
             gate
         }
 
+        /// Whose threads it stops.
+        pub fn control(&self) -> &Arc<Control> {
+            &self.control
+        }
+
         /// Waits until a thread has reached it.
         ///
         /// # Panics
