@@ -38,9 +38,9 @@
 //! | `config`, `engine` | settings; what everything shares |
 //! | `module`, `compile`, `cache`, `artifact`, `trust` | compiled code: from bytes, from the cache, from artifacts; which files are trusted |
 //! | `types` | types of values, functions, tables, memories, globals, tags, imports, exports |
-//! | `store` | stores, and the ways to borrow them |
+//! | `store` | stores, the ways to borrow them, and to interrupt what runs in them |
 //! | `linker`, `instance` | imports by name; instantiation |
-//! | `func` | functions: dynamic, typed, made from closures; the caller of a host function |
+//! | `func` | functions: dynamic, typed, asynchronous, made from closures; the caller of a host function |
 //! | `memory`, `table`, `global`, `exception`, `externs` | the other things instances import and export |
 //! | `val`, `v128`, `externref` | values and references |
 //! | `guest` | guests: instances with a life of their own, in the slots of a region |
