@@ -123,6 +123,28 @@ fn a_call_that_cannot_wait_says_so_and_leaves_the_store_usable() {
 }
 
 #[test]
+fn a_yield_ends_an_asynchronous_call_because_nobody_can_resume_it() {
+    let (mut store, instance) = linked::<i32>(
+        r#"(module (import "host" "yield" (func $yield))
+            (func (export "run") (call $yield)) (func (export "fine")))"#,
+        |linker| {
+            linker
+                .func_wrap("host", "yield", |mut caller: Caller<'_, i32>| {
+                    let outcome = caller.yield_();
+                    *caller.data_mut() += 1;
+                    outcome
+                })
+                .unwrap();
+        },
+    );
+    let error = block_on(run_async(&mut store, &instance, "run")).unwrap_err();
+    assert!(error.is::<YieldedInAsyncCall>(), "{error:?}");
+    // The host function was told, and has returned.
+    assert_eq!(*store.data(), 1);
+    run(&mut store, &instance, "fine").unwrap();
+}
+
+#[test]
 fn traps_after_a_suspension_come_with_the_whole_backtrace() {
     for when in WHENS {
         let (mut store, instance) = guest(when);

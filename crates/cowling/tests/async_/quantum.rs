@@ -131,6 +131,57 @@ fn a_quantum_can_be_taken_back_and_is_nothing_to_plain_calls() {
 }
 
 #[test]
+fn fuel_makes_guests_give_way_at_the_same_places_each_time() {
+    let mut config = Config::new();
+    config.consume_fuel(true);
+    let engine = Engine::new(&config).unwrap();
+    let module = Module::new(&engine, GUEST).unwrap();
+    let pendings_and_fuel = |n: i32, interval: u64| {
+        let mut store = Store::new(&engine, ());
+        store.set_fuel(1_000_000).unwrap();
+        store.fuel_async_yield_interval(Some(interval)).unwrap();
+        let instance = Instance::new(&mut store, &module, &[]).unwrap();
+        let count = instance
+            .get_typed_func::<i32, (i32, f64, i64)>(&mut store, "count")
+            .unwrap();
+        let mut pendings = 0;
+        {
+            let mut call = pin!(count.call_async(&mut store, n));
+            loop {
+                match poll_once(call.as_mut()) {
+                    std::task::Poll::Ready(results) => {
+                        let expected = (n, f64::from(n) / 2.0, 3 * i64::from(n));
+                        assert_eq!(results.unwrap(), expected);
+                        break;
+                    }
+                    std::task::Poll::Pending => pendings += 1,
+                }
+            }
+        }
+        (pendings, 1_000_000 - store.get_fuel().unwrap())
+    };
+    let (_, used) = pendings_and_fuel(1000, 1_000_000);
+    for interval in [100, 1000, 10_000] {
+        let (pendings, used_in_pieces) = pendings_and_fuel(1000, interval);
+        assert_eq!(used_in_pieces, used, "every {interval}");
+        // An interval ends where the guest notices, which is a little later.
+        let most = used / interval;
+        assert!(
+            (most.saturating_sub(1 + most / 4)..=most).contains(&pendings),
+            "{pendings} times, {used} used, every {interval}"
+        );
+        assert_eq!(pendings_and_fuel(1000, interval), (pendings, used));
+    }
+    // What is used up for good is a trap.
+    let mut store = Store::new(&engine, ());
+    let instance = Instance::new(&mut store, &module, &[]).unwrap();
+    store.set_fuel(5000).unwrap();
+    store.fuel_async_yield_interval(Some(1000)).unwrap();
+    let error = block_on(run_async(&mut store, &instance, "spin")).unwrap_err();
+    assert_eq!(crate::support::trap(&error), Trap::OutOfFuel);
+}
+
+#[test]
 fn a_deadline_ends_a_guest_between_its_quanta() {
     let (mut store, instance) = guest(Duration::from_millis(1));
     store.set_timeout(Duration::from_millis(20)).unwrap();
