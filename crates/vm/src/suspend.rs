@@ -1,4 +1,88 @@
-//! Suspending a computation, and resuming, cancelling or abandoning it.
+//! Computations that stop midway and go on later, perhaps on another thread.
+//!
+//! A *computation* is everything on one guest stack since somebody started it: guests, the host functions they called, the guests
+//! those called. Suspending it is one switch of stacks, back to whoever drives it:
+//!
+//! ```text
+//!   the driver's stack                        the guest stack                       Box<Computation>, in the store
+//!  +--------------------------+      base +---------------------------+           +---------------------------------+
+//!  | StoreMut::resume, poll   |           | root: catches panics      |           | run (stack, limit, yielder)     |
+//!  | drive                    |           | Activation A (outermost)  | <-------- | suspended: innermost, outermost |
+//!  |   Outside: CURRENT,      |  resume   | guest, shim               |           |   and the exit of the innermost |
+//!  |     innermost, exit,     | ========> | host function             |           | why, answer                     |
+//!  |     of the world outside |           | Activation B (innermost)  |           | stack pointer, registers        |
+//!  |   RunningOn: the run and | <======== | guest, shim               |           | roots it holds                  |
+//!  |     limit outside        |  suspend  | host function             |           | arguments, then results         |
+//!  +--------------------------+           | yield_now, await_future   |           | waker, while it is polled       |
+//!                                   limit +---------------------------+           +---------------------------------+
+//! ```
+//!
+//! What is saved where when it is suspended, and how it comes back:
+//!
+//! | what | saved in | when it is driven again |
+//! |---|---|---|
+//! | callee-saved registers, return address | its stack, by the switch (a preempted guest's others: in its signal frame) | the switch |
+//! | `exit_pc`, `exit_fp` of its innermost activation | [`Suspended`](crate::activation::Suspended) | put into the `StoreContext`; those outside go to the outermost activation's `outer_exit` |
+//! | `CURRENT` of the thread | nowhere: reset to what it was outside | its innermost activation |
+//! | `Execution::innermost` | `Suspended`; reset to what it was outside | its innermost activation |
+//! | `previous` and `outer` of its outermost activation | nowhere: they point at what may be gone | the thread's and the store's innermost of then |
+//! | `Execution::run`, `host_stack_limit` | reset to those outside | those of its run |
+//! | the thread's signal stack | – | made ready on the thread of then |
+//! | where a collection looks | stack pointer, registers and values in the `Computation` | looks at the running stack itself |
+//! | root scopes of its host functions | stay open in the store's stack of roots | go on |
+//!
+//! # Levels
+//!
+//! A host function may start a computation of its own, inside the one that called it; it runs on another stack. That is how a host
+//! function uses a guest as a generator, and how a future polls a call of the same store beside other futures. The store's list
+//! of computations has one for each level: first those that run, each inside the one before, then those that are suspended. Code
+//! that runs inside `n` of them sees the one at position `n`, and no other. When one ends, those inside it that are still
+//! suspended are cancelled.
+//!
+//! # Roots
+//!
+//! A host function's root scope is open while it is suspended, so what it yields may be looked at outside. Scopes that end outside
+//! meanwhile end nothing that the computation may use; they take effect when it is over. What is rooted outside meanwhile lies
+//! above its scopes, and is gone when the innermost of these ends.
+//!
+//! # Polling
+//!
+//! While a computation is polled, `waker` points at the task's. Nothing keeps it longer: a host function that waits looks there
+//! anew each time it is resumed. A future that is *being polled* on the guest stack when the computation is suspended (it called
+//! a guest that yielded) still has the context it was given: that is on the guest stack too, with a copy of the waker that
+//! gets a share of its own at that moment. It is polled again at once when it then returns pending, because its task is over.
+//!
+//! # Cancelling and abandoning
+//!
+//! A computation is cancelled by driving it with a mark: what suspended it returns [`Cancelled`], further attempts do, no guest is
+//! entered, and a host function that returns to a guest returns past it, to the host function outside. So destructors run,
+//! and guest code does not. The exception is one that waits for a future whose [`CallFuture`] was forgotten. What waits there may
+//! have borrowed from the store for as long as that future holds it; the borrow is over, so that code must never run again. It is
+//! abandoned: its stack and its `Computation` are leaked.
+//!
+//! # Why the store stays `Send`
+//!
+//! A suspended computation moves between threads with its store. On its stack are:
+//!
+//! * guest frames and the runtime's: addresses within the store, nothing of a thread. The runtime keeps no reference to anything
+//!   thread-local across a switch.
+//! * host functions: closures that are `Send + Sync`, arguments that are plain values, a [`StoreMut`] that is `Send` if the store
+//!   is, and what crosses a suspension, `Box<dyn Any + Send>`. A future that waits is `Send`, and so is all it keeps while it
+//!   waits.
+//! * local variables of host functions that have called a guest or `yield_now` and wait for it. No bound can reach these. What the
+//!   host function made itself and shares with nobody may move, whatever its type. What it must not keep across such a call is a
+//!   share of something that stays on the thread: a borrow from a thread-local variable, one of several `Rc`s, a lock's guard
+//!   that must be released where it was taken. An embedder whose host functions do that resumes and drops the store on the thread
+//!   that started the computation.
+//!
+//! # Invariants
+//!
+//! * Only whoever drives a computation touches what is in the first two columns' places; what runs in it only switches.
+//! * It is suspended only from its own stack (or, interrupted, from the signal's), while its innermost activation is the store's
+//!   and the thread's: so all activations between that and its outermost one are its own, on its own stack, and the piece can be
+//!   taken out of the lists.
+//! * A store with a suspended computation at the level of the code that runs starts nothing else there: its stack may be in use.
+//! * A `Computation` is freed, and its stack reused, only when it is over.
 
 mod computation;
 mod task;

@@ -236,12 +236,12 @@ impl Computations {
         }
     }
 
-    /// Numbers that may be references: where computations that are suspended or have returned keep them.
+    /// Where there may be references that are in no activation's frames: values, and what belongs to suspended computations.
     pub(crate) fn scan(&self, mut scan: impl FnMut(Range<usize>)) {
         // SAFETY: as for `at`.
         for computation in unsafe { (&*self.all.get()).iter().map(|one| one.as_ref()) } {
-            if matches!(computation.state.get(), State::Suspended | State::Returned) {
-                // SAFETY: nobody uses the values of a computation that does not run.
+            if computation.state.get() != State::Idle {
+                // SAFETY: only the address is used, which nobody changes now.
                 let values = unsafe { &*computation.values.get() }.as_ptr_range();
                 scan(values.start.expose_provenance()..values.end.expose_provenance());
             }

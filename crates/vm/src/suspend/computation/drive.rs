@@ -39,6 +39,8 @@ pub(in crate::suspend) unsafe fn start<T: 'static>(
     waker: Option<&Waker>,
 ) -> Result<Progress> {
     signals::init()?;
+    // Not later: a coroutine that has been made is driven.
+    altstack::prepare_thread().map_err(activation::EnterError::Thread)?;
     let execution: NonNull<Execution> = store.cast();
     let (place, stack) = {
         // SAFETY: the execution is the store's first part; the reference ends with this block.
@@ -258,10 +260,10 @@ unsafe fn switch_to(
     };
     computation.waker.set(ptr::null());
     let Some(why) = why else {
-        computation.state.set(State::Idle);
         // SAFETY: it has ended; the store may be used, references to it end with their statements.
         unsafe {
             let outcome = finish(store, computation, was_cancelling);
+            computation.state.set(State::Idle);
             drop(running);
             if is_outermost {
                 execution.as_ref().interrupts().end();
