@@ -155,6 +155,14 @@ pub enum GrowError {
         /// The most that all of them may have together.
         limit: u64,
     },
+    /// It would move, and a guest that was interrupted still uses it where it is.
+    #[error(
+        "{what} cannot grow: it would move, while a guest that uses it is interrupted; resume it first"
+    )]
+    Interrupted {
+        /// `memory` or `table`.
+        what: &'static str,
+    },
     /// The system gave no memory.
     #[error("{what} cannot grow: {reason}")]
     OutOfMemory {

@@ -204,12 +204,17 @@ impl LinearMemory {
                 maximum: self.maximum,
             });
         }
-        if new_len > self.reservation {
+        if self.would_move(new_len) {
             self.relocate(new_len)?;
         } else {
             self.open_up_to(new_len)?;
         }
         Ok(())
+    }
+
+    /// Would growing to `new_len` bytes move it to another address?
+    pub(crate) fn would_move(&self, new_len: usize) -> bool {
+        new_len > self.reservation
     }
 
     /// Opens pages so that `new_len` bytes, which are within the reservation, can be used.

@@ -483,7 +483,7 @@ impl<T: 'static> Guest<T> {
     }
 
     /// The run is over, and the guest in this state.
-    fn end(&mut self, state: State) {
+    pub(super) fn end(&mut self, state: State) {
         self.state = state;
         self.fault = None;
         self.end_deadline();

@@ -119,6 +119,10 @@ impl StoreInner {
         let bytes = desired
             .checked_mul(ty.page_size())
             .and_then(|bytes| usize::try_from(bytes).ok());
+        let moves = bytes.is_some_and(|bytes| memory.borrow().would_move(bytes));
+        if moves && self.execution().computations().is_interrupted() {
+            return Err(GrowError::Interrupted { what: "memory" });
+        }
         let grown = match bytes {
             Some(bytes) if desired <= ty.maximum_pages() => memory
                 .borrow_mut()

@@ -45,6 +45,10 @@ pub(crate) struct Computations {
     interruption: Cell<Option<Interruption>>,
     interruption_failure: Cell<Option<TrapReason>>,
     interruption_handler: Cell<Option<InterruptionHandler>>,
+    /// Does a guest wait at an instruction that need not be a call? Then it relies on everything it has in registers.
+    at_instruction: Cell<bool>,
+    /// Where more registers of a plain call's guest are, while it waits like that.
+    plain_registers: Cell<(usize, usize)>,
 }
 
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -188,6 +192,12 @@ impl Computations {
         self.blocked.get()
     }
 
+    /// Does a guest of the store wait where it was interrupted? What it has read from the VMContext must not change then: the
+    /// addresses of tables and memories.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.at_instruction.get()
+    }
+
     /// Who decides about interruptions.
     pub(crate) fn set_interruption_handler(&self, handler: Option<InterruptionHandler>) {
         self.interruption_handler.set(handler);
@@ -260,6 +270,8 @@ impl Computations {
                 scan(start..end);
             }
         }
+        let (start, end) = self.plain_registers.get();
+        scan(start..end);
     }
 
     /// Asks what to do about a plain call that was interrupted. Called by its driver.
@@ -316,10 +328,22 @@ unsafe fn decide(
     let (Some(handler), Some(why)) = (handler, why) else {
         return Ok(true);
     };
+    // There is one place for an interrupted guest's registers: no other guest runs while one is there.
+    // SAFETY: as the caller says; the reference ends with its statement.
+    let blocked = unsafe { execution.as_ref() }
+        .computations()
+        .blocked
+        .replace(true);
     // SAFETY: as the caller says.
-    match catch_unwind(AssertUnwindSafe(|| unsafe {
+    let decision = catch_unwind(AssertUnwindSafe(|| unsafe {
         handler(execution.cast(), why)
-    })) {
+    }));
+    // SAFETY: as above.
+    unsafe { execution.as_ref() }
+        .computations()
+        .blocked
+        .set(blocked);
+    match decision {
         Ok(decision) => decision.map_err(TrapReason::Host),
         Err(payload) => Err(TrapReason::Panic(payload)),
     }
@@ -423,17 +447,15 @@ impl Execution {
         let Some(computation) = NonNull::new(run.computation().cast_mut()) else {
             // SAFETY: the execution is valid; each reference ends with its statement. The driver of a plain call expects this.
             unsafe {
-                execution
-                    .as_ref()
-                    .computations()
-                    .interruption
-                    .set(Some(why));
+                let computations = execution.as_ref().computations();
+                computations.interruption.set(Some(why));
+                (computations.plain_registers).set((registers.start, registers.end));
+                computations.at_instruction.set(true);
                 run.switch_to_driver();
-                let failure = execution
-                    .as_ref()
-                    .computations()
-                    .interruption_failure
-                    .take();
+                let computations = execution.as_ref().computations();
+                computations.at_instruction.set(false);
+                computations.plain_registers.set((0, 0));
+                let failure = computations.interruption_failure.take();
                 return failure.map_or(Ok(()), Err);
             }
         };
@@ -443,8 +465,12 @@ impl Execution {
             return Err(TrapReason::Host(Cancelled.into()));
         }
         this.registers.set((registers.start, registers.end));
+        // SAFETY: the execution is valid; each reference ends with its statement.
+        let at_instruction = |is| unsafe { execution.as_ref() }.computations().at_instruction.set(is);
+        at_instruction(true);
         // SAFETY: the caller vouches for what `suspendable` would check.
         let resumed = unsafe { Self::switch(computation, Suspension::Interrupted(why)) };
+        at_instruction(false);
         this.registers.set((0, 0));
         resumed.map_err(|cancelled| TrapReason::Host(cancelled.into()))?;
         this.failure.take().map_or(Ok(()), Err)

@@ -181,8 +181,8 @@ pub(in crate::suspend) unsafe fn drive(
     // SAFETY: as the caller says.
     match unsafe { switch_to(store, computation, waker) } {
         Driven::Suspended(why) => Ok(Progress::Suspended(why)),
-        // SAFETY: a computation lives as long as its store; the reference ends with its statement.
         Driven::Ended(Ok(())) => {
+            // SAFETY: a computation lives as long as its store; the reference ends with its statement.
             unsafe { computation.as_ref() }.state.set(State::Returned);
             Ok(Progress::Returned)
         }
