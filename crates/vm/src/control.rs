@@ -294,7 +294,7 @@ impl Control {
     ///
     /// # Errors
     /// When no guest runs, or it cannot be suspended.
-    pub fn preempt(&self) -> Result<PreemptSuccess, PreemptError> {
+    pub fn preempt(self: &Arc<Self>) -> Result<PreemptSuccess, PreemptError> {
         let before = self.update(|word| {
             let possible = word.phase() == Phase::Running && self.suspendable.load(SeqCst);
             possible.then(|| word.with(Word::PREEMPT | Word::WATCHED))
@@ -319,11 +319,29 @@ impl Control {
                 _ => {}
             }
             self.signal();
+            if self.is_this_thread() && self.word() == word {
+                self.nag();
+                return Ok(PreemptSuccess::Pending);
+            }
             self.wait_for_change(word, patience.next());
         }
     }
 
-    fn kill(&self, generation: u64) -> Result<KillSuccess, KillError> {
+    /// Does the calling thread run the store? Then it finds its guest's host function with the signal that it sends itself; if not, it is
+    /// in code that the runtime has called, which can wait for nothing.
+    fn is_this_thread(&self) -> bool {
+        self.thread.load(SeqCst) == thread::id().0
+    }
+
+    /// Leaves it to the timer to signal until the request is noticed.
+    fn nag(self: &Arc<Self>) {
+        match timer::start() {
+            Ok(()) => timer::remind(self),
+            Err(error) => tracing::warn!(%error, "a guest may go on although it was asked to stop"),
+        }
+    }
+
+    fn kill(self: &Arc<Self>, generation: u64) -> Result<KillSuccess, KillError> {
         let before = self.update(|word| {
             let possible = word.generation() == generation
                 && word.phase() != Phase::Gone
@@ -345,8 +363,8 @@ impl Control {
     }
 
     /// Signals until the kill that was requested of a running execution is acted on, or known to be.
-    fn await_kill(&self, generation: u64) -> Result<KillSuccess, KillError> {
-        point(Point::KillRequested, self);
+    fn await_kill(self: &Arc<Self>, generation: u64) -> Result<KillSuccess, KillError> {
+        point(Point::KillRequested, &**self);
         let mut patience = Patience::new();
         loop {
             let word = self.word();
@@ -363,7 +381,12 @@ impl Control {
                 continue;
             }
             self.signal();
-            point(Point::KillSignalled, self);
+            point(Point::KillSignalled, &**self);
+            if self.is_this_thread() && self.word() == word {
+                self.word.fetch_or(Word::DEFERRED, SeqCst);
+                self.nag();
+                continue;
+            }
             self.wait_for_change(word, patience.next());
         }
     }

@@ -318,8 +318,8 @@ unsafe fn look_with(
     registers: Range<usize>,
 ) -> Result<(), TrapReason> {
     loop {
-        // SAFETY: as the caller says; the reference ends before the store is suspended.
         let why = {
+            // SAFETY: as the caller says; the reference ends before the store is suspended.
             let interrupts = unsafe { execution.as_ref() }.interrupts();
             interrupts.pending.store(false, Relaxed);
             let Some(control) = interrupts.control.get() else {
@@ -471,7 +471,8 @@ impl Interrupts {
     ) {
         // SAFETY: an execution outlives its activations.
         let execution = unsafe { activation.execution().as_ref() };
-        if code.counts_fuel {
+        // Where a builtin has just returned to, the store's count is newer.
+        if code.counts_fuel && !execution.has_returned_to(code.pc) {
             activation.store_fuel(interrupted.register(libc::REG_R15) as i64);
         }
         match self.decide(control.take_requests()) {

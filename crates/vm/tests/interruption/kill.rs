@@ -473,3 +473,43 @@ fn a_spinning_guest_is_killed_within_microseconds() {
     // 50 us on a machine that has nothing else to do.
     assert!(median < Duration::from_millis(5), "{median:?}");
 }
+
+#[test]
+fn a_host_function_can_kill_its_own_guest_and_a_destructor_can_too() {
+    let mut guest = Guest::new(|caller, n| {
+        let switch = caller.store.inner().control().kill_switch();
+        assert_eq!(switch.terminate(), Ok(KillSuccess::Pending));
+        Ok(n)
+    });
+    assert_eq!(terminated(guest.call("host_then_spin")), Terminated::Remote);
+    assert_eq!(guest.call("seven").unwrap(), 7);
+
+    // In a collection, which a builtin of the guest has begun.
+    struct Kills(Arc<Control>, Arc<Mutex<Option<KillSuccess>>>);
+    impl Drop for Kills {
+        fn drop(&mut self) {
+            if let Ok(done) = self.0.kill_switch().terminate() {
+                *self.1.lock().unwrap() = Some(done);
+            }
+        }
+    }
+    let text = r#"(module (tag $e)
+        (func (export "run")
+            (loop (block $c (try_table (catch_all $c) (throw $e))) (br 0))))"#;
+    let mut store = store(());
+    let instance = instantiate(&mut store, text, &[]);
+    let control = store.as_ref().inner().control();
+    let answer = Arc::new(Mutex::new(None));
+    let scope = store.as_mut().inner_mut().root_scope_enter();
+    let value = Kills(control.clone(), answer.clone());
+    store
+        .as_mut()
+        .inner_mut()
+        .host_ref_new(Box::new(Locked(Mutex::new(value))));
+    store.as_mut().inner_mut().root_scope_exit(scope);
+    let result = call::<_, (), ()>(&mut store, instance, "run", ());
+    assert_eq!(terminated(result), Terminated::Remote);
+    assert_eq!(*answer.lock().unwrap(), Some(KillSuccess::Pending));
+}
+
+struct Locked<V>(Mutex<V>);

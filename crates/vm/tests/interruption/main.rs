@@ -37,10 +37,6 @@ pub(crate) const TEXT: &str = r#"(module
     (func (export "hosts_for_ever") (result i32)
         (loop (drop (call $host (i32.const 1))) (br 0)) (unreachable)))"#;
 
-/// What the host function of a test does.
-pub(crate) type Body =
-    Box<dyn Fn(HostCaller<'_, Data>, i32) -> Result<i32> + Send + Sync + 'static>;
-
 pub(crate) struct Data {
     pub(crate) instance: Option<InstanceHandle>,
 }

@@ -319,7 +319,7 @@ fn a_guest_with_hardly_any_stack_left_is_preempted_and_killed() {
         let done = done.clone();
         move || {
             while !done.load(SeqCst) {
-                drop(control.preempt());
+                let _ = control.preempt();
             }
         }
     });
@@ -384,4 +384,58 @@ fn references_in_registers_of_a_preempted_guest_survive_a_collection() {
         store.as_mut().resume(None),
         Ok(Progress::Returned)
     ));
+}
+
+#[test]
+fn fuel_is_counted_the_same_however_often_a_guest_is_preempted() {
+    let mut knobs = cowling_abi::knobs::Knobs::default();
+    knobs.consume_fuel = true;
+    let config = config(knobs);
+    let text = r#"(module
+        (import "" "next" (func $next (param i64) (result i64)))
+        (memory 1)
+        (func $work (param i64) (result i64)
+            (memory.fill (i32.const 0) (i32.const 1) (i32.const 100))
+            (i64.add (local.get 0) (i64.const 1)))
+        (func (export "run") (result i64) (local $i i64)
+            (loop $l
+                (local.set $i (call $next (call $work (local.get $i))))
+                (br_if $l (i64.lt_u (local.get $i) (i64.const 300000))))
+            (local.get $i)))"#;
+    let module = compile_for(&config, text);
+    let run = |preempt: bool| {
+        let mut store = Store::new(&config, ());
+        let host = host(|_: HostCaller<'_, ()>, n: i64| Ok(n + 1));
+        let instance = store.as_mut().instantiate(&module, &[host]).unwrap();
+        let run = func(&mut store, instance, "run");
+        store.as_mut().inner_mut().set_fuel(1 << 40).unwrap();
+        let control = store.as_ref().inner().control();
+        let done = AtomicBool::new(false);
+        let times = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while preempt && !done.load(SeqCst) {
+                    let _ = control.preempt();
+                }
+            });
+            let mut times = 0;
+            let mut progress = store.as_mut().start(run, &[]).unwrap();
+            while let Progress::Suspended(_) = progress {
+                times += 1;
+                progress = store.as_mut().resume(None).unwrap();
+            }
+            done.store(true, SeqCst);
+            times
+        });
+        (
+            times,
+            store.as_ref().inner().executed_cost().unwrap(),
+        )
+    };
+    let (_, quiet) = run(false);
+    let mut total = 0;
+    while total < 200 {
+        let (times, busy) = run(true);
+        assert_eq!(busy, quiet);
+        total += times;
+    }
 }

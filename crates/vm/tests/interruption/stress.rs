@@ -119,10 +119,9 @@ fn round(module: &Arc<CompiledModule>, duration: Duration, tally: &Tally) {
                         continue;
                     };
                     let expected = match suspended {
-                        Some(expected) if random.below(50) == 0 => {
+                        Some(_) if random.below(50) == 0 => {
                             runner.store.as_mut().cancel();
                             idle.lock().unwrap().push((runner, None));
-                            drop(expected);
                             continue;
                         }
                         Some(expected) => expected,
@@ -190,7 +189,7 @@ fn round(module: &Arc<CompiledModule>, duration: Duration, tally: &Tally) {
         // Those that spin for ever have nobody else to stop them now.
         for _ in 0..1_000 {
             for control in &controls {
-                drop(control.kill_switch().terminate());
+                let _ = control.kill_switch().terminate();
             }
             std::thread::sleep(Duration::from_micros(100));
             if idle.lock().unwrap().len() == RUNNERS {
