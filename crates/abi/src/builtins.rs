@@ -30,12 +30,12 @@
 //!   guest function         pinned register; guest calls hand it on as it is
 //!   entry trampoline       loads it from the store before the call, stores it behind
 //!   host shim              stores it before the host function runs, loads it behind
-//!   call of a builtin      likewise; out_of_fuel's stub loads it itself
-//!   exception handler      loads it from the store, where the thrower has left it
-//!   fault                  the signal handler stores it
+//!   call of a builtin      stores it before; only out_of_fuel changes it, and loads it itself
+//!   exception              the runtime loads it when it continues in a handler
+//!   fault, interruption    the signal handler stores it; after an interruption the runtime loads it
 //! ```
 //!
-//! So the store has the right count whenever host code runs, and the host may change it there. `out_of_fuel` keeps every other
+//! So the store has the right count whenever the host can see it, and the host may change it there. `out_of_fuel` keeps every other
 //! register, so that checks cost the code around them no registers.
 //!
 //! # Failure

@@ -15,11 +15,14 @@
 //! Values are 16 bytes apart ([`VmValue`]); results take the place of arguments. The shim leaves in the store where the guest
 //! called from, which is where a backtrace starts: the frame it notes is the caller's, not its own.
 //!
-//! In code that counts fuel both move the count between the pinned register, where guest code has it, and the store.
+//! In code that counts fuel both move the count between the pinned register, where guest code has it, and the store. The entry
+//! trampoline also checks that some is left.
 
 use crate::lower::{clif_type, guest_signature};
+use cowling_abi::builtins::BuiltinIndex;
 use cowling_abi::layout::{StoreContext, VmContext, VmFuncImport, VmHeader, VmHostFunc, VmValue};
 use cowling_abi::{FuncType, ValType};
+use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
     AbiParam, Function, InstBuilder, MemFlagsData, Signature, StackSlotData, StackSlotKind,
     UserFuncName, Value,
@@ -117,6 +120,31 @@ fn load_fuel(builder: &mut FunctionBuilder<'_>, store: Value) {
     builder.ins().set_pinned_reg(count);
 }
 
+/// Goes on only if fuel is left. The count is in the store as well.
+fn check_fuel(builder: &mut FunctionBuilder<'_>, vmctx: Value, isa: &dyn TargetIsa) {
+    let pointer = isa.pointer_type();
+    let count = builder.ins().get_pinned_reg(pointer);
+    let cond = IntCC::SignedLessThanOrEqual;
+    let empty = builder.ins().icmp_imm_s(cond, count, 0);
+    let out = builder.create_block();
+    builder.set_cold_block(out);
+    let next = builder.create_block();
+    builder.ins().brif(empty, out, &[], next, &[]);
+    builder.switch_to_block(out);
+    builder.seal_block(out);
+    let offset = offset_of!(VmContext, header) + offset_of!(VmHeader, builtins);
+    let builtins = (builder.ins()).load(pointer, flags(), vmctx, offset as i32);
+    let offset = BuiltinIndex::out_of_fuel as usize * size_of::<usize>();
+    let code = (builder.ins()).load(pointer, flags(), builtins, offset as i32);
+    let mut signature = Signature::new(CallConv::PreserveAll);
+    signature.params.push(AbiParam::new(pointer));
+    let signature = builder.import_signature(signature);
+    builder.ins().call_indirect(signature, code, &[vmctx]);
+    builder.ins().jump(next, &[]);
+    builder.switch_to_block(next);
+    builder.seal_block(next);
+}
+
 /// Moves the fuel count from the pinned register to the store.
 fn store_fuel(builder: &mut FunctionBuilder<'_>, store: Value) {
     let pointer = builder.func.dfg.value_type(store);
@@ -135,6 +163,7 @@ fn entry(builder: &mut FunctionBuilder<'_>, ty: &FuncType, isa: &dyn TargetIsa) 
     });
     if let Some(store) = store {
         load_fuel(builder, store);
+        check_fuel(builder, ctx, isa);
     }
     let mut args = vec![ctx];
     args.extend(load_values(builder, &ty.params, values));

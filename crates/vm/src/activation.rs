@@ -673,7 +673,8 @@ pub(crate) unsafe extern "C" fn raise_stack_overflow(context: *mut StoreContext)
 /// Continues the guest in an exception handler of one of the frames of its innermost activation, with `exception` as the payload.
 ///
 /// `stack_pointer` and `frame_pointer` are those of the frame; registers that the guest's calling convention preserves have the
-/// values they had when the throwing builtin was called.
+/// values they had when the throwing builtin was called. But the one that may have the fuel count has that: handlers expect
+/// nothing else of it.
 ///
 /// # Safety
 /// As for [`raise`]; `handler` is the address of a handler of that frame in the artifact's exception table, and the stack and
@@ -685,8 +686,13 @@ pub(crate) unsafe fn continue_in_handler(
     frame_pointer: usize,
     exception: u32,
 ) -> ! {
-    // SAFETY: an execution with an active guest is valid.
-    let registers = unsafe { execution.as_ref() }.thrower_registers.get();
+    // SAFETY: an execution with an active guest is valid, and nobody else looks at its saved registers: `rbx`, `r12` to `r15`.
+    let registers = unsafe {
+        let this = execution.as_ref();
+        let registers = this.thrower_registers.get();
+        (*registers)[4] = this.fuel_count() as u64;
+        registers
+    };
     // SAFETY: the caller vouches for the frame.
     unsafe {
         arch::continue_in_handler(

@@ -16,7 +16,7 @@
 //! ```
 //!
 //! Guest code has no part in this. It can be interrupted anywhere: between the instructions of a prologue, in an entry
-//! trampoline or a host shim, with nearly no stack left, because nothing is put on its stack. Whatever is not guest code is
+//! trampoline or a host shim (unless they move the fuel count), with nearly no stack left, because nothing is put on its stack. Whatever is not guest code is
 //! one of two things: a host function, which can last, and so looks for requests itself when it is over; or code of the
 //! runtime (builtins, raising, throwing, entering), which ends soon, so that the sender signals again. Builtins that guests can
 //! keep busy (bulk operations, throwing) look for requests, too: a guest may spend nearly all of its time there.
@@ -436,9 +436,13 @@ struct Code {
 }
 
 impl Code {
-    /// Async-signal-safe.
+    /// `None` for code that is not a guest's, and for trampolines that move the fuel count between its register and the store:
+    /// which of the two is right depends on the instruction. They end soon. Async-signal-safe.
     fn at(pc: usize) -> Option<Code> {
-        registry::with_region(pc, |region| {
+        let code = registry::with_region(pc, |region| {
+            if region.counts_fuel() && !region.is_in_function(pc) {
+                return None;
+            }
             // SAFETY: a byte of code of a registered region, which is mapped.
             let byte = |at: usize| unsafe { *(at as *const u8) };
             // `push rbp` is what every function begins with, and `ret` what it ends with: there the frame pointer is the caller's.
@@ -449,12 +453,13 @@ impl Code {
             } else {
                 None
             };
-            Code {
+            Some(Code {
                 pc,
                 partial_frame,
-                counts_fuel: region.counts_fuel() && region.is_in_function(pc),
-            }
-        })
+                counts_fuel: region.counts_fuel(),
+            })
+        });
+        code.flatten()
     }
 }
 

@@ -102,7 +102,7 @@ impl FuncLowering<'_> {
         ctx: Value,
         ty: TypeIndex,
     ) -> Result<(), CompileError> {
-        self.take_fuel();
+        self.take_fuel_for_call();
         let signature = self.signature(ty);
         let count = self.env.info.types[ty].params.len();
         self.canonicalize(count);
@@ -216,8 +216,6 @@ impl FuncLowering<'_> {
         let mut all: SmallVec<[Value; 8]> = SmallVec::with_capacity(args.len() + 1);
         all.push(self.vmctx);
         all.extend_from_slice(args);
-        let inst = self.builder.ins().call_indirect(signature, address, &all);
-        self.load_fuel();
-        inst
+        self.builder.ins().call_indirect(signature, address, &all)
     }
 }

@@ -1,22 +1,25 @@
 //! Fuel: counting what is executed, in the pinned register.
 //!
 //! ```text
-//!   function entry, loop header        count left? no -> out_of_fuel (cold) ---.
-//!     |                                  | yes   <-----------------------------'
 //!   operators in a straight line       their costs are added up here, at compile time
 //!     |
-//!   branch, call, return, end of       taken from the count in one step, before
-//!     a block that is branched to
+//!   branch that meets other paths,     taken from the count in one step, before
+//!     call, return
+//!
+//!   loop header, first call of a       is some left? no -> out_of_fuel (cold) ---.
+//!     function on a path                 | yes   <-------------------------------'
 //! ```
 //!
+//! What neither loops nor calls ends soon by itself, so it is not checked. Entry trampolines check, too: no guest runs on nothing.
+//!
 //! The count is in the store while the host has control ([`cowling_abi::builtins`] says who moves it when): calls of builtins
-//! store it before and load it behind, because the host may change it meanwhile, and handlers of exceptions load it. Host
-//! functions' shims and entry trampolines do the same on their side.
+//! store it before. Host functions' shims and entry trampolines do the same on their side.
 //!
 //! A fault must not lose what is pending. A memory access has it in its trap code, from where it gets into the artifact's trap
 //! table; before any other operator that may trap it is taken.
 //!
-//! Invariant: nothing is pending where control flow parts or meets, so that each path has taken exactly what was executed on it.
+//! Invariant: nothing is pending where paths meet, so that each has taken exactly what was executed on it. Both arms of an `if`
+//! begin with what was pending before it.
 
 use super::regions::Region;
 use super::state::{FuncLowering, POINTER};
@@ -29,10 +32,14 @@ use cranelift_codegen::ir::{InstBuilder, MemFlagsData, TrapCode, Value};
 use std::mem::offset_of;
 use wasmparser::Operator;
 
-/// What has been executed in the current straight line and not been taken from the count.
+/// What is known at the current position.
+#[derive(Copy, Clone)]
 pub(super) struct Counter {
     enabled: bool,
+    /// What has been executed and not been taken from the count.
     pending: u32,
+    /// Was the count checked on every path from the function's start to here?
+    checked: bool,
 }
 
 impl Counter {
@@ -40,6 +47,26 @@ impl Counter {
         Counter {
             enabled,
             pending: 0,
+            checked: false,
+        }
+    }
+
+    /// Is something pending?
+    pub(super) fn is_pending(&self) -> bool {
+        self.pending != 0
+    }
+
+    /// Notes that another path comes here.
+    pub(super) fn meet(&mut self, other: &Counter) {
+        self.checked &= other.checked;
+    }
+
+    /// At a place that no path comes to so far, in the same function.
+    pub(super) fn unmet(&self) -> Counter {
+        Counter {
+            pending: 0,
+            checked: true,
+            ..*self
         }
     }
 }
@@ -104,12 +131,31 @@ impl FuncLowering<'_> {
 
     /// Takes what is pending from the count. To be called before control flow leaves the straight line.
     pub(super) fn take_fuel(&mut self) {
-        let pending = std::mem::take(&mut self.counter.pending);
-        if pending != 0 {
-            let count = self.builder.ins().get_pinned_reg(POINTER);
-            let cost = self.builder.ins().iconst(POINTER, i64::from(pending));
-            let count = self.builder.ins().isub(count, cost);
-            self.builder.ins().set_pinned_reg(count);
+        if self.counter.is_pending() {
+            self.take();
+        }
+    }
+
+    /// Takes what is pending from the count and returns it.
+    fn take(&mut self) -> Value {
+        let count = self.builder.ins().get_pinned_reg(POINTER);
+        match std::mem::take(&mut self.counter.pending) {
+            0 => count,
+            pending => {
+                let cost = self.builder.ins().iconst(POINTER, i64::from(pending));
+                let count = self.builder.ins().isub(count, cost);
+                self.builder.ins().set_pinned_reg(count);
+                count
+            }
+        }
+    }
+
+    /// Takes what is pending before a call, and goes on only if something is left, unless that was checked before.
+    pub(super) fn take_fuel_for_call(&mut self) {
+        if self.counter.checked {
+            self.take_fuel();
+        } else {
+            self.check_fuel();
         }
     }
 
@@ -122,12 +168,13 @@ impl FuncLowering<'_> {
         traps::out_of_bounds(self.counter.pending as u8)
     }
 
-    /// Goes on only if something is left. Nothing must be pending.
+    /// Takes what is pending, and goes on only if something is left.
     pub(super) fn check_fuel(&mut self) {
         if !self.counter.enabled {
             return;
         }
-        let count = self.builder.ins().get_pinned_reg(POINTER);
+        let count = self.take();
+        self.counter.checked = true;
         let cond = IntCC::SignedLessThanOrEqual;
         let empty = self.builder.ins().icmp_imm_s(cond, count, 0);
         let out = self.builder.create_block();
@@ -168,12 +215,8 @@ impl FuncLowering<'_> {
         self.builder.ins().store(flags, count, store, offset);
     }
 
-    /// Takes the count from where the runtime has left it.
-    pub(super) fn load_fuel(&mut self) {
-        if self.counter.enabled {
-            let store = self.load_header(offset_of!(VmHeader, store));
-            let count = self.load_field(POINTER, store, offset_of!(StoreContext, fuel) as u32);
-            self.builder.ins().set_pinned_reg(count);
-        }
+    /// Begins a handler of exceptions. Its thrower was called behind a check.
+    pub(super) fn begin_handler(&mut self) {
+        self.counter = self.counter.unmet();
     }
 }

@@ -97,13 +97,13 @@ impl<'a> FuncLowering<'a> {
             locals.push(local.into());
             local_types.push((position + 1, ty));
         }
-        let body = Frame::function(ty);
-        let mut lowering = FuncLowering {
+        let counter = Counter::new(env.knobs.consume_fuel);
+        FuncLowering {
             env,
             builder,
             vmctx,
             stack: Vec::new(),
-            control: vec![body],
+            control: vec![Frame::function(ty, &counter)],
             open_loops: 0,
             reachable: true,
             skipped_blocks: 0,
@@ -114,14 +114,12 @@ impl<'a> FuncLowering<'a> {
             callees: HashMap::new(),
             builtin_signatures: [None; BuiltinIndex::ALL.len()],
             handlers: Vec::new(),
-            counter: Counter::new(env.knobs.consume_fuel),
+            counter,
             listed_handlers: 0,
             exception_values: None,
             locals,
             local_types,
-        };
-        lowering.check_fuel();
-        lowering
+        }
     }
 
     /// Declares locals of one type, starting as zero or null.
