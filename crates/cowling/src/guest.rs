@@ -45,7 +45,7 @@ pub use termination::{Payload, TerminationDetails};
 use crate::func::{Caller, Func};
 use crate::instance::{Instance, InstancePre};
 use crate::store::{AsContext, AsContextMut, Store, StoreContext, StoreContextMut};
-use cowling_vm::InstanceHandle;
+use cowling_vm::{FuelError, InstanceHandle};
 use fault::FaultHandler;
 use region::SlotPermit;
 use run::Run;
@@ -227,10 +227,14 @@ impl<T: 'static> Guest<T> {
     /// # Errors
     /// [`GuestError::Fuel`] when instructions are not counted, or the bound is 0.
     pub fn set_bound(&mut self, bound: Option<u64>) -> Result<(), GuestError> {
-        let mut store = self.store.vm_mut();
-        store.inner_mut().set_fuel_yield_interval(bound)?;
+        self.set_interval(bound)?;
         self.bound = bound;
         Ok(())
+    }
+
+    fn set_interval(&mut self, bound: Option<u64>) -> Result<(), FuelError> {
+        let mut store = self.store.vm_mut();
+        store.inner_mut().set_fuel_yield_interval(bound)
     }
 
     fn counts(&self) -> bool {

@@ -142,3 +142,31 @@ pub(super) fn fatal(details: &FaultDetails) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+    #[test]
+    fn the_fatal_handler_is_called_and_may_replace_itself() {
+        static CALLS: AtomicUsize = AtomicUsize::new(0);
+        let details = FaultDetails {
+            trap: Trap::MemoryOutOfBounds,
+            memory: None,
+            backtrace: None,
+            fatal: None,
+        };
+        set_fatal_handler(|details| {
+            assert_eq!(details.trap(), Trap::MemoryOutOfBounds);
+            CALLS.fetch_add(1, SeqCst);
+            set_fatal_handler(|_| {
+                CALLS.fetch_add(10, SeqCst);
+            });
+        });
+        fatal(&details);
+        fatal(&details);
+        assert_eq!(CALLS.load(SeqCst), 11);
+        reset_fatal_handler();
+    }
+}

@@ -124,6 +124,8 @@ pub(super) struct Run {
     is_start: bool,
     /// Does the store's deadline go with it?
     has_deadline: bool,
+    /// Has it a bound of its own?
+    has_bound: bool,
 }
 
 impl<T: 'static> Guest<T> {
@@ -193,12 +195,7 @@ impl<T: 'static> Guest<T> {
         // Later than any clock goes is never.
         self.set_deadline(Instant::now().checked_add(time))?;
         self.run.has_deadline = true;
-        let result = self.begin(func, args);
-        // A run that was refused has no end at which this would happen.
-        if !self.state.is_suspended() {
-            self.end_deadline();
-        }
-        result
+        self.begin(func, args)
     }
 
     /// Runs the start function. Does nothing if there is none.
@@ -249,7 +246,8 @@ impl<T: 'static> Guest<T> {
     }
 
     /// Runs an exported function; asynchronous host functions that it calls may wait, and the guest yields to the executor when
-    /// its quantum is over, or each time it has executed another `bound` instructions, if there is a bound.
+    /// its quantum is over, or each time it has executed another `bound` instructions. Without a bound of its own the run has that of
+    /// [`set_bound`](Self::set_bound).
     ///
     /// When a host function yields, the future is ready with [`RunResult::Yielded`]. Dropping the future before it is ready
     /// terminates the guest.
@@ -267,7 +265,8 @@ impl<T: 'static> Guest<T> {
     {
         let func = self.runnable(name)?;
         if bound.is_some() {
-            self.set_bound(bound)?;
+            self.set_interval(bound)?;
+            self.run.has_bound = true;
         }
         let args: Values<Value> = args.iter().map(|v| v.to_vm()).collect();
         self.run.results = self.result_count(func.to_vm())?;
@@ -415,6 +414,9 @@ impl<T: 'static> Guest<T> {
             Ok(Err(error)) => match refused(error) {
                 Ok(refusal) => {
                     self.state = before;
+                    if !before.is_suspended() {
+                        self.end_run();
+                    }
                     Err(refusal)
                 }
                 Err(error) => Err(self.failed(error)),
@@ -486,14 +488,19 @@ impl<T: 'static> Guest<T> {
     pub(super) fn end(&mut self, state: State) {
         self.state = state;
         self.fault = None;
-        self.end_deadline();
-        self.run = Run::default();
+        self.end_run();
     }
 
-    fn end_deadline(&mut self) {
-        if mem::take(&mut self.run.has_deadline) {
+    /// Forgets what is only about the run that was under way.
+    fn end_run(&mut self) {
+        let run = mem::take(&mut self.run);
+        if run.has_deadline {
             // Taking a deadline back needs no timer, so it cannot fail.
             drop(self.store.vm_mut().set_deadline(None));
+        }
+        if run.has_bound {
+            // It could be set, so it can be set back.
+            drop(self.set_interval(self.bound));
         }
     }
 }

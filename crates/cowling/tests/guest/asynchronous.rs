@@ -139,7 +139,7 @@ fn with_a_bound_the_executor_gets_its_turn_every_so_many_instructions() {
     let mut guest = guest(&Arc::default());
     let args = [Val::I32(10_000)];
     let (result, pending) = block_on(guest.run_async("count", &args, Some(8_000)));
-    assert_eq!((returned_i32(result), pending), (10_000, 10));
+    assert_eq!((returned_i32(result), pending), (10_000, 9));
     let (result, pending) = block_on(guest.run_async("count", &args, None));
     assert_eq!((returned_i32(result), pending), (10_000, 0));
 }

@@ -382,3 +382,58 @@ fn a_guest_that_is_preempted_is_dropped_or_reset_without_a_trace() {
     }
     assert_eq!(region.used(), 0);
 }
+
+#[test]
+fn while_a_guest_is_interrupted_no_other_guest_of_its_store_runs() {
+    type Attempt = fn(&mut StoreContextMut<'_, ()>, Instance) -> String;
+    let attempts: [(Attempt, &str); 2] = [
+        (
+            |store, instance| {
+                let stop = instance.get_typed_func::<(), ()>(&mut *store, "stop");
+                format!("{:?}", stop.and_then(|stop| stop.call(store, ())))
+            },
+            "suspended",
+        ),
+        (
+            |store, instance| {
+                let memory = instance.get_memory(&mut *store, "memory").unwrap();
+                format!("{:?}", memory.grow(store, 1))
+            },
+            "Ok(1)",
+        ),
+    ];
+    for (attempt, expected) in attempts {
+        let engine = Engine::default();
+        let module = Module::new(
+            &engine,
+            r#"(module (memory (export "memory") 1) (global $stop (mut i32) (i32.const 0))
+                (func (export "stop") (global.set $stop (i32.const 1)))
+                (func (export "run") (loop (br_if 0 (i32.eqz (i32.load (i32.const 0)))))))"#,
+        );
+        let mut store = Store::new(&engine, ());
+        let instance = Instance::new(&mut store, &module.unwrap(), &[]).unwrap();
+        let seen = Arc::new(std::sync::Mutex::new(String::new()));
+        let log = seen.clone();
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_callback(move |mut store| {
+            *log.lock().unwrap() = attempt(&mut store, instance);
+            let memory = instance.get_memory(&mut store, "memory").unwrap();
+            memory.write(&mut store, 0, &[1])?;
+            Ok(UpdateDeadline::Continue(1000))
+        });
+        let run = instance
+            .get_typed_func::<(), ()>(&mut store, "run")
+            .unwrap();
+        let ticker = {
+            let engine = engine.clone();
+            thread::spawn(move || {
+                thread::sleep(Duration::from_millis(5));
+                engine.increment_epoch();
+            })
+        };
+        run.call(&mut store, ()).unwrap();
+        ticker.join().unwrap();
+        let seen = seen.lock().unwrap();
+        assert!(seen.contains(expected), "{expected:?} is not in {seen:?}");
+    }
+}
