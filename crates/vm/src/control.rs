@@ -28,7 +28,7 @@
 //! | `PREEMPT`, `EPOCH` | others, only while Running | whoever acts on it; `suspend`, `leave` |
 //! | `HOST` | the signal handler, when the guest is in a host function | the look for requests when that returns |
 //! | `TAKEN` | whoever acts on `KILL` | `leave` |
-//! | `DEFERRED` | the signal handler, with `HOST`, for a kill; `suspend` | `leave` |
+//! | `DEFERRED` | the signal handler, with `HOST`, for a kill; `suspend`; a killer on the guest's own thread | `leave` |
 //! | `AWAITED` | a killer that wants to know what became of its request | the killer; `leave` |
 //! | `WATCHED` | who preempts, to be woken | `suspend`, `leave` |
 //!
