@@ -150,7 +150,12 @@ impl<Params: WasmParams, Results: WasmResults> TypedFunc<Params, Results> {
 pub(crate) async fn drive<T: 'static>(mut call: CallFuture<'_, StoreData<T>>) -> Result<()> {
     let span = tracing::trace_span!("call_async");
     *call.store().data_mut().epoch_wait() = None;
-    let progress = poll_fn(|context| span.in_scope(|| poll_call(&mut call, context))).await?;
+    let progress = poll_fn(|context| {
+        // Entered only while something runs: between polls the thread does other things. Nearly always nobody listens.
+        let _entered = (!span.is_disabled()).then(|| span.enter());
+        poll_call(&mut call, context)
+    })
+    .await?;
     match progress {
         Progress::Returned => Ok(()),
         Progress::Suspended(_) => {
