@@ -324,6 +324,7 @@ impl<T: 'static> HostCaller<'_, T> {
 ///
 /// # Safety
 /// `head` is that of a `B`; the rest is as for [`HostBody::invoke`].
+#[inline(always)]
 unsafe fn invoke_scoped<B: HostBody>(
     head: *const Head,
     store: NonNull<StoreInner>,

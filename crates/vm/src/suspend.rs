@@ -322,6 +322,7 @@ impl<T: 'static> StoreMut<'_, T> {
         self.resume_with(value, None)
     }
 
+    #[inline(always)]
     fn resume_with(
         &mut self,
         value: Option<YieldValue>,
@@ -433,6 +434,7 @@ impl<T: 'static> StoreMut<'_, T> {
     ///
     /// # Errors
     /// [`CannotSuspend`].
+    #[inline(always)]
     pub fn yield_now(
         &mut self,
         value: Option<YieldValue>,

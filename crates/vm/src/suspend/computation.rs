@@ -354,6 +354,7 @@ impl Execution {
     ///
     /// # Errors
     /// When there is none, it cannot be suspended from here, or is cancelled.
+    #[inline(always)]
     pub(super) fn suspendable(&self) -> Result<&Computation, CannotSuspend> {
         // SAFETY: a store's run is valid while it is its run.
         let Some(run) = (unsafe { self.run().as_ref() }) else {
@@ -385,6 +386,7 @@ impl Execution {
     ///
     /// # Safety
     /// `execution` is valid, and no reference to the store is alive.
+    #[inline(always)]
     pub(crate) unsafe fn suspend(
         execution: NonNull<Execution>,
         why: Suspension,
@@ -404,7 +406,7 @@ impl Execution {
     ///
     /// # Safety
     /// What [`suspendable`](Self::suspendable) checks has just been checked, or is otherwise known.
-    #[inline]
+    #[inline(always)]
     pub(super) unsafe fn switch(
         computation: NonNull<Computation>,
         why: Suspension,

@@ -195,6 +195,7 @@ pub(in crate::suspend) unsafe fn drive(
 ///
 /// # Safety
 /// As for [`drive`], except that this thread need not be prepared if no guest code is going to run.
+#[inline(always)]
 unsafe fn switch_to(
     store: NonNull<StoreInner>,
     place: NonNull<Computation>,
