@@ -46,7 +46,7 @@ use crate::func::{Caller, Func};
 use crate::instance::{Instance, InstancePre};
 use crate::store::{AsContext, AsContextMut, Store, StoreContext, StoreContextMut};
 use cowling_vm::{FuelError, InstanceHandle};
-use fault::FaultHandler;
+use fault::SharedHandler;
 use region::SlotPermit;
 use run::Run;
 use std::fmt;
@@ -92,7 +92,7 @@ pub struct Guest<T: 'static> {
     state: State,
     run: Run,
     fault: Option<FaultDetails>,
-    fault_handler: Option<FaultHandler<T>>,
+    fault_handler: Option<SharedHandler<T>>,
     bound: Option<u64>,
     /// Last, so that the slot is free when everything else is gone.
     _slot: SlotPermit,
@@ -129,6 +129,10 @@ impl<T: 'static> Guest<T> {
         let start = store.inner_mut().instance_start(instance.to_vm());
         let start = start.map_err(|error| GuestError::Instantiate(error.into()))?;
         self.instance = Some(instance);
+        if let Some(handler) = &self.fault_handler {
+            let armed = handler.arm(&mut store, Some(instance.to_vm()));
+            armed.map_err(GuestError::Instantiate)?;
+        }
         self.start = start.map(Func::from_vm);
         self.state = match start {
             Some(_) => State::NotStarted,
@@ -195,13 +199,41 @@ impl<T: 'static> Guest<T> {
     /// Lets a handler decide what becomes of the guest when it faults; it gets the guest as a host function would, and what is
     /// known of the fault. Handlers of signals that are no guest's are not affected.
     ///
-    /// The guest's run is over when the handler is called. It cannot go on at the instruction that trapped: what traps are for is
-    /// that compiled code relies on not going on, and values it had computed are gone.
+    /// An access to a memory that the processor refuses has not become a trap when the handler is asked: the guest still waits at
+    /// the instruction, and can [continue](FaultAction::Continue) there if the handler has grown the memory. Meanwhile its store
+    /// does not run other functions of guests: that is [`StoreSuspended`](crate::StoreSuspended). After any other trap the run is
+    /// over when the handler is asked.
+    ///
+    /// ```
+    /// # use cowling::*;
+    /// # let engine = Engine::default();
+    /// # let module = Module::new(&engine, r#"(module (memory 1 10)
+    /// #     (func (export "run") (param i32) (result i32) (i32.load (local.get 0))))"#)?;
+    /// # let pre = Linker::<()>::new(&engine).instantiate_pre(&module)?;
+    /// # let mut guest = Region::builder().build()?.guest(&pre, ()).build()?;
+    /// guest.set_fault_handler(|mut caller, details| {
+    ///     if details.can_continue() && caller.grow_memory(1).is_ok() {
+    ///         return FaultAction::Continue; // it has what it wanted
+    ///     }
+    ///     FaultAction::Default
+    /// })?;
+    /// assert_eq!(guest.run("run", &[Val::I32(9 * 65536)])?.returned().unwrap()[0].i32(), Some(0));
+    /// assert!(matches!(guest.run("run", &[Val::I32(10 * 65536)]), Err(GuestError::Faulted(_))));
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When there is no memory for what this needs.
     pub fn set_fault_handler(
         &mut self,
-        handler: impl FnMut(Caller<'_, T>, &FaultDetails) -> FaultAction + Send + Sync + 'static,
-    ) {
-        self.fault_handler = Some(Box::new(handler));
+        handler: impl FnMut(Caller<'_, T>, &FaultDetails) -> FaultAction + Send + 'static,
+    ) -> Result<(), GuestError> {
+        let handler = SharedHandler::new(handler);
+        let instance = self.instance_handle();
+        let armed = handler.arm(&mut self.store.vm_mut(), instance);
+        armed.map_err(GuestError::Runtime)?;
+        self.fault_handler = Some(handler);
+        Ok(())
     }
 
     // --- counting ---

@@ -43,6 +43,7 @@ pub(crate) use run::{Outside, Run, RunningOn, Suspended, call_on_guest_stack};
 use crate::arch;
 use crate::fuel::Fuel;
 use crate::interrupt::{self, Interrupts};
+use crate::repair::Repairs;
 use crate::slot::MapError;
 use crate::stack::{GuestStack, StackBounds, StackSpec};
 use crate::suspend::{Cancelled, Computations};
@@ -95,6 +96,7 @@ pub(crate) struct Execution {
     captured: Captured,
     fuel: Fuel,
     interrupts: Interrupts,
+    repairs: Repairs,
 }
 
 /// Frames recorded by [`raise`] or the signal handler until [`enter`] collects them.
@@ -147,6 +149,7 @@ impl Execution {
             },
             fuel: Fuel::default(),
             interrupts: Interrupts::new(),
+            repairs: Repairs::default(),
         }
     }
 
@@ -195,6 +198,11 @@ impl Execution {
         // SAFETY: only this thread's code for the store uses the context, and none runs right now.
         let context = unsafe { &mut *self.context.get() };
         (context.exit_pc, context.exit_fp) = (pc, fp);
+    }
+
+    /// The store's part in repairing failed accesses.
+    pub(crate) fn repairs(&self) -> &Repairs {
+        &self.repairs
     }
 
     /// How large this store's stacks are.
@@ -257,6 +265,7 @@ impl Execution {
     }
 
     /// The innermost run of the store; null if it has none.
+    #[inline]
     pub(crate) fn run(&self) -> *const Run {
         self.run.get()
     }
@@ -268,6 +277,7 @@ impl Execution {
     }
 
     /// What the store knows of computations that may be suspended.
+    #[inline]
     pub(crate) fn computations(&self) -> &Computations {
         &self.computations
     }
@@ -290,6 +300,7 @@ impl Execution {
     }
 
     /// Is as much stack left as host functions are promised?
+    #[inline]
     pub(crate) fn has_host_stack(&self) -> bool {
         // SAFETY: a plain read of a word that only this thread's code for the store writes.
         arch::stack_pointer() >= unsafe { (*self.context.get()).host_stack_limit }

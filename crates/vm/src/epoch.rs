@@ -13,6 +13,7 @@
 use crate::control::{Control, Terminated, Word};
 use crate::error::Result;
 use crate::interrupt::{self, OnEpoch};
+use crate::repair;
 use crate::store::{StoreInner, StoreMut};
 use crate::suspend::Interruption;
 use crate::timer;
@@ -109,9 +110,18 @@ pub(crate) type EpochCallback = unsafe fn(NonNull<StoreInner>) -> Result<EpochUp
 ///
 /// # Safety
 /// `store` may be used, and no reference to it is alive.
-unsafe fn decide(store: NonNull<StoreInner>, why: Interruption) -> Result<bool> {
-    if why != Interruption::Epoch {
-        return Ok(true);
+pub(crate) unsafe fn decide(store: NonNull<StoreInner>, why: Interruption) -> Result<bool> {
+    match why {
+        Interruption::Preempted => return Ok(true),
+        Interruption::Fault => {
+            // SAFETY: as the caller says. Requests made meanwhile are looked at when the guest goes on.
+            unsafe {
+                let _host = HostCode::begin(store);
+                repair::decide(store)?;
+            }
+            return Ok(false);
+        }
+        Interruption::Epoch => {}
     }
     // SAFETY: as the caller says; each reference ends with its statement.
     let (on_epoch, callback) = unsafe {

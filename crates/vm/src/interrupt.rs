@@ -138,7 +138,16 @@ impl Interrupts {
         Ok(())
     }
 
-    fn provide_area(&self) -> Result<(), EnterError> {
+    /// Where the guest's registers are kept while it is interrupted.
+    pub(crate) fn area(&self) -> Option<&SaveArea> {
+        self.area.get()
+    }
+
+    /// Makes a place for the registers of an interrupted guest, if there is none.
+    ///
+    /// # Errors
+    /// When there is no memory for it.
+    pub(crate) fn provide_area(&self) -> Result<(), EnterError> {
         if self.area.get().is_none() {
             let area = take_area().map_err(EnterError::Thread)?;
             self.area.get_or_init(|| area);
@@ -313,7 +322,7 @@ pub(crate) unsafe fn look(execution: NonNull<Execution>) -> Result<(), TrapReaso
 }
 
 /// [`look`], when the guest's registers are saved at these addresses.
-unsafe fn look_with(
+pub(crate) unsafe fn look_with(
     execution: NonNull<Execution>,
     registers: Range<usize>,
 ) -> Result<(), TrapReason> {

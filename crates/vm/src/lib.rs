@@ -39,6 +39,7 @@
 //! | `slot`, `stack`, `memory` | address space for an instance, a guest stack, a linear memory |
 //! | `suspend` | computations that stop midway and continue later, perhaps on another thread |
 //! | `activation` | one stretch of guest code: entering, raising, walking frames |
+//! | `repair` | accesses that fail, and may be tried again |
 //! | `trap` | why guest code stopped |
 //! | `control` | what other threads may ask of a guest, and whether they were heard |
 //! | `interrupt` | from a signal to its effect on a guest, and back |
@@ -70,6 +71,7 @@ mod limits;
 mod memory;
 mod quota;
 mod registry;
+mod repair;
 mod signals;
 mod slot;
 mod stack;
@@ -111,6 +113,7 @@ pub use limits::{
 };
 pub use memory::{words, words_mut};
 pub use quota::Quota;
+pub use repair::{FailedAccess, Repair};
 pub use slot::MapError;
 pub use store::{
     ExternHandle, FuncHandle, GlobalHandle, InstanceHandle, MemoryHandle, RuntimeConfig, Store,

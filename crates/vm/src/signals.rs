@@ -18,6 +18,7 @@ use crate::activation::{Activation, FaultSite};
 use crate::arch;
 use crate::interrupt;
 use crate::registry;
+use crate::repair::{Failed, Repairs};
 use crate::sys::signal::{self, Fault};
 use crate::sys::{PAGE_SIZE, altstack};
 use crate::test_points::Point;
@@ -91,6 +92,20 @@ fn handle(fault: &mut Fault<'_>) -> bool {
     // SAFETY: an execution outlives its activations.
     let execution = unsafe { activation.execution().as_ref() };
     execution.interrupts().point(Point::Faulted);
+    if trap == Trap::MemoryOutOfBounds
+        && let (Some(site), Some(address)) = (site, address)
+    {
+        let counts = guest.is_some_and(|(.., counts)| counts);
+        let failed = Failed {
+            trap,
+            site,
+            address,
+            untaken: counts.then_some(untaken.into()),
+        };
+        if Repairs::wait(execution, fault.interrupted(), failed) {
+            return true;
+        }
+    }
     activation.record_fault(trap, site, address);
     fault.resume_in(arch::raise, activation);
     true

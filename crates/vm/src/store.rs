@@ -35,6 +35,7 @@ use crate::epoch::{EpochClock, EpochUpdate};
 use crate::error::Result;
 use crate::limits::ResourceLimiter;
 use crate::quota::Quota;
+use crate::repair::{FailedAccess, Repair};
 use cowling_abi::knobs::Knobs;
 use std::fmt;
 use std::marker::PhantomData;
@@ -74,12 +75,17 @@ type LimiterSource<T> = Box<dyn (FnMut(&mut T) -> &mut dyn ResourceLimiter) + Se
 pub(crate) type EpochCallback<T> =
     Box<dyn FnMut(StoreMut<'_, T>) -> Result<EpochUpdate> + Send + Sync>;
 
+/// What a store calls when a guest's access to a memory failed.
+pub(crate) type RepairCallback<T> =
+    Box<dyn FnMut(StoreMut<'_, T>, FailedAccess) -> Result<Repair> + Send + Sync>;
+
 /// A store's one allocation. [`StoreInner`] comes first, so that a pointer to one is a pointer to the other.
 #[repr(C)]
 struct StoreBox<T: 'static> {
     inner: StoreInner,
     limiter: Option<LimiterSource<T>>,
     on_epoch: Option<EpochCallback<T>>,
+    repair: Option<RepairCallback<T>>,
     data: T,
 }
 
@@ -131,6 +137,7 @@ impl<T: 'static> Store<T> {
             inner: StoreInner::new(config, quota),
             limiter: None,
             on_epoch: None,
+            repair: None,
             data,
         });
         let allocation = NonNull::from(Box::leak(store));
@@ -375,6 +382,14 @@ impl<'a, T: 'static> StoreMut<'a, T> {
         store.inner.set_epoch_callback(with_epoch_callback::<T>);
     }
 
+    /// Calls `callback` when a guest's access to a memory fails, from now on.
+    pub(crate) fn replace_repair_callback(&mut self, callback: RepairCallback<T>) {
+        // SAFETY: the store is borrowed for change by `self`.
+        let store = unsafe { &mut *self.allocation.as_ptr() };
+        store.repair = Some(callback);
+        store.inner.set_repair_callback(with_repair_callback::<T>);
+    }
+
     /// A pointer to all of the store, by its first part.
     pub(crate) fn as_ptr(&mut self) -> NonNull<StoreInner> {
         self.allocation.cast()
@@ -416,6 +431,32 @@ unsafe fn with_epoch_callback<T: 'static>(store: NonNull<StoreInner>) -> Result<
     // SAFETY: as above.
     unsafe { (*whole).on_epoch.get_or_insert(callback) };
     update
+}
+
+/// Calls the repair callback of a store: how [`StoreInner`] reaches it without knowing `T`.
+///
+/// # Errors
+/// What it returns.
+///
+/// # Safety
+/// As for [`with_epoch_callback`].
+unsafe fn with_repair_callback<T: 'static>(
+    store: NonNull<StoreInner>,
+    access: FailedAccess,
+) -> Result<Repair> {
+    let whole = store.cast::<StoreBox<T>>().as_ptr();
+    // The callback may replace itself, so it is not in the store while it runs.
+    // SAFETY: as the caller says; references end with their statements.
+    let Some(mut callback) = (unsafe { (*whole).repair.take() }) else {
+        return Ok(Repair::Trap);
+    };
+    let repair = catch_unwind(AssertUnwindSafe(|| {
+        // SAFETY: as the caller says.
+        callback(unsafe { StoreMut::from_inner(store) }, access)
+    }));
+    // SAFETY: as above.
+    unsafe { (*whole).repair.get_or_insert(callback) };
+    repair.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
 /// Calls `with` with the limiter of a store, if it has one: how [`StoreInner`] reaches it without knowing `T`.

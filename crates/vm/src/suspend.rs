@@ -142,6 +142,8 @@ pub enum Interruption {
     Preempted,
     /// The epoch it was to reach has come.
     Epoch,
+    /// Its access to a memory failed; the repair callback is asked. Never the reason of a [`Suspension`].
+    Fault,
 }
 
 /// What a host function yielded.
@@ -318,6 +320,7 @@ impl<T: 'static> StoreMut<'_, T> {
     ///
     /// # Panics
     /// With the payload of a host function that panicked.
+    #[inline]
     pub fn resume(&mut self, value: Option<YieldValue>) -> Result<Progress> {
         self.resume_with(value, None)
     }

@@ -27,7 +27,7 @@ pub struct GuestBuilder<T: 'static> {
 }
 
 /// What is done to a new guest before it is instantiated.
-type Setup<T> = Box<dyn FnOnce(&mut Guest<T>) + Send>;
+type Setup<T> = Box<dyn FnOnce(&mut Guest<T>) -> Result<(), GuestError> + Send>;
 
 impl<T: 'static> GuestBuilder<T> {
     pub(super) fn new(region: &Region, pre: &InstancePre<T>, data: T) -> Self {
@@ -59,14 +59,17 @@ impl<T: 'static> GuestBuilder<T> {
         mut self,
         limiter: impl (FnMut(&mut T) -> &mut dyn ResourceLimiter) + Send + Sync + 'static,
     ) -> Self {
-        (self.setup).push(Box::new(|guest| guest.store.limiter(limiter)));
+        (self.setup).push(Box::new(|guest| {
+            guest.store.limiter(limiter);
+            Ok(())
+        }));
         self
     }
 
     /// Sets the fault handler: see [`Guest::set_fault_handler`].
     pub fn fault_handler(
         mut self,
-        handler: impl FnMut(Caller<'_, T>, &FaultDetails) -> FaultAction + Send + Sync + 'static,
+        handler: impl FnMut(Caller<'_, T>, &FaultDetails) -> FaultAction + Send + 'static,
     ) -> Self {
         (self.setup).push(Box::new(|guest| guest.set_fault_handler(handler)));
         self
@@ -99,7 +102,7 @@ impl<T: 'static> GuestBuilder<T> {
         *store.vm_mut().into_data_mut().contexts() = self.contexts;
         let mut guest = Guest::empty(store, self.pre, slot);
         for setup in self.setup {
-            setup(&mut guest);
+            setup(&mut guest)?;
         }
         guest.instantiate()?;
         Ok(guest)

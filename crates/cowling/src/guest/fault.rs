@@ -1,6 +1,10 @@
 //! Faults: what is known of a trap, and who may have a say in what becomes of the guest.
 //!
 //! ```text
+//!   access to memory failed ──> the guest's fault handler    Continue       the guest tries the access again
+//!     (the guest waits)                                      Default        it traps, as below, without asking again
+//!                                                            Terminate(p)   run or resume returns Terminated(Provided(p))
+//!
 //!   trap ──> FaultDetails ──> the guest's fault handler      Default        run or resume returns Faulted
 //!               │                                            Terminate(p)   ... returns Terminated(Provided(p))
 //!               │ fatal
@@ -8,16 +12,21 @@
 //!                              (default: message, abort)
 //! ```
 //!
-//! A handler is called after the fault was taken, on the embedder's stack, when nothing of the guest runs any more: it may do
-//! whatever it likes. Signals that are no guest's go to the handlers that the embedder had installed before, untouched.
+//! A handler is called on the embedder's stack, not in a signal handler: it may do whatever it likes. Signals that are no guest's go
+//! to the handlers that the embedder had installed before, untouched.
 
-use crate::error::Error;
+use super::termination::{Payload, Terminate};
+use crate::error::{Error, Result};
 use crate::func::Caller;
+use crate::store::StoreData;
 use cowling_abi::Trap;
-use cowling_vm::{FatalFault, FrameInfo, MemoryFault, Terminated, WasmBacktrace};
+use cowling_vm::{
+    FailedAccess, FatalFault, FrameInfo, HostCaller, InstanceHandle, MemoryFault, Repair, StoreMut,
+    Terminated, WasmBacktrace,
+};
 use std::any::Any;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What is known of a guest's trap.
 #[derive(Clone, Debug)]
@@ -26,6 +35,7 @@ pub struct FaultDetails {
     memory: Option<MemoryFault>,
     backtrace: Option<WasmBacktrace>,
     fatal: Option<FatalFault>,
+    waits: bool,
 }
 
 impl FaultDetails {
@@ -40,7 +50,19 @@ impl FaultDetails {
             memory: error.downcast_ref().copied(),
             backtrace: error.downcast_ref().cloned(),
             fatal: error.downcast_ref().copied(),
+            waits: false,
         })
+    }
+
+    /// The details of an access that has not become a trap yet.
+    fn of_access(access: FailedAccess) -> FaultDetails {
+        FaultDetails {
+            trap: access.trap,
+            memory: Some(access.memory),
+            backtrace: Some(access.backtrace),
+            fatal: None,
+            waits: true,
+        }
     }
 
     /// Which trap.
@@ -66,6 +88,11 @@ impl FaultDetails {
     /// The functions that were active, innermost first.
     pub fn backtrace(&self) -> &[FrameInfo] {
         self.backtrace.as_ref().map_or(&[], WasmBacktrace::frames)
+    }
+
+    /// Does the guest wait at the instruction, so that a handler may let it [continue](FaultAction::Continue)?
+    pub fn can_continue(&self) -> bool {
+        self.waits
     }
 
     /// Is it something that a guest cannot do, which means that the engine is broken? Then the fatal handler was called.
@@ -95,13 +122,84 @@ impl fmt::Display for FaultDetails {
 pub enum FaultAction {
     /// It is faulted: what happens without a handler.
     Default,
+    /// It tries the access again that failed, as if nothing had happened. If the cause was not removed, it fails again and the
+    /// handler is asked again. As `Default` unless [`FaultDetails::can_continue`].
+    Continue,
     /// It is terminated with this payload.
     Terminate(Box<dyn Any + Send>),
 }
 
 /// Decides what becomes of a guest that faulted: see [`Guest::set_fault_handler`](crate::Guest::set_fault_handler).
-pub(super) type FaultHandler<T> =
-    Box<dyn FnMut(Caller<'_, T>, &FaultDetails) -> FaultAction + Send + Sync>;
+type FaultHandler<T> = Box<dyn FnMut(Caller<'_, T>, &FaultDetails) -> FaultAction + Send>;
+
+/// A guest's fault handler. The guest has it, and so has the guest's store, which asks it while the guest waits.
+pub(super) struct SharedHandler<T: 'static>(Arc<Mutex<Handling<T>>>);
+
+struct Handling<T: 'static> {
+    handler: FaultHandler<T>,
+    /// Address of the instruction it was asked about last.
+    asked: Option<usize>,
+}
+
+impl<T: 'static> SharedHandler<T> {
+    pub(super) fn new(
+        handler: impl FnMut(Caller<'_, T>, &FaultDetails) -> FaultAction + Send + 'static,
+    ) -> Self {
+        SharedHandler(Arc::new(Mutex::new(Handling {
+            handler: Box::new(handler),
+            asked: None,
+        })))
+    }
+
+    /// Lets a store ask, on behalf of an instance in it.
+    ///
+    /// # Errors
+    /// When there is no memory for what this needs.
+    pub(super) fn arm(
+        &self,
+        store: &mut StoreMut<'_, StoreData<T>>,
+        instance: Option<InstanceHandle>,
+    ) -> Result<()> {
+        let this = SharedHandler(self.0.clone());
+        store.set_repair_callback(move |store, access| {
+            let details = FaultDetails::of_access(access);
+            match this.ask(store, instance, &details) {
+                FaultAction::Default => Ok(Repair::Trap),
+                FaultAction::Continue => Ok(Repair::Retry),
+                FaultAction::Terminate(payload) => Err(Terminate(Payload::new(payload)).into()),
+            }
+        })
+    }
+
+    /// Asks what becomes of a guest that has faulted, unless that was asked while it waited.
+    pub(super) fn settle(
+        &self,
+        store: StoreMut<'_, StoreData<T>>,
+        instance: Option<InstanceHandle>,
+        details: &FaultDetails,
+    ) -> FaultAction {
+        let asked = self.lock().asked.take();
+        if details.memory().is_some() && asked.is_some() && asked == details.pc() {
+            return FaultAction::Default;
+        }
+        self.ask(store, instance, details)
+    }
+
+    fn ask(
+        &self,
+        store: StoreMut<'_, StoreData<T>>,
+        instance: Option<InstanceHandle>,
+        details: &FaultDetails,
+    ) -> FaultAction {
+        let mut handling = self.lock();
+        handling.asked = details.pc();
+        (handling.handler)(Caller::from_vm(HostCaller { store, instance }), details)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Handling<T>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 type FatalHandler = Arc<dyn Fn(&FaultDetails) + Send + Sync>;
 
@@ -156,6 +254,7 @@ mod tests {
             memory: None,
             backtrace: None,
             fatal: None,
+            waits: false,
         };
         set_fatal_handler(|details| {
             assert_eq!(details.trap(), Trap::MemoryOutOfBounds);

@@ -17,13 +17,13 @@ use super::termination::{Payload, TerminationDetails};
 use super::{Guest, access};
 use crate::error::{CallError, Error, Result, TypeMismatch};
 use crate::externs::Extern;
-use crate::func::{Caller, Func, WasmParams, WasmResults};
+use crate::func::{Func, WasmParams, WasmResults};
 use crate::instance::Instance;
 use crate::store::{AsContext, StoreData};
 use crate::val::{Val, Values};
 use cowling_vm::{
-    CallFuture, EnterError, Expects, FuncHandle, HostCaller, Progress, ResumeError, StoreMut,
-    StoreSuspended, Suspension, Value, WasmBacktrace, Yielded,
+    CallFuture, EnterError, Expects, FuncHandle, Progress, ResumeError, StoreMut, StoreSuspended,
+    Suspension, Value, WasmBacktrace, Yielded,
 };
 use std::any::{Any, TypeId};
 use std::future::poll_fn;
@@ -464,12 +464,10 @@ impl<T: 'static> Guest<T> {
         self.fault = Some(details.clone());
         if fatal {
             fault::fatal(&details);
-        } else if let Some(handler) = &mut self.fault_handler {
-            let caller = Caller::from_vm(HostCaller {
-                store: self.store.vm_mut(),
-                instance: self.instance.map(Instance::to_vm),
-            });
-            if let FaultAction::Terminate(payload) = handler(caller, &details) {
+        } else if let Some(handler) = &self.fault_handler {
+            let instance = self.instance.map(Instance::to_vm);
+            let action = handler.settle(self.store.vm_mut(), instance, &details);
+            if let FaultAction::Terminate(payload) = action {
                 self.state = State::Terminated;
                 let details = TerminationDetails::Provided(Payload::new(payload));
                 return GuestError::Terminated(details);

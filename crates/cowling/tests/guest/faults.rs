@@ -175,17 +175,19 @@ fn a_fault_handler_sees_the_guest_and_decides() {
             (func (export "trap") (i32.store (i32.const 0) (i32.const 99)) unreachable)
             (func (export "divide") (drop (i32.div_s (i32.const 1) (i32.const 0)))))"#,
     );
-    guest.set_fault_handler(move |mut caller, details| {
-        let word = caller.heap_u32()[0];
-        log.lock()
-            .unwrap()
-            .push((details.trap(), word, caller.globals()[0].unwrap_i32()));
-        caller.heap_u32_mut()[0] = 0;
-        match details.trap() {
-            Trap::UnreachableCodeReached => FaultAction::Terminate(Box::new("no further")),
-            _ => FaultAction::Default,
-        }
-    });
+    guest
+        .set_fault_handler(move |mut caller, details| {
+            let word = caller.heap_u32()[0];
+            log.lock()
+                .unwrap()
+                .push((details.trap(), word, caller.globals()[0].unwrap_i32()));
+            caller.heap_u32_mut()[0] = 0;
+            match details.trap() {
+                Trap::UnreachableCodeReached => FaultAction::Terminate(Box::new("no further")),
+                _ => FaultAction::Default,
+            }
+        })
+        .unwrap();
     let details = terminated(guest.run("trap", &[]));
     assert!(
         matches!(&details, TerminationDetails::Provided(p) if p.is::<&str>()),
@@ -241,4 +243,211 @@ fn a_trap_that_a_host_function_returns_is_a_fault() {
         },
     );
     assert_eq!(faulted(guest.run("run", &[])).trap(), Trap::IntegerOverflow);
+}
+
+const PEEK: &str = r#"(module (memory (export "memory") 1 20) (table (export "table") 1 funcref)
+    (func (export "run") (param i32 i64 v128) (result i64)
+        (i64.add (i64.add (i64.load (local.get 0)) (local.get 1))
+            (i64x2.extract_lane 1 (local.get 2))))
+    (func (export "store") (param i32) (v128.store (local.get 0) (v128.const i64x2 1 2)))
+    (func (export "fill") (param i32) (memory.fill (local.get 0) (i32.const 1) (i32.const 1)))
+    (func (export "other")))"#;
+
+fn args(address: i32) -> [Val; 3] {
+    [
+        Val::I32(address),
+        Val::I64(1000),
+        Val::V128(V128::from(7u128 << 64)),
+    ]
+}
+
+#[test]
+fn a_handler_repairs_and_the_guest_goes_on_with_all_its_registers() {
+    let mut guest = guest(PEEK);
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let log = asked.clone();
+    guest
+        .set_fault_handler(move |mut caller, details| {
+            assert!(details.can_continue());
+            let memory = details.memory().unwrap();
+            log.lock()
+                .unwrap()
+                .push((memory.offset() >> 16, memory.size() >> 16));
+            assert_eq!(details.backtrace()[0].func_index() < 2, true);
+            assert_eq!(caller.backtrace().frames().len(), 1);
+            // One page at a time: it fails again and again until there are enough.
+            match caller.grow_memory(1) {
+                Ok(_) => {
+                    let end = caller.heap().len();
+                    caller.heap_mut()[end - 65536] = 30;
+                    FaultAction::Continue
+                }
+                Err(_) => FaultAction::Default,
+            }
+        })
+        .unwrap();
+    for _ in 0..2 {
+        let result = returned_i64(guest.run("run", &args(3 << 16)));
+        assert_eq!(result, 30 + 1000 + 7);
+        assert!(guest.is_ready());
+        assert!(matches!(
+            guest.run("store", &[Val::I32(5 << 16)]),
+            Ok(RunResult::Returned(_))
+        ));
+        assert_eq!(guest.heap()[(5 << 16) + 8], 2);
+        assert_eq!(
+            *asked.lock().unwrap(),
+            [(3, 1), (3, 2), (3, 3), (5, 4), (5, 5)]
+        );
+        asked.lock().unwrap().clear();
+        // Past its maximum it cannot be repaired; the handler is asked once more, not twice.
+        let details = faulted(guest.run("run", &args(-8)));
+        assert_eq!(details.trap(), Trap::MemoryOutOfBounds);
+        assert!(!details.can_continue());
+        assert_eq!(guest.heap().len(), 20 << 16);
+        assert_eq!(asked.lock().unwrap().len(), 20 - 6 + 1);
+        asked.lock().unwrap().clear();
+        guest.reset().unwrap();
+    }
+}
+
+#[track_caller]
+fn returned_i64(result: Result<RunResult, GuestError>) -> i64 {
+    crate::support::returned(result)[0].unwrap_i64()
+}
+
+#[test]
+fn a_handler_terminates_a_guest_that_waits() {
+    let mut guest = guest(PEEK);
+    let handler = |_: Caller<'_, ()>, details: &FaultDetails| {
+        assert!(details.can_continue());
+        FaultAction::Terminate(Box::new(17u8))
+    };
+    guest.set_fault_handler(handler).unwrap();
+    let details = terminated(guest.run("run", &args(-1)));
+    assert!(
+        matches!(&details, TerminationDetails::Provided(p) if p.is::<u8>()),
+        "{details:?}"
+    );
+    guest.reset().unwrap();
+    // The handler stays.
+    terminated(guest.run("run", &args(-1)));
+}
+
+#[test]
+fn what_only_the_runtime_finds_out_cannot_be_continued() {
+    let mut guest = guest(PEEK);
+    let handler = |mut caller: Caller<'_, ()>, details: &FaultDetails| {
+        assert!(!details.can_continue());
+        caller.grow_memory(1).unwrap();
+        FaultAction::Continue
+    };
+    guest.set_fault_handler(handler).unwrap();
+    faulted(guest.run("fill", &[Val::I32(65536)]));
+    assert!(matches!(
+        guest.run("fill", &[Val::I32(65536)]),
+        Ok(RunResult::Returned(_))
+    ));
+}
+
+#[test]
+fn while_a_guest_waits_to_be_repaired_nothing_else_runs_or_moves_in_its_store() {
+    let mut guest = guest(PEEK);
+    let handler = |mut caller: Caller<'_, ()>, _: &FaultDetails| {
+        let other = caller
+            .get_export("other")
+            .and_then(Extern::into_func)
+            .unwrap();
+        let error = other.call(&mut caller, &[], &mut []).unwrap_err();
+        assert!(
+            error.downcast_ref::<StoreSuspended>().is_some(),
+            "{error:?}"
+        );
+        let table = caller
+            .get_export("table")
+            .and_then(Extern::into_table)
+            .unwrap();
+        let error = table
+            .grow(&mut caller, 100_000, Ref::Func(None))
+            .unwrap_err();
+        assert!(
+            matches!(error.downcast_ref(), Some(GrowError::Interrupted { .. })),
+            "{error:?}"
+        );
+        caller.gc();
+        let yielded = caller.yield_().unwrap_err();
+        assert!(
+            yielded.downcast_ref::<CannotSuspend>().is_some(),
+            "{yielded:?}"
+        );
+        caller.grow_memory(1).unwrap();
+        FaultAction::Continue
+    };
+    guest.set_fault_handler(handler).unwrap();
+    assert_eq!(returned_i64(guest.run("run", &args(65536))), 1007);
+    assert!(matches!(
+        guest.run("other", &[]),
+        Ok(RunResult::Returned(_))
+    ));
+}
+
+#[test]
+fn a_handler_that_panics_ends_the_run_and_stays() {
+    let mut guest = guest(PEEK);
+    let handler = |_: Caller<'_, ()>, _: &FaultDetails| panic!("no idea");
+    guest.set_fault_handler(handler).unwrap();
+    for _ in 0..2 {
+        let details = terminated(guest.run("run", &args(-1)));
+        assert!(
+            matches!(details, TerminationDetails::OtherPanic(_)),
+            "{details:?}"
+        );
+        guest.reset().unwrap();
+    }
+}
+
+#[test]
+fn a_kill_while_a_handler_is_asked_ends_the_guest_when_it_would_go_on() {
+    let mut guest = guest(PEEK);
+    let switch = guest.kill_switch();
+    let told = switch.clone();
+    let handler = move |mut caller: Caller<'_, ()>, _: &FaultDetails| {
+        let answer = std::thread::scope(|scope| scope.spawn(|| told.terminate()).join().unwrap());
+        assert!(
+            matches!(
+                answer,
+                Ok(KillSuccess::Pending) | Err(KillError::NotTerminable)
+            ),
+            "{answer:?}"
+        );
+        caller.grow_memory(1).unwrap();
+        FaultAction::Continue
+    };
+    guest.set_fault_handler(handler).unwrap();
+    let details = terminated(guest.run("run", &args(65536)));
+    assert!(matches!(details, TerminationDetails::Remote), "{details:?}");
+    assert_eq!(switch.terminate(), Err(KillError::Invalid));
+}
+
+#[test]
+fn plain_calls_and_counting_guests_are_repaired_too() {
+    let mut guest =
+        crate::support::guest_of::<()>(&crate::support::counting_engine(), PEEK, |_| {});
+    let handler = |mut caller: Caller<'_, ()>, _: &FaultDetails| match caller.grow_memory(1) {
+        Ok(_) => FaultAction::Continue,
+        Err(_) => FaultAction::Default,
+    };
+    guest.set_fault_handler(handler).unwrap();
+    let instance = guest.instance().unwrap();
+    let run = instance
+        .get_typed_func::<(i32, i64, V128), i64>(&mut guest, "run")
+        .unwrap();
+    let vector = V128::from(7u128 << 64);
+    assert_eq!(run.call(&mut guest, (0, 1000, vector)).unwrap(), 1007);
+    let once = guest.instruction_count().unwrap();
+    assert_eq!(run.call(&mut guest, (5 << 16, 1000, vector)).unwrap(), 1007);
+    assert_eq!(guest.instruction_count(), Some(2 * once));
+    assert_eq!(guest.heap().len(), 6 << 16);
+    let error = run.call(&mut guest, (-8, 1000, vector)).unwrap_err();
+    assert_eq!(error.downcast_ref(), Some(&Trap::MemoryOutOfBounds));
 }

@@ -16,6 +16,7 @@ use crate::limits::{
     DEFAULT_INSTANCE_LIMIT, DEFAULT_MEMORY_LIMIT, DEFAULT_TABLE_LIMIT, ResourceLimiter,
 };
 use crate::quota::{self, Quota};
+use crate::repair::RepairCallback;
 use cowling_abi::layout::{VmFuncImport, VmFuncRef};
 use cowling_abi::{
     DefinedMemoryIndex, DefinedTableIndex, FuncType, MemoryIndex, MemoryType, TypeIndex,
@@ -46,6 +47,7 @@ pub struct StoreInner {
     objects: ObjectTable,
     limiter: Option<LimiterAccess>,
     on_epoch: Option<EpochCallback>,
+    repair: Option<RepairCallback>,
     quota: Quota,
     counts: Counts,
 }
@@ -79,6 +81,7 @@ impl StoreInner {
             objects: ObjectTable::new(id),
             limiter: None,
             on_epoch: None,
+            repair: None,
             quota,
             counts: Counts::default(),
         }
@@ -102,6 +105,14 @@ impl StoreInner {
 
     pub(super) fn set_epoch_callback(&mut self, callback: EpochCallback) {
         self.on_epoch = Some(callback);
+    }
+
+    pub(super) fn set_repair_callback(&mut self, callback: RepairCallback) {
+        self.repair = Some(callback);
+    }
+
+    pub(crate) fn repair_callback(&self) -> Option<RepairCallback> {
+        self.repair
     }
 
     pub(crate) fn epoch_callback(&self) -> Option<EpochCallback> {

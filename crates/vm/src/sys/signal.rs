@@ -116,16 +116,11 @@ unsafe extern "C" fn on_interrupt(
 
 unsafe extern "C" fn on_fault(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     // SAFETY: the kernel passes valid, exclusive pointers to a handler with SA_SIGINFO.
-    let (info_ref, registers) = unsafe {
-        (
-            &*info,
-            &mut (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs,
-        )
-    };
+    let (info_ref, interrupted) = unsafe { (&*info, Interrupted::new(&*info, context)) };
     let mut fault = Fault {
         signal,
         info: info_ref,
-        registers,
+        interrupted,
     };
     if HANDLERS
         .get()
@@ -141,10 +136,10 @@ unsafe extern "C" fn on_fault(signal: i32, info: *mut libc::siginfo_t, context: 
 pub(crate) struct Fault<'a> {
     signal: i32,
     info: &'a libc::siginfo_t,
-    registers: &'a mut [libc::greg_t; 23],
+    interrupted: Interrupted<'a>,
 }
 
-impl Fault<'_> {
+impl<'a> Fault<'a> {
     /// Can the processor have raised it while it executed an instruction of a guest, or overflowed a stack? False for signals
     /// that somebody sent, and for I/O errors of mapped files.
     pub(crate) fn may_be_guests(&self) -> bool {
@@ -164,7 +159,12 @@ impl Fault<'_> {
     }
 
     fn register(&self, index: i32) -> usize {
-        self.registers[index as usize] as usize
+        self.interrupted.register(index)
+    }
+
+    /// The thread that has it.
+    pub(crate) fn interrupted(&mut self) -> &mut Interrupted<'a> {
+        &mut self.interrupted
     }
 
     /// The instruction.
@@ -184,7 +184,7 @@ impl Fault<'_> {
 
     /// The register that has the fuel count in code that counts.
     pub(crate) fn fuel_register(&self) -> i64 {
-        self.registers[libc::REG_R15 as usize]
+        self.register(libc::REG_R15) as i64
     }
 
     /// Lets the thread go on at `function`, called with `argument`.
@@ -193,8 +193,8 @@ impl Fault<'_> {
         function: unsafe extern "C" fn(*const T) -> !,
         argument: *const T,
     ) {
-        self.registers[libc::REG_RIP as usize] = function as usize as libc::greg_t;
-        self.registers[libc::REG_RDI as usize] = argument as usize as libc::greg_t;
+        self.interrupted
+            .redirect(function as usize, argument.addr(), None);
     }
 }
 
