@@ -1,8 +1,8 @@
 //! A scheduler: many guests that never return share two threads.
 //!
 //! ```sh
-//! cargo run --release -p cowling --example scheduler               # 1,000 guests
-//! cargo run --release -p cowling --example scheduler -- 100 10     # 100 guests, until each has had 10 ms on average
+//! cargo run --release -p cowling --example scheduler               # 1,000 guests, 50 ms for each: takes half a minute
+//! cargo run --release -p cowling --example scheduler -- 100 25     # 100 guests, 25 ms for each
 //! ```
 //!
 //! Nothing in the guests' code helps: they are stopped in the middle of a loop, put aside, and continued later by whichever thread
@@ -40,7 +40,7 @@ type RunQueue = Mutex<BinaryHeap<Reverse<Task>>>;
 fn main() -> Result<()> {
     let mut args = std::env::args().skip(1);
     let count: usize = args.next().map_or(Ok(1000), |arg| arg.parse())?;
-    let mean: u64 = args.next().map_or(Ok(25), |arg| arg.parse())?;
+    let mean: u64 = args.next().map_or(Ok(50), |arg| arg.parse())?;
     ensure!(
         count >= THREADS,
         "there must be a guest for each of the {THREADS} threads"
