@@ -498,7 +498,7 @@ impl<T: 'static> Guest<T> {
         }
         if run.has_bound {
             // It could be set, so it can be set back.
-            drop(self.set_interval(self.bound));
+            let _could = self.set_interval(self.bound);
         }
     }
 }

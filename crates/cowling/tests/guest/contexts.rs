@@ -75,7 +75,8 @@ fn host_functions_use_several_contexts_and_the_memory_at_a_time() {
 
 #[test]
 fn aliasing_terminates_the_guest_and_names_the_type() {
-    let wrong: [fn(&Contexts) -> Result<i32, ContextError>; 3] = [
+    type Wrong = fn(&Contexts) -> Result<i32, ContextError>;
+    let wrong: [Wrong; 3] = [
         |contexts| Ok(contexts.get_mut::<Count>()?.0 + contexts.get_mut::<Count>()?.0),
         |contexts| {
             let one = contexts.get::<Count>()?;

@@ -97,11 +97,7 @@ fn accesses_out_of_bounds_say_which_memory_where_and_how_large_it_is() {
         );
         let message = details.to_string();
         let address = format!("{:#x}", expected.1);
-        for part in [
-            "out of bounds memory access",
-            &address,
-            &format!("m!<function"),
-        ] {
+        for part in ["out of bounds memory access", &address, "m!<function"] {
             assert!(message.contains(part), "{part:?} is not in {message:?}");
         }
     }
@@ -273,7 +269,7 @@ fn a_handler_repairs_and_the_guest_goes_on_with_all_its_registers() {
             log.lock()
                 .unwrap()
                 .push((memory.offset() >> 16, memory.size() >> 16));
-            assert_eq!(details.backtrace()[0].func_index() < 2, true);
+            assert!(details.backtrace()[0].func_index() < 2);
             assert_eq!(caller.backtrace().frames().len(), 1);
             // One page at a time: it fails again and again until there are enough.
             match caller.grow_memory(1) {

@@ -87,7 +87,8 @@ fn waiting(fail: fn() -> Result<()>) -> (Guest<()>, Receiver<()>, Sender<()>, Ar
 #[test]
 fn killed_in_a_host_function_it_ends_when_that_returns() {
     type Check = fn(Result<RunResult, GuestError>);
-    let cases: [(fn() -> Result<()>, Check); 4] = [
+    type Fail = fn() -> Result<()>;
+    let cases: [(Fail, Check); 4] = [
         (|| Ok(()), |result| assert_remote(result)),
         (
             || Err(format_err!("host failed")),

@@ -134,22 +134,27 @@ impl Computation {
         }
     }
 
+    #[inline]
     pub(super) fn waits_for(&self) -> WaitsFor {
         self.waits_for.get()
     }
 
+    #[inline]
     pub(super) fn set_answer(&self, answer: Option<YieldValue>) {
         self.answer.set(answer);
     }
 
+    #[inline]
     pub(super) fn waker(&self) -> *const Waker {
         self.waker.get()
     }
 
+    #[inline]
     pub(super) fn polled(&self) -> u64 {
         self.polled.get()
     }
 
+    #[inline]
     pub(super) fn polls(&self) -> &Cell<*const PollFrame> {
         &self.polls
     }
@@ -204,11 +209,13 @@ impl Computations {
     }
 
     /// The computation that the code that runs started last, whatever its state.
+    #[inline]
     pub(super) fn next(&self) -> Option<&Computation> {
         self.at(self.level.get())
     }
 
     /// [`next`](Self::next), if it is suspended.
+    #[inline]
     pub(super) fn suspended(&self) -> Option<&Computation> {
         self.next()
             .filter(|next| next.state.get() == State::Suspended)
@@ -228,6 +235,7 @@ impl Computations {
         self.cancelling.set(was_cancelling);
     }
 
+    #[inline]
     fn at(&self, level: usize) -> Option<&Computation> {
         // SAFETY: nobody keeps a reference to the list. A computation stays where it is, changes behind shared references only, and
         // is dropped with the store.
@@ -467,8 +475,11 @@ impl Execution {
             return Err(TrapReason::Host(Cancelled.into()));
         }
         this.registers.set((registers.start, registers.end));
-        // SAFETY: the execution is valid; each reference ends with its statement.
-        let at_instruction = |is| unsafe { execution.as_ref() }.computations().at_instruction.set(is);
+        let at_instruction = |is| {
+            // SAFETY: the execution is valid; the reference ends with its statement.
+            let computations = unsafe { execution.as_ref() }.computations();
+            computations.at_instruction.set(is);
+        };
         at_instruction(true);
         // SAFETY: the caller vouches for what `suspendable` would check.
         let resumed = unsafe { Self::switch(computation, Suspension::Interrupted(why)) };
