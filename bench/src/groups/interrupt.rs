@@ -2,9 +2,12 @@
 
 use super::Group;
 use crate::engines::{Metering, cowling, failed, wasmtime};
+use crate::guests;
 use crate::measure::{Case, Table, Target, median};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use std::pin::pin;
 use std::sync::mpsc;
+use std::task::{self, Poll, Waker};
 use std::time::{Duration, Instant};
 
 pub const GROUP: Group = Group {
@@ -68,17 +71,33 @@ fn deadline(func: &'static str, argument: i32) -> Result<Case> {
     }))
 }
 
-/// As asynchronous calls that are preempted every millisecond, which is what an executor would want.
+/// As asynchronous calls that are preempted every millisecond, which is what an executor would want. They last several.
 fn quantum(func: &'static str, argument: i32) -> Result<Case> {
+    const QUANTUM: Duration = Duration::from_millis(1);
     let mut guest = cowling::work(Metering::Plain)?;
-    let func = guest.func(func)?;
-    guest.store.set_async_quantum(Duration::from_millis(1))?;
+    let func = guest.func(&format!("{func} repeated"))?;
+    guest.store.set_async_quantum(QUANTUM)?;
+    let name = "preempted every 1 ms";
     Ok(Case::timed(
         cowling::NAME,
-        "preempted every 1 ms of a call",
-        1,
+        name,
+        guests::REPEATED,
         move || {
-            cowling::block_on(func.call_async(&mut guest.store, argument))?;
+            let start = Instant::now();
+            let mut call = pin!(func.call_async(&mut guest.store, argument));
+            let mut context = task::Context::from_waker(Waker::noop());
+            let mut preemptions = 0;
+            let result = loop {
+                match call.as_mut().poll(&mut context) {
+                    Poll::Ready(result) => break result,
+                    Poll::Pending => preemptions += 1,
+                }
+            };
+            result?;
+            ensure!(
+                preemptions > 0 || start.elapsed() < 20 * QUANTUM,
+                "the guest was never preempted"
+            );
             Ok(())
         },
     ))
