@@ -21,6 +21,25 @@
 //! Cranelift's first exception payload register. The walk ends at the entry of the innermost activation: an exception nobody
 //! catches there is reported to the host function or embedder that called the guest.
 //!
+//! # Fuel
+//!
+//! Under the knob `consume_fuel` guest code keeps the fuel left ([`crate::layout::StoreContext::fuel`]) in Cranelift's pinned
+//! register, which on x86-64 is `r15`:
+//!
+//! ```text
+//!   guest function         pinned register; guest calls hand it on as it is
+//!   entry trampoline       loads it from the store before the call, stores it behind
+//!   host shim              stores it before the host function runs, loads it behind
+//!   call of a builtin      stores it before; only out_of_fuel changes it, and loads it itself
+//!   exception              the runtime loads it when it continues in a handler
+//!   fault, interruption    the signal handler stores it; after an interruption the runtime loads it
+//! ```
+//!
+//! So the store has the right count whenever the host can see it, and the host may change it there. `out_of_fuel` keeps every other
+//! register, so that checks cost the code around them no registers.
+//!
+//! # Failure
+//!
 //! A builtin that fails raises the trap itself and does not return. Before it runs, its assembly stub stores the frame pointer
 //! and return address into [`crate::layout::StoreContext`], so compiled code only has to keep frame pointers.
 
@@ -65,6 +84,9 @@ macro_rules! for_each_builtin {
             throw_ref(exception: u32);
             /// Copies the values an exception carries to the `VmValue`s at the address `values`.
             exception_values(exception: u32, values: u64);
+            /// No fuel is left: takes more from the store's reserve, which may suspend the guest, or traps. Wants the count in the
+            /// store and leaves the new one there and in the pinned register; keeps every other register.
+            out_of_fuel();
         }
     };
 }

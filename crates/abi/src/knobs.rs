@@ -36,6 +36,8 @@ macro_rules! for_each_knob {
             host_stack_reserve: u64 = 256 << 10, runtime, ["65536", "262144"];
             /// Lays out data segments ahead of time and maps them copy-on-write.
             memory_init_cow: bool = true, code, ["true", "false"];
+            /// Counts what guest code executes, so that stores can give it fuel. Code gets slower: tight loops by up to a third.
+            consume_fuel: bool = false, code, ["true", "false"];
             /// Allows functions, blocks and branches with several results.
             wasm_multi_value: bool = true, code, ["true", "false"];
             /// Allows bulk memory and table operations.

@@ -62,7 +62,8 @@ pub struct StoreContext {
     pub exit_pc: usize,
     /// Lowest stack pointer at which the host may still be called.
     pub host_stack_limit: usize,
-    /// Fuel left, when the module counts it.
+    /// Fuel that guest code may use before it has to ask for more, in modules that count it ([`crate::builtins`] says where the
+    /// count is when). Negative when guest code has used more.
     pub fuel: i64,
 }
 

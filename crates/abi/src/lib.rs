@@ -32,5 +32,5 @@ pub mod types;
 
 pub use index::*;
 pub use module::ModuleInfo;
-pub use trap::Trap;
+pub use trap::{Trap, TrapSite};
 pub use types::*;

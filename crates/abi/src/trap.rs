@@ -65,6 +65,55 @@ traps! {
     NullReference = 13, "null reference";
 }
 
+/// What it means when an instruction traps.
+///
+/// As a number below [`TrapSite::WITH_UNTAKEN`] it is the [`Trap`]'s; from there on it is [`Trap::MemoryOutOfBounds`] with the untaken
+/// fuel added.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct TrapSite {
+    /// The trap.
+    pub trap: Trap,
+    /// In code that counts fuel: what has been executed by then, the instruction itself included, and not been taken from the
+    /// count. Not 0 for [`Trap::MemoryOutOfBounds`] only, and at most [`TrapSite::MAX_UNTAKEN`].
+    pub untaken: u8,
+}
+
+impl TrapSite {
+    /// The first number that means untaken fuel.
+    const WITH_UNTAKEN: u8 = 64;
+
+    /// Most fuel that may be untaken. Numbers up to 250 are what the code generator leaves to its users.
+    pub const MAX_UNTAKEN: u8 = 250 - Self::WITH_UNTAKEN;
+
+    /// Its number.
+    pub fn to_u8(self) -> u8 {
+        match self.untaken {
+            0 => self.trap as u8,
+            untaken => {
+                debug_assert!(self.trap == Trap::MemoryOutOfBounds && untaken <= Self::MAX_UNTAKEN);
+                Self::WITH_UNTAKEN.saturating_add(untaken)
+            }
+        }
+    }
+
+    /// The one with this number.
+    pub fn from_u8(number: u8) -> Option<TrapSite> {
+        match number.checked_sub(Self::WITH_UNTAKEN) {
+            None => Trap::from_u8(number).map(TrapSite::from),
+            Some(untaken) => (untaken <= Self::MAX_UNTAKEN).then_some(TrapSite {
+                trap: Trap::MemoryOutOfBounds,
+                untaken,
+            }),
+        }
+    }
+}
+
+impl From<Trap> for TrapSite {
+    fn from(trap: Trap) -> Self {
+        TrapSite { trap, untaken: 0 }
+    }
+}
+
 impl fmt::Display for Trap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "wasm trap: {}", self.message())
@@ -75,7 +124,7 @@ impl std::error::Error for Trap {}
 
 #[cfg(test)]
 mod tests {
-    use super::Trap;
+    use super::{Trap, TrapSite};
 
     #[test]
     fn numbers_round_trip_and_zero_is_no_trap() {
@@ -84,5 +133,21 @@ mod tests {
         }
         assert_eq!(Trap::from_u8(0), None);
         assert_eq!(Trap::from_u8(250), None);
+    }
+
+    #[test]
+    fn sites_round_trip_with_and_without_untaken_fuel() {
+        let plain = Trap::ALL.iter().map(|&trap| TrapSite::from(trap));
+        let untaken = (1..=TrapSite::MAX_UNTAKEN).map(|untaken| TrapSite {
+            trap: Trap::MemoryOutOfBounds,
+            untaken,
+        });
+        let mut seen = std::collections::HashSet::new();
+        for site in plain.chain(untaken) {
+            assert_eq!(TrapSite::from_u8(site.to_u8()), Some(site));
+            assert!(seen.insert(site.to_u8()), "{site:?}");
+        }
+        assert_eq!(TrapSite::from_u8(0), None);
+        assert_eq!(TrapSite::from_u8(251), None);
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::lower::traps;
 use cowling_abi::artifact::{CallSite, Catch};
-use cowling_abi::{DefinedFuncIndex, TagIndex, Trap};
+use cowling_abi::{DefinedFuncIndex, TagIndex, TrapSite};
 use cranelift_codegen::binemit::Reloc;
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir::{ExternalName, Function};
@@ -27,7 +27,7 @@ pub(crate) struct Code {
     /// Calls to other functions of the module.
     pub calls: Vec<Call>,
     /// Instructions that may trap, sorted by offset.
-    pub traps: Vec<(u32, Trap)>,
+    pub traps: Vec<(u32, TrapSite)>,
     /// Where code from another operator begins, sorted by offset: position in the binary, or [`NO_POSITION`].
     pub positions: Vec<(u32, u32)>,
     /// Calls inside a `try_table`, sorted by return offset.

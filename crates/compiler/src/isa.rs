@@ -55,6 +55,8 @@ fn shared_flags(knobs: &Knobs) -> Result<settings::Builder, CompileError> {
     for (name, value) in [
         // The knob has the code generator's own names for its values.
         ("opt_level", opt_level.as_str()),
+        // Code that counts fuel keeps the count there.
+        ("enable_pinned_reg", on_off(knobs.consume_fuel)),
         ("enable_verifier", on_off(knobs.cranelift_debug_verifier)),
         (
             "enable_nan_canonicalization",

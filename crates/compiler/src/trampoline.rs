@@ -14,10 +14,15 @@
 //!
 //! Values are 16 bytes apart ([`VmValue`]); results take the place of arguments. The shim leaves in the store where the guest
 //! called from, which is where a backtrace starts: the frame it notes is the caller's, not its own.
+//!
+//! In code that counts fuel both move the count between the pinned register, where guest code has it, and the store. The entry
+//! trampoline also checks that some is left.
 
 use crate::lower::{clif_type, guest_signature};
-use cowling_abi::layout::{StoreContext, VmFuncImport, VmHostFunc, VmValue};
+use cowling_abi::builtins::BuiltinIndex;
+use cowling_abi::layout::{StoreContext, VmContext, VmFuncImport, VmHeader, VmHostFunc, VmValue};
 use cowling_abi::{FuncType, ValType};
+use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
     AbiParam, Function, InstBuilder, MemFlagsData, Signature, StackSlotData, StackSlotKind,
     UserFuncName, Value,
@@ -102,13 +107,71 @@ fn store_values(builder: &mut FunctionBuilder<'_>, values: &[Value], base: Value
     }
 }
 
+/// Does the code count fuel?
+fn counts_fuel(isa: &dyn TargetIsa) -> bool {
+    isa.flags().enable_pinned_reg()
+}
+
+/// Moves the fuel count from the store to the pinned register.
+fn load_fuel(builder: &mut FunctionBuilder<'_>, store: Value) {
+    let pointer = builder.func.dfg.value_type(store);
+    let offset = offset_of!(StoreContext, fuel) as i32;
+    let count = builder.ins().load(pointer, flags(), store, offset);
+    builder.ins().set_pinned_reg(count);
+}
+
+/// Goes on only if fuel is left. The count is in the store as well.
+fn check_fuel(builder: &mut FunctionBuilder<'_>, vmctx: Value, isa: &dyn TargetIsa) {
+    let pointer = isa.pointer_type();
+    let count = builder.ins().get_pinned_reg(pointer);
+    let cond = IntCC::SignedLessThanOrEqual;
+    let empty = builder.ins().icmp_imm_s(cond, count, 0);
+    let out = builder.create_block();
+    builder.set_cold_block(out);
+    let next = builder.create_block();
+    builder.ins().brif(empty, out, &[], next, &[]);
+    builder.switch_to_block(out);
+    builder.seal_block(out);
+    let offset = offset_of!(VmContext, header) + offset_of!(VmHeader, builtins);
+    let builtins = (builder.ins()).load(pointer, flags(), vmctx, offset as i32);
+    let offset = BuiltinIndex::out_of_fuel as usize * size_of::<usize>();
+    let code = (builder.ins()).load(pointer, flags(), builtins, offset as i32);
+    let mut signature = Signature::new(CallConv::PreserveAll);
+    signature.params.push(AbiParam::new(pointer));
+    let signature = builder.import_signature(signature);
+    builder.ins().call_indirect(signature, code, &[vmctx]);
+    builder.ins().jump(next, &[]);
+    builder.switch_to_block(next);
+    builder.seal_block(next);
+}
+
+/// Moves the fuel count from the pinned register to the store.
+fn store_fuel(builder: &mut FunctionBuilder<'_>, store: Value) {
+    let pointer = builder.func.dfg.value_type(store);
+    let offset = offset_of!(StoreContext, fuel) as i32;
+    let count = builder.ins().get_pinned_reg(pointer);
+    builder.ins().store(flags(), count, store, offset);
+}
+
 fn entry(builder: &mut FunctionBuilder<'_>, ty: &FuncType, isa: &dyn TargetIsa) {
     let params = params(builder);
     let (ctx, code, values) = (params[0], params[1], params[2]);
+    // Guest functions are called with their VMContext.
+    let store = counts_fuel(isa).then(|| {
+        let offset = offset_of!(VmContext, header) + offset_of!(VmHeader, store);
+        (builder.ins()).load(isa.pointer_type(), flags(), ctx, offset as i32)
+    });
+    if let Some(store) = store {
+        load_fuel(builder, store);
+        check_fuel(builder, ctx, isa);
+    }
     let mut args = vec![ctx];
     args.extend(load_values(builder, &ty.params, values));
     let signature = builder.import_signature(guest_signature(ty, isa));
     let call = builder.ins().call_indirect(signature, code, &args);
+    if let Some(store) = store {
+        store_fuel(builder, store);
+    }
     let results = builder.inst_results(call).to_vec();
     store_values(builder, &results, values);
     builder.ins().return_(&[]);
@@ -132,6 +195,10 @@ fn host_shim(builder: &mut FunctionBuilder<'_>, ty: &FuncType, isa: &dyn TargetI
         builder.ins().store(flags(), value, store, offset as i32);
     }
 
+    if counts_fuel(isa) {
+        store_fuel(builder, store);
+    }
+
     let count = ty.params.len().max(ty.results.len());
     let slot = builder.create_sized_stack_slot(StackSlotData::new(
         StackSlotKind::ExplicitSlot,
@@ -149,6 +216,9 @@ fn host_shim(builder: &mut FunctionBuilder<'_>, ty: &FuncType, isa: &dyn TargetI
     builder
         .ins()
         .call_indirect(signature, code, &[record, values]);
+    if counts_fuel(isa) {
+        load_fuel(builder, store);
+    }
     let results = load_values(builder, &ty.results, values);
     builder.ins().return_(&results);
 }

@@ -166,7 +166,7 @@ fn traps_and_positions_lead_back_to_the_operator() {
         (3, Trap::MemoryOutOfBounds, 0x28),
     ] {
         let found = offsets(artifact.function(function), |o| {
-            traps.lookup(o) == Some(trap)
+            traps.lookup(o) == Some(trap.into())
         });
         assert!(!found.is_empty(), "{trap}");
         for offset in found {

@@ -31,6 +31,18 @@ impl Config {
         Ok(self)
     }
 
+    /// Accepted and without effect: every store can have an [epoch deadline](crate::Store::set_epoch_deadline), and guest code is
+    /// the same whether it has or not. Here so that code written for the `wasmtime` crate compiles.
+    pub fn epoch_interruption(&mut self, _enable: bool) -> &mut Config {
+        self
+    }
+
+    /// Accepted and without effect: every store can be used [asynchronously](crate::Func::call_async). Here so that code written
+    /// for the `wasmtime` crate compiles.
+    pub fn async_support(&mut self, _enable: bool) -> &mut Config {
+        self
+    }
+
     /// The value of every knob.
     pub fn knobs(&self) -> &Knobs {
         &self.knobs

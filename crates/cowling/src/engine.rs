@@ -52,6 +52,7 @@ impl Engine {
                 runtime: Arc::new(RuntimeConfig {
                     knobs: config.knobs.clone(),
                     types: TypeRegistry::new(),
+                    epochs: Default::default(),
                 }),
                 header,
                 config,
@@ -62,6 +63,13 @@ impl Engine {
     /// The settings it was made with.
     pub fn config(&self) -> &Config {
         &self.inner.config
+    }
+
+    /// Begins the next epoch: guests are interrupted whose store's
+    /// [epoch deadline](crate::Store::set_epoch_deadline) it is. May be called from any thread at any time; takes time in
+    /// proportion to the number of stores that have such a deadline.
+    pub fn increment_epoch(&self) {
+        self.inner.runtime.epochs.increment();
     }
 
     /// Are these the same engine, that is, clones of each other?

@@ -10,6 +10,8 @@
 //! | [`LinkError`], [`UnknownImport`] | imports that do not fit or are missing |
 //! | [`CallError`], [`TypeMismatch`] | a function called or typed the wrong way |
 //! | [`ValueError`], [`AccessError`], [`GrowError`], [`RefError`], [`WrongStore`] | a table, global, memory or reference used the wrong way |
+//! | [`CannotSuspend`], [`StoreSuspended`] | a host function that has to wait in a call that cannot; a call while another waits |
+//! | [`FuelError`] | fuel set or read where none is counted |
 //! | [`InstantiateError`] | no instance for lack of room, or of the wrong engine |
 //! | [`LoadError`], [`HeaderError`] | an artifact that does not load |
 //! | [`CompileError`](crate::CompileError) | a module that does not compile |
@@ -18,8 +20,8 @@
 pub use anyhow::{Context, Error, anyhow as format_err, bail, ensure};
 pub use cowling_abi::artifact::HeaderError;
 pub use cowling_vm::{
-    AccessError, CallError, GrowError, InstantiateError, LinkError, LoadError, RefError,
-    TypeMismatch, ValueError, WrongStore,
+    AccessError, CallError, Cancelled, CannotSuspend, FuelError, GrowError, InstantiateError,
+    LinkError, LoadError, RefError, StoreSuspended, TypeMismatch, ValueError, WrongStore,
 };
 
 /// Result with [`Error`] unless it names another.

@@ -6,17 +6,20 @@
 //! | [`typed`] | [`TypedFunc`]: called with Rust types, checked once |
 //! | [`wasm_ty`] | which Rust types stand for which WebAssembly types |
 //! | [`into_func`] | which Rust closures can be host functions |
+//! | [`asynchronous`] | calls and host functions that wait |
 //! | [`caller`] | what a host function knows of its caller |
 
+pub(crate) mod asynchronous;
 pub(crate) mod caller;
 pub(crate) mod into_func;
 pub(crate) mod typed;
 pub(crate) mod wasm_ty;
 
+pub use asynchronous::YieldedInAsyncCall;
 pub use caller::Caller;
 pub use into_func::IntoFunc;
 pub use typed::TypedFunc;
-pub use wasm_ty::{WasmParams, WasmResults, WasmRet, WasmTy};
+pub use wasm_ty::{WasmParams, WasmResults, WasmRet, WasmTy, WasmTyList};
 
 use crate::error::{Result, WrongStore};
 use crate::store::{AsContext, AsContextMut, StoreContext, StoreData};

@@ -3,11 +3,12 @@
 use crate::engine::Engine;
 use crate::error::{InstantiateError, Result, bail};
 use crate::externs::{Export, Extern};
+use crate::func::asynchronous::run_on_guest_stack;
 use crate::func::{Func, TypedFunc, WasmParams, WasmResults};
 use crate::global::Global;
 use crate::memory::Memory;
 use crate::module::{Module, ModuleExport};
-use crate::store::{AsContext, AsContextMut, StoreContextMut, StoreData};
+use crate::store::{AsContext, AsContextMut, Store, StoreContextMut, StoreData};
 use crate::table::Table;
 use cowling_vm::{ImportValue, InstanceHandle};
 use std::fmt;
@@ -39,6 +40,25 @@ impl Instance {
             .map(|i| ImportValue::Extern(i.to_vm()))
             .collect();
         instantiate(&mut store.as_context_mut(), module, &imports)
+    }
+
+    /// Instantiates a module as [`Instance::new`] does; asynchronous host functions that the start function calls may wait.
+    ///
+    /// Dropping the future before it is ready cancels the start function. The store stays usable, and keeps what there is of
+    /// the instance, which others may refer to.
+    ///
+    /// # Errors
+    /// As [`Instance::new`]; [`StoreSuspended`](crate::StoreSuspended) if a computation of the store is suspended.
+    pub async fn new_async<T: Send + 'static>(
+        mut store: impl AsContextMut<Data = T>,
+        module: &Module,
+        imports: &[Extern],
+    ) -> Result<Instance> {
+        let imports: Vec<_> = imports
+            .iter()
+            .map(|i| ImportValue::Extern(i.to_vm()))
+            .collect();
+        instantiate_async(&mut store.as_context_mut(), module, imports.into()).await
     }
 
     /// Its exports, in order of declaration.
@@ -146,6 +166,10 @@ impl Instance {
     pub(crate) fn from_vm(handle: InstanceHandle) -> Instance {
         Instance(handle)
     }
+
+    pub(crate) fn to_vm(self) -> InstanceHandle {
+        self.0
+    }
 }
 
 /// A module with all its imports resolved and checked, to be instantiated many times.
@@ -173,6 +197,35 @@ impl<T: 'static> InstancePre<T> {
     /// As [`Instance::new`].
     pub fn instantiate(&self, mut store: impl AsContextMut<Data = T>) -> Result<Instance> {
         instantiate(&mut store.as_context_mut(), &self.module, &self.imports)
+    }
+
+    /// Instantiates it without running its start function.
+    ///
+    /// # Errors
+    /// As [`Instance::new`].
+    pub(crate) fn instantiate_without_start(&self, store: &mut Store<T>) -> Result<Instance> {
+        let _span = tracing::debug_span!("instantiate").entered();
+        if !Engine::same(store.engine(), self.module.engine()) {
+            return Err(InstantiateError::WrongEngine.into());
+        }
+        let mut store = store.vm_mut();
+        let instance = store.instantiate_without_start(self.module.code(), &self.imports)?;
+        Ok(Instance(instance))
+    }
+
+    /// Instantiates it; asynchronous host functions that the start function calls may wait.
+    ///
+    /// # Errors
+    /// As [`Instance::new_async`].
+    pub async fn instantiate_async(
+        &self,
+        mut store: impl AsContextMut<Data = T>,
+    ) -> Result<Instance>
+    where
+        T: Send,
+    {
+        let imports = self.imports.clone();
+        instantiate_async(&mut store.as_context_mut(), &self.module, imports).await
     }
 }
 
@@ -203,4 +256,20 @@ fn instantiate<T: 'static>(
         return Err(InstantiateError::WrongEngine.into());
     }
     Ok(Instance(store.0.instantiate(module.code(), imports)?))
+}
+
+async fn instantiate_async<T: Send + 'static>(
+    store: &mut StoreContextMut<'_, T>,
+    module: &Module,
+    imports: Arc<[ImportValue<StoreData<T>>]>,
+) -> Result<Instance> {
+    // Only guests wait, and without a start function none runs.
+    if module.code().info().start.is_none() {
+        return instantiate(store, module, &imports);
+    }
+    let module = module.clone();
+    run_on_guest_stack(store.0.reborrow(), move |store| {
+        instantiate(&mut StoreContextMut(store), &module, &imports)
+    })
+    .await
 }

@@ -38,11 +38,12 @@
 //! | `config`, `engine` | settings; what everything shares |
 //! | `module`, `compile`, `cache`, `artifact`, `trust` | compiled code: from bytes, from the cache, from artifacts; which files are trusted |
 //! | `types` | types of values, functions, tables, memories, globals, tags, imports, exports |
-//! | `store` | stores, and the ways to borrow them |
+//! | `store` | stores, the ways to borrow them, and to interrupt what runs in them |
 //! | `linker`, `instance` | imports by name; instantiation |
-//! | `func` | functions: dynamic, typed, made from closures; the caller of a host function |
+//! | `func` | functions: dynamic, typed, asynchronous, made from closures; the caller of a host function |
 //! | `memory`, `table`, `global`, `exception`, `externs` | the other things instances import and export |
 //! | `val`, `v128`, `externref` | values and references |
+//! | `guest` | guests: instances with a life of their own, in the slots of a region |
 //! | `error` | errors |
 //!
 //! Features: `compiler` (without it this is the *headless* runtime, which runs artifacts and contains no code generator), `wat`
@@ -63,6 +64,7 @@ mod externref;
 mod externs;
 mod func;
 mod global;
+mod guest;
 mod instance;
 mod linker;
 mod memory;
@@ -86,20 +88,29 @@ pub use cowling_vm::{
 };
 pub use engine::{Engine, EngineWeak, Precompiled};
 pub use error::{
-    AccessError, CallError, Context, Error, GrowError, HeaderError, InstantiateError, LinkError,
-    LoadError, RefError, Result, TypeMismatch, UnknownImport, ValueError, WrongStore, bail, ensure,
-    format_err,
+    AccessError, CallError, Cancelled, CannotSuspend, Context, Error, FuelError, GrowError,
+    HeaderError, InstantiateError, LinkError, LoadError, RefError, Result, StoreSuspended,
+    TypeMismatch, UnknownImport, ValueError, WrongStore, bail, ensure, format_err,
 };
 pub use exception::{ExnRef, Tag};
 pub use externref::{ExternRef, GcRef, OwnedRooted, RootScope, Rooted};
 pub use externs::{Export, Extern};
-pub use func::{Caller, Func, IntoFunc, TypedFunc, WasmParams, WasmResults, WasmRet, WasmTy};
+pub use func::{
+    Caller, Func, IntoFunc, TypedFunc, WasmParams, WasmResults, WasmRet, WasmTy, WasmTyList,
+    YieldedInAsyncCall,
+};
 pub use global::Global;
+pub use guest::{
+    ContextError, Contexts, FaultAction, FaultDetails, GlobalError, GlobalsMut, Guest,
+    GuestBuilder, GuestError, KillError, KillSuccess, KillSwitch, LIMIT_PAGE, LimitError, Limits,
+    Payload, PreemptError, PreemptSuccess, Preempter, Region, RegionBuilder, RunResult, State,
+    Terminated, TerminationDetails, YieldedValue, reset_fatal_handler, set_fatal_handler,
+};
 pub use instance::{Instance, InstancePre};
 pub use linker::Linker;
 pub use memory::{Memory, MemoryAccessError};
 pub use module::{Module, ModuleExport, ResourcesRequired};
-pub use store::{AsContext, AsContextMut, Store, StoreContext, StoreContextMut};
+pub use store::{AsContext, AsContextMut, Store, StoreContext, StoreContextMut, UpdateDeadline};
 pub use table::Table;
 pub use trust::Distrust;
 pub use types::{

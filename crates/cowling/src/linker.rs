@@ -14,7 +14,8 @@ mod unknown;
 use crate::engine::Engine;
 use crate::error::{Result, UnknownImport, bail, ensure};
 use crate::externs::Extern;
-use crate::func::{Caller, IntoFunc, dynamic_host_func};
+use crate::func::asynchronous::{async_host_func, dynamic_async_host_func};
+use crate::func::{Caller, IntoFunc, WasmRet, WasmTyList, dynamic_host_func};
 use crate::instance::{Instance, InstancePre};
 use crate::module::Module;
 use crate::store::{AsContext, AsContextMut};
@@ -143,6 +144,56 @@ impl<T: 'static> Linker<T> {
         self.insert(module, name, Definition::Host(func.into_func()))
     }
 
+    /// Defines a name as a host function that may wait and whose type is known only when the program runs. See
+    /// [`Func::new_async`](crate::Func::new_async).
+    ///
+    /// # Errors
+    /// When the name is defined already.
+    pub fn func_new_async<F>(
+        &mut self,
+        module: &str,
+        name: &str,
+        ty: FuncType,
+        func: F,
+    ) -> Result<&mut Self>
+    where
+        T: Send,
+        F: for<'a> Fn(
+                Caller<'a, T>,
+                &'a [Val],
+                &'a mut [Val],
+            ) -> Box<dyn Future<Output = Result<()>> + Send + 'a>
+            + Send
+            + Sync
+            + 'static,
+    {
+        let func = dynamic_async_host_func(ty, func);
+        self.insert(module, name, Definition::Host(func))
+    }
+
+    /// Defines a name as a host function that may wait, from a closure whose type says all. Its parameters come as one tuple.
+    /// See [`Func::wrap_async`](crate::Func::wrap_async).
+    ///
+    /// # Errors
+    /// When the name is defined already.
+    pub fn func_wrap_async<F, P, R>(
+        &mut self,
+        module: &str,
+        name: &str,
+        func: F,
+    ) -> Result<&mut Self>
+    where
+        T: Send,
+        F: for<'a> Fn(Caller<'a, T>, P) -> Box<dyn Future<Output = R> + Send + 'a>
+            + Send
+            + Sync
+            + 'static,
+        P: WasmTyList,
+        R: WasmRet,
+    {
+        self.insert(module, name, Definition::Host(async_host_func(func)))
+    }
+
     /// Defines all exports of an instance, with `module_name` as the first part of their names.
     ///
     /// # Errors
@@ -206,6 +257,21 @@ impl<T: 'static> Linker<T> {
         module: &Module,
     ) -> Result<Instance> {
         self.instantiate_pre(module)?.instantiate(store)
+    }
+
+    /// Instantiates a module with imports from here; asynchronous host functions that its start function calls may wait.
+    ///
+    /// # Errors
+    /// As [`Linker::instantiate_pre`] and [`InstancePre::instantiate_async`].
+    pub async fn instantiate_async(
+        &self,
+        store: impl AsContextMut<Data = T>,
+        module: &Module,
+    ) -> Result<Instance>
+    where
+        T: Send,
+    {
+        self.instantiate_pre(module)?.instantiate_async(store).await
     }
 
     /// Finds and checks the imports of a module, once for many instances.

@@ -4,22 +4,58 @@
 //! |---|---|
 //! | this | [`Store`] |
 //! | [`context`] | [`AsContext`], [`AsContextMut`] and the two contexts every other method takes a store through |
+//! | [`interruption`] | deadlines, epochs, quanta, kill switches |
 
 pub(crate) mod context;
+mod interruption;
 
 pub use context::{AsContext, AsContextMut, StoreContext, StoreContextMut};
+pub use interruption::UpdateDeadline;
 
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::exception::ExnRef;
 use crate::externref::Rooted;
-use cowling_vm::ResourceLimiter;
+use crate::guest::Contexts;
+use cowling_vm::{Quota, ResourceLimiter, StoreMut};
+use interruption::EpochWait;
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
 
-/// What the runtime's store carries for this crate: the embedder's data and the engine.
+/// What the runtime's store carries for this crate: the embedder's data, the engine, and what an epoch callback wants.
 pub struct StoreData<T> {
     pub(crate) data: T,
     pub(crate) engine: Engine,
+    /// What the computation that is suspended waits for before it goes on. The mutex is never locked: it makes a future, of
+    /// which only `Send` is asked, `Sync`.
+    epoch_wait: Mutex<Option<EpochWait>>,
+    /// The embedder's contexts. Never locked either.
+    contexts: Mutex<Contexts>,
+}
+
+impl<T> StoreData<T> {
+    fn new(engine: &Engine, data: T) -> StoreData<T> {
+        StoreData {
+            data,
+            engine: engine.clone(),
+            epoch_wait: Mutex::default(),
+            contexts: Mutex::default(),
+        }
+    }
+
+    /// The embedder's contexts.
+    pub(crate) fn contexts(&mut self) -> &mut Contexts {
+        self.contexts
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the computation that is suspended waits for before it goes on.
+    pub(crate) fn epoch_wait(&mut self) -> &mut Option<EpochWait> {
+        self.epoch_wait
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Instances and everything they own, with data of the embedder's choice that host functions reach.
@@ -31,14 +67,32 @@ pub struct Store<T: 'static> {
 }
 
 impl<T: 'static> Store<T> {
+    /// An empty store that may take at most so much.
+    pub(crate) fn with_quota(engine: &Engine, quota: Quota, data: T) -> Store<T> {
+        Store {
+            inner: cowling_vm::Store::with_quota(
+                engine.runtime(),
+                quota,
+                StoreData::new(engine, data),
+            ),
+        }
+    }
+
+    /// Drops everything but the embedder's data and settings, which an empty store is given.
+    pub(crate) fn reset(&mut self) {
+        self.inner.reset();
+    }
+
+    /// The runtime's store.
+    #[inline]
+    pub(crate) fn vm_mut(&mut self) -> StoreMut<'_, StoreData<T>> {
+        self.inner.as_mut()
+    }
+
     /// An empty store.
     pub fn new(engine: &Engine, data: T) -> Store<T> {
-        let data = StoreData {
-            data,
-            engine: engine.clone(),
-        };
         Store {
-            inner: cowling_vm::Store::new(engine.runtime(), data),
+            inner: cowling_vm::Store::new(engine.runtime(), StoreData::new(engine, data)),
         }
     }
 
@@ -78,6 +132,48 @@ impl<T: 'static> Store<T> {
     ) {
         self.inner
             .set_limiter(move |data: &mut StoreData<T>| limiter(&mut data.data));
+    }
+
+    /// Gives the guests of this store that much fuel, in place of what they had left. A store begins with none.
+    ///
+    /// Guest code that has no fuel left stops with [`Trap::OutOfFuel`](crate::Trap::OutOfFuel). What costs how much, and where guest code
+    /// notices, is in `docs/fuel.md`.
+    ///
+    /// ```
+    /// # use cowling::*;
+    /// let engine = Engine::new(Config::new().consume_fuel(true))?;
+    /// let module = Module::new(&engine, r#"(module (func (export "spin") (loop (br 0))))"#)?;
+    /// let mut store = Store::new(&engine, ());
+    /// store.set_fuel(10_000)?;
+    /// let instance = Instance::new(&mut store, &module, &[])?;
+    /// let spin = instance.get_typed_func::<(), ()>(&mut store, "spin")?;
+    /// let error = spin.call(&mut store, ()).unwrap_err();
+    /// assert_eq!(error.downcast_ref(), Some(&Trap::OutOfFuel));
+    /// assert_eq!(store.get_fuel()?, 0);
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`FuelError`](crate::FuelError) when the engine does not count fuel: see
+    /// [`Config::consume_fuel`](crate::Config::consume_fuel).
+    pub fn set_fuel(&mut self, fuel: u64) -> Result<()> {
+        self.as_context_mut().set_fuel(fuel)
+    }
+
+    /// The fuel that is left.
+    ///
+    /// # Errors
+    /// [`FuelError`](crate::FuelError) when the engine does not count fuel.
+    pub fn get_fuel(&self) -> Result<u64> {
+        self.as_context().get_fuel()
+    }
+
+    /// Makes asynchronous calls give way to others each time they have used that much fuel; `None`: never.
+    ///
+    /// # Errors
+    /// [`FuelError`](crate::FuelError) when the engine does not count fuel, or the interval is 0.
+    pub fn fuel_async_yield_interval(&mut self, interval: Option<u64>) -> Result<()> {
+        self.as_context_mut().fuel_async_yield_interval(interval)
     }
 
     /// Frees the host values and exceptions that nothing refers to any more.

@@ -4,7 +4,7 @@
 //!                     the thread's own stack              the store's guest stack
 //!                    +-----------------------+      base +---------------------------+
 //!   embedder ------> | call_on_guest_stack   | ========> | closure of the runtime    |
-//!                    |   (waits)             |           | enter: Activation A       | <-+ outer, previous
+//!                    |   or drive  (waits)   |           | enter: Activation A       | <-+ outer, previous
 //!                    +-----------------------+           | entry trampoline          |   |
 //!                                                        | guest frames              |   |  exit_fp/exit_pc of A's guest
 //!                                                        | host shim, host function  |   |  code are saved in B
@@ -19,25 +19,39 @@
 //! the signal handler, which starts at the thread-local [`CURRENT`]; `outer` joins those of one store, for backtraces, and starts
 //! at [`Execution::innermost`]. They differ when a host function of one store runs another store.
 //!
+//! A *run* is what is on one stack, from the switch to it to its end: of a plain call, or of a [computation](crate::suspend) that
+//! may be suspended. [`Execution::run`] is the innermost of a store.
+//!
 //! A guest stops early by [`raise`]: the reason is put into the innermost activation and the registers saved by
 //! [`arch::enter_guest`] are restored, as if the guest had returned. Nothing is unwound: guest frames own nothing, and
 //! the host's frames between have run their destructors before.
 //!
 //! Invariants:
-//! * An activation is in both lists exactly while `enter_guest` runs it.
+//! * An activation is in both lists exactly while `enter_guest` runs it and its run is not suspended. Then its neighbours in the
+//!   lists may be gone: whoever resumes it puts it into the lists that are there then.
+//! * Code between `enter_guest` and the end of `enter` may be on another thread than the code before: nothing that belongs to a
+//!   thread is kept across.
 //! * `StoreContext::exit_pc` and `exit_fp` always describe the innermost activation's last call to the host, or are 0 when it
 //!   has made none: they are saved when an activation begins and restored when it ends, however it ends.
-//! * [`Execution::running_on`] is the stack that the store's code runs on, exactly while it does.
+//! * [`Execution::run`] is on the stack that the store's code runs on, exactly while it does.
+
+mod run;
+
+use run::OwnStack;
+pub(crate) use run::{Outside, Run, RunningOn, Suspended, call_on_guest_stack};
 
 use crate::arch;
+use crate::fuel::Fuel;
+use crate::interrupt::{self, Interrupts};
+use crate::repair::Repairs;
 use crate::slot::MapError;
 use crate::stack::{GuestStack, StackBounds, StackSpec};
-use crate::sys::altstack;
+use crate::suspend::{Cancelled, Computations};
+use crate::test_points::Point;
 use crate::trap::{Raised, TrapReason};
-use corosensei::{Coroutine, CoroutineResult};
 use cowling_abi::Trap;
 use cowling_abi::layout::{StoreContext, VmValue};
-use std::cell::{Cell, OnceCell, UnsafeCell};
+use std::cell::{Cell, UnsafeCell};
 use std::io;
 use std::ptr::{self, NonNull};
 
@@ -74,11 +88,15 @@ pub(crate) struct Execution {
     /// Values of the callee-saved registers when a guest called a throwing builtin: `rbx`, `r12` to `r15`.
     thrower_registers: UnsafeCell<[u64; 5]>,
     innermost: Cell<*const Activation>,
-    running_on: Cell<Option<StackBounds>>,
-    stack: OnceCell<GuestStack>,
+    run: Cell<*const Run>,
+    computations: Computations,
+    stack: UnsafeCell<Option<OwnStack>>,
     stack_spec: StackSpec,
     host_stack_reserve: usize,
     captured: Captured,
+    fuel: Fuel,
+    interrupts: Interrupts,
+    repairs: Repairs,
 }
 
 /// Frames recorded by [`raise`] or the signal handler until [`enter`] collects them.
@@ -120,14 +138,18 @@ impl Execution {
             }),
             thrower_registers: UnsafeCell::new([0; 5]),
             innermost: Cell::new(ptr::null()),
-            running_on: Cell::new(None),
-            stack: OnceCell::new(),
+            run: Cell::new(ptr::null()),
+            computations: Computations::default(),
+            stack: UnsafeCell::new(None),
             stack_spec: StackSpec::new(max_wasm_stack, host_stack_reserve),
             host_stack_reserve: usize::try_from(host_stack_reserve).unwrap_or(usize::MAX),
             captured: Captured {
                 count: Cell::new(0),
                 frames: [const { Cell::new(0) }; MAX_TRAP_FRAMES],
             },
+            fuel: Fuel::default(),
+            interrupts: Interrupts::new(),
+            repairs: Repairs::default(),
         }
     }
 
@@ -137,6 +159,52 @@ impl Execution {
         unsafe { ((*self.context.get()).exit_pc, (*self.context.get()).exit_fp) }
     }
 
+    /// What interrupts the store's guests.
+    pub(crate) fn interrupts(&self) -> &Interrupts {
+        &self.interrupts
+    }
+
+    /// Replaces the return address and frame pointer of the guest's last call to the host: where backtraces begin.
+    pub(crate) fn replace_exit(&self, (pc, fp): (usize, usize)) -> (usize, usize) {
+        let before = self.exit();
+        // SAFETY: plain writes of words that only this thread's code for the store uses.
+        unsafe { ((*self.context.get()).exit_pc, (*self.context.get()).exit_fp) = (pc, fp) };
+        before
+    }
+
+    /// Is this where the guest's last call to the host returns to? Async-signal-safe.
+    pub(crate) fn has_returned_to(&self, pc: usize) -> bool {
+        self.exit().0 == pc
+    }
+
+    /// The fuel that is not in the count.
+    pub(crate) fn fuel(&self) -> &Fuel {
+        &self.fuel
+    }
+
+    /// The fuel count, as the host sees it.
+    pub(crate) fn fuel_count(&self) -> i64 {
+        // SAFETY: a plain read of a word that only this thread's code for the store writes.
+        unsafe { (*self.context.get()).fuel }
+    }
+
+    /// Sets the fuel count. Async-signal-safe.
+    pub(crate) fn set_fuel_count(&self, count: i64) {
+        // SAFETY: a plain write of a word that only this thread's code for the store uses.
+        unsafe { (*self.context.get()).fuel = count };
+    }
+
+    fn set_exit(&self, (pc, fp): (usize, usize)) {
+        // SAFETY: only this thread's code for the store uses the context, and none runs right now.
+        let context = unsafe { &mut *self.context.get() };
+        (context.exit_pc, context.exit_fp) = (pc, fp);
+    }
+
+    /// The store's part in repairing failed accesses.
+    pub(crate) fn repairs(&self) -> &Repairs {
+        &self.repairs
+    }
+
     /// How large this store's stacks are.
     pub(crate) fn stack_spec(&self) -> StackSpec {
         self.stack_spec
@@ -144,12 +212,74 @@ impl Execution {
 
     /// Does the store have a stack already?
     pub(crate) fn has_stack(&self) -> bool {
-        self.stack.get().is_some()
+        self.own_run().is_some()
     }
 
     /// Gives the store its stack: that of its first slot. A second one is dropped.
     pub(crate) fn provide_stack(&self, stack: GuestStack) {
-        drop(self.stack.set(stack));
+        if !self.has_stack() {
+            let run = Run::new(stack.bounds(), self.host_stack_reserve);
+            // SAFETY: only this thread's code for the store uses the cell, and there is nothing in it to refer to yet.
+            unsafe { *self.stack.get() = Some(OwnStack { stack, run }) };
+        }
+    }
+
+    /// The run of the store's own stack, if it has one.
+    fn own_run(&self) -> Option<&Run> {
+        // SAFETY: only this thread's code for the store uses the cell, and what is in it is replaced only when nothing uses it.
+        unsafe { (*self.stack.get()).as_ref() }.map(|own| &own.run)
+    }
+
+    /// The run of the store's own stack, which it gets now if it has none.
+    ///
+    /// # Errors
+    /// When there is no memory for it.
+    #[inline]
+    pub(crate) fn provided_run(&self) -> Result<&Run, MapError> {
+        match self.own_run() {
+            Some(run) => Ok(run),
+            None => self.make_run(),
+        }
+    }
+
+    #[cold]
+    fn make_run(&self) -> Result<&Run, MapError> {
+        self.provide_stack(GuestStack::new(self.stack_spec)?);
+        Ok(self
+            .own_run()
+            .unwrap_or_else(|| unreachable!("it was just provided")))
+    }
+
+    /// Takes the store's stack away. It gets another one when it needs one.
+    ///
+    /// # Safety
+    /// Nothing runs on it, or ever will.
+    pub(crate) unsafe fn take_stack(&self) -> Option<GuestStack> {
+        // SAFETY: as for `provide_stack`, and nobody refers to its run.
+        unsafe { (*self.stack.get()).take() }.map(|own| own.stack)
+    }
+
+    /// A run on another stack of the same size.
+    pub(crate) fn run_on(&self, stack: &GuestStack) -> Run {
+        Run::new(stack.bounds(), self.host_stack_reserve)
+    }
+
+    /// The innermost run of the store; null if it has none.
+    #[inline]
+    pub(crate) fn run(&self) -> *const Run {
+        self.run.get()
+    }
+
+    /// Is what runs being cancelled? Then no guest of the store is entered or returned to.
+    #[inline]
+    pub(crate) fn is_cancelling(&self) -> bool {
+        self.computations.is_cancelling()
+    }
+
+    /// What the store knows of computations that may be suspended.
+    #[inline]
+    pub(crate) fn computations(&self) -> &Computations {
+        &self.computations
     }
 
     /// Is guest code of this store on a stack somewhere?
@@ -163,12 +293,14 @@ impl Execution {
         std::iter::from_fn(move || {
             // SAFETY: activations are in the list only while they live; they lie on the stacks that this is about.
             let activation = unsafe { next.as_ref()? };
-            next = activation.outer;
-            Some(activation.stack)
+            next = activation.outer.get();
+            // SAFETY: a run outlives its activations.
+            Some(unsafe { &*activation.run }.stack)
         })
     }
 
     /// Is as much stack left as host functions are promised?
+    #[inline]
     pub(crate) fn has_host_stack(&self) -> bool {
         // SAFETY: a plain read of a word that only this thread's code for the store writes.
         arch::stack_pointer() >= unsafe { (*self.context.get()).host_stack_limit }
@@ -204,11 +336,11 @@ pub(crate) struct Activation {
     /// Frame pointer of `enter_guest`: where a walk over guest frames ends. Written by assembly.
     entry_fp: Cell<usize>,
     execution: NonNull<Execution>,
-    stack: StackBounds,
-    previous: *const Activation,
-    outer: *const Activation,
+    run: *const Run,
+    previous: Cell<*const Activation>,
+    outer: Cell<*const Activation>,
     /// `exit_pc` and `exit_fp` of the outer activation.
-    outer_exit: (usize, usize),
+    outer_exit: Cell<(usize, usize)>,
     reason: UnsafeCell<Option<TrapReason>>,
 }
 
@@ -226,12 +358,36 @@ impl Activation {
 
     /// The stack it runs on.
     pub(crate) fn stack(&self) -> &StackBounds {
-        &self.stack
+        // SAFETY: a run outlives its activations.
+        &unsafe { &*self.run }.stack
+    }
+
+    /// Its store's execution.
+    pub(crate) fn execution(&self) -> NonNull<Execution> {
+        self.execution
+    }
+
+    /// The activation outside this one on the thread. Async-signal-safe.
+    pub(crate) fn previous(&self) -> Option<&Activation> {
+        // SAFETY: the activations of a thread are nested, so those further out live at least as long.
+        unsafe { self.previous.get().as_ref() }
+    }
+
+    /// Is it the innermost of its store? Async-signal-safe.
+    pub(crate) fn is_innermost_of_store(&self) -> bool {
+        // SAFETY: an execution outlives its activations.
+        ptr::eq(unsafe { self.execution.as_ref() }.innermost.get(), self)
     }
 
     /// Can it be [raised](arch::raise)? Not in its first and last instructions. Async-signal-safe.
     pub(crate) fn can_be_raised(&self) -> bool {
         self.resume_sp.get() != 0
+    }
+
+    /// Stores the fuel count that guest code had in its register. Async-signal-safe.
+    pub(crate) fn store_fuel(&self, count: i64) {
+        // SAFETY: the execution outlives its activations.
+        unsafe { self.execution.as_ref() }.set_fuel_count(count);
     }
 
     /// Notes a trap that the processor noticed. Async-signal-safe. The caller makes the thread continue in
@@ -244,6 +400,15 @@ impl Activation {
         guest: Option<FaultSite>,
         fault_address: Option<usize>,
     ) {
+        let reason = TrapReason::Wasm {
+            trap,
+            fault_address,
+        };
+        self.record(reason, guest);
+    }
+
+    /// Notes why the guest will be raised, with its frames. The rest is as for [`record_fault`](Self::record_fault).
+    pub(crate) fn record(&self, reason: TrapReason, guest: Option<FaultSite>) {
         // SAFETY: the execution outlives its activations.
         let execution = unsafe { self.execution.as_ref() };
         match guest {
@@ -261,10 +426,6 @@ impl Activation {
                 execution.captured.record(frames);
             }
         }
-        let reason = TrapReason::Wasm {
-            trap,
-            fault_address,
-        };
         // SAFETY: nobody else looks at the reason while the guest runs; it is None, so nothing is overwritten undropped.
         unsafe { self.reason.get().write(Some(reason)) };
     }
@@ -274,7 +435,7 @@ impl Activation {
             pc,
             fp,
             entry_fp: self.entry_fp.get(),
-            stack: self.stack,
+            stack: *self.stack(),
         }
     }
 
@@ -283,8 +444,9 @@ impl Activation {
         let mut inner = self;
         std::iter::from_fn(move || {
             // SAFETY: activations of a store are nested, so outer ones outlive inner ones.
-            let outer = unsafe { inner.outer.as_ref()? };
-            let frames = outer.frames(inner.outer_exit.0, inner.outer_exit.1);
+            let outer = unsafe { inner.outer.get().as_ref()? };
+            let (pc, fp) = inner.outer_exit.get();
+            let frames = outer.frames(pc, fp);
             inner = outer;
             Some(frames.map(Frame::call_site))
         })
@@ -356,111 +518,11 @@ impl Iterator for Frames {
     }
 }
 
-/// Runs `f` on the store's guest stack: on a fresh one when called from outside, in place when the store is running there already.
-///
-/// A panic of `f` continues here.
-///
-/// # Errors
-/// When there is no memory for a stack; `f` has not been called then.
-///
-/// # Safety
-/// `execution` must stay valid during the call, and what `f` captures must be usable from another stack of this thread (which
-/// everything but the address of a stack variable used as a stack limit is).
-pub(crate) unsafe fn call_on_guest_stack<R>(
-    execution: NonNull<Execution>,
-    f: impl FnOnce() -> R,
-) -> Result<R, EnterError> {
-    let (outside, own) = {
-        // SAFETY: the caller keeps the execution valid; this reference ends before `f` runs.
-        let execution = unsafe { execution.as_ref() };
-        let outside = execution.running_on.get();
-        if outside.is_some_and(|stack| stack.contains(arch::stack_pointer())) {
-            return Ok(f());
-        }
-        altstack::prepare_thread().map_err(EnterError::Thread)?;
-        // A store whose stack is in use by code that waits for this (a host function that made another thread call the
-        // guest) needs a second one for the time of this call.
-        let own = match execution.stack.get() {
-            Some(stack) if outside.is_none() => stack.bounds().into(),
-            None if outside.is_none() => {
-                let stack = GuestStack::new(execution.stack_spec)?;
-                execution.stack.get_or_init(|| stack).bounds().into()
-            }
-            _ => StackInUse::Temporary(GuestStack::new(execution.stack_spec)?),
-        };
-        (outside, own)
-    };
-    let bounds = own.bounds();
-    let guard = RunningOn::switch(execution, bounds, outside);
-    // SAFETY: the coroutine is driven to its end right here, so what `f` borrows lives long enough; the stack is not in use.
-    let mut coroutine =
-        unsafe { Coroutine::<(), (), R, StackBounds>::with_stack_unchecked(bounds, |_, ()| f()) };
-    let result = match coroutine.resume(()) {
-        CoroutineResult::Return(result) => result,
-        CoroutineResult::Yield(()) => unreachable!("the closure has no access to its yielder"),
-    };
-    drop(guard);
-    Ok(result)
-}
-
-enum StackInUse {
-    OfStore(StackBounds),
-    Temporary(GuestStack),
-}
-
-impl From<StackBounds> for StackInUse {
-    fn from(bounds: StackBounds) -> Self {
-        StackInUse::OfStore(bounds)
-    }
-}
-
-impl StackInUse {
-    fn bounds(&self) -> StackBounds {
-        match self {
-            StackInUse::OfStore(bounds) => *bounds,
-            StackInUse::Temporary(stack) => stack.bounds(),
-        }
-    }
-}
-
-/// The store runs on another stack until this is dropped, by a panic too.
-struct RunningOn {
-    execution: NonNull<Execution>,
-    outside: Option<StackBounds>,
-    outside_limit: usize,
-}
-
-impl RunningOn {
-    fn switch(
-        execution: NonNull<Execution>,
-        stack: StackBounds,
-        outside: Option<StackBounds>,
-    ) -> RunningOn {
-        // SAFETY: `call_on_guest_stack` keeps the execution valid for the life of this value.
-        let this = unsafe { execution.as_ref() };
-        this.running_on.set(Some(stack));
-        let limit = stack
-            .limit()
-            .saturating_add(this.host_stack_reserve)
-            .min(stack.base());
-        // SAFETY: only this thread's code for the store uses the context, and none runs right now.
-        let context = unsafe { &mut *this.context.get() };
-        RunningOn {
-            execution,
-            outside,
-            outside_limit: std::mem::replace(&mut context.host_stack_limit, limit),
-        }
-    }
-}
-
-impl Drop for RunningOn {
-    fn drop(&mut self) {
-        // SAFETY: as in `switch`.
-        let this = unsafe { self.execution.as_ref() };
-        this.running_on.set(self.outside);
-        // SAFETY: as in `switch`.
-        unsafe { (*this.context.get()).host_stack_limit = self.outside_limit };
-    }
+/// Sets [`CURRENT`] after guest code has run, perhaps on another thread than before: a function of its own, so that no address of
+/// the thread that was is reused.
+#[inline(never)]
+fn set_current(activation: *const Activation) {
+    CURRENT.set(activation);
 }
 
 /// Calls guest code through its entry trampoline and waits for it to return or stop.
@@ -469,7 +531,7 @@ impl Drop for RunningOn {
 /// Why the guest stopped early, or a stack overflow if there is hardly any stack left to begin with.
 ///
 /// # Safety
-/// * Runs inside [`call_on_guest_stack`] for the same `execution`, which stays valid during the call.
+/// * Runs inside [`call_on_guest_stack`] or a computation of the same `execution`, which stays valid during the call.
 /// * No Rust reference to the store or to anything the guest reaches is held across the call.
 /// * `entry` is the entry trampoline of the type of the function at `code`, `ctx` the context to call it with, and `values` points
 ///   to as many values as it has parameters or results, whichever are more.
@@ -485,9 +547,15 @@ pub(crate) unsafe fn enter(
         // SAFETY: the caller keeps the execution valid; this reference ends before the guest runs.
         let this = unsafe { execution.as_ref() };
         let context = this.context.get();
-        let Some(stack) = this.running_on.get() else {
-            unreachable!("guests are entered inside call_on_guest_stack")
-        };
+        let run = this.run.get();
+        // SAFETY: guests are entered inside call_on_guest_stack or a computation, so there is a run.
+        let stack = &unsafe { &*run }.stack;
+        if this.is_cancelling() {
+            return Err(Raised {
+                reason: TrapReason::Host(Cancelled.into()),
+                frames: Vec::new(),
+            });
+        }
         if arch::stack_pointer() < stack.limit().saturating_add(ENTRY_STACK) {
             return Err(Raised {
                 reason: TrapReason::Wasm {
@@ -508,10 +576,10 @@ pub(crate) unsafe fn enter(
             resume_sp: Cell::new(0),
             entry_fp: Cell::new(0),
             execution,
-            stack,
-            previous: CURRENT.get(),
-            outer: this.innermost.get(),
-            outer_exit,
+            run,
+            previous: Cell::new(CURRENT.get()),
+            outer: Cell::new(this.innermost.get()),
+            outer_exit: Cell::new(outer_exit),
             reason: UnsafeCell::new(None),
         }
     };
@@ -520,18 +588,36 @@ pub(crate) unsafe fn enter(
     unsafe { execution.as_ref() }.innermost.set(address);
     CURRENT.set(address);
 
-    // SAFETY: the caller vouches for what is called; the activation is linked as raising and the signal handler need it.
-    let raised = unsafe { arch::enter_guest(address, entry, ctx, code, values) };
+    // SAFETY: as above. What was asked of the guest before now is looked at here; the signal handler sees to what comes later.
+    let refused = unsafe {
+        match execution.as_ref().interrupts.host_ends() {
+            true => interrupt::look(execution).err(),
+            false => None,
+        }
+    };
+    let raised = if refused.is_none() {
+        // SAFETY: as above.
+        unsafe { execution.as_ref() }
+            .interrupts
+            .point(Point::EnteringGuest);
+        // SAFETY: the caller vouches for what is called; the activation is linked as raising and the signal handler need it.
+        unsafe { arch::enter_guest(address, entry, ctx, code, values) }
+    } else {
+        // SAFETY: nobody else looks at the reason.
+        unsafe { *activation.reason.get() = refused };
+        1
+    };
+    // SAFETY: as above, the guest does not run any more.
+    unsafe { execution.as_ref() }
+        .interrupts
+        .point(Point::GuestReturned);
 
-    CURRENT.set(activation.previous);
+    set_current(activation.previous.get());
     // SAFETY: as above, the guest does not run any more.
     let this = unsafe { execution.as_ref() };
-    this.innermost.set(activation.outer);
-    // SAFETY: as above.
-    unsafe {
-        let context = this.context.get();
-        ((*context).exit_pc, (*context).exit_fp) = activation.outer_exit;
-    }
+    this.innermost.set(activation.outer.get());
+    this.set_exit(activation.outer_exit.get());
+    this.interrupts.guest_left();
     if raised == 0 {
         return Ok(());
     }
@@ -598,7 +684,8 @@ pub(crate) unsafe extern "C" fn raise_stack_overflow(context: *mut StoreContext)
 /// Continues the guest in an exception handler of one of the frames of its innermost activation, with `exception` as the payload.
 ///
 /// `stack_pointer` and `frame_pointer` are those of the frame; registers that the guest's calling convention preserves have the
-/// values they had when the throwing builtin was called.
+/// values they had when the throwing builtin was called. But the one that may have the fuel count has that: handlers expect
+/// nothing else of it.
 ///
 /// # Safety
 /// As for [`raise`]; `handler` is the address of a handler of that frame in the artifact's exception table, and the stack and
@@ -610,8 +697,13 @@ pub(crate) unsafe fn continue_in_handler(
     frame_pointer: usize,
     exception: u32,
 ) -> ! {
-    // SAFETY: an execution with an active guest is valid.
-    let registers = unsafe { execution.as_ref() }.thrower_registers.get();
+    // SAFETY: an execution with an active guest is valid, and nobody else looks at its saved registers: `rbx`, `r12` to `r15`.
+    let registers = unsafe {
+        let this = execution.as_ref();
+        let registers = this.thrower_registers.get();
+        (*registers)[4] = this.fuel_count() as u64;
+        registers
+    };
     // SAFETY: the caller vouches for the frame.
     unsafe {
         arch::continue_in_handler(

@@ -3,6 +3,7 @@
 use crate::code::{CodeLocation, CompiledModule};
 use crate::registry;
 use crate::store::StoreInner;
+use cowling_abi::Trap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -64,6 +65,7 @@ impl fmt::Debug for FrameInfo {
 #[derive(Clone, Debug)]
 pub struct WasmBacktrace {
     frames: Vec<FrameInfo>,
+    pc: Option<usize>,
 }
 
 impl WasmBacktrace {
@@ -76,6 +78,7 @@ impl WasmBacktrace {
         });
         WasmBacktrace {
             frames: frames.collect(),
+            pc: addresses.first().copied(),
         }
     }
 
@@ -83,6 +86,12 @@ impl WasmBacktrace {
     #[doc(hidden)]
     pub fn capture(store: &StoreInner) -> WasmBacktrace {
         Self::from_addresses(&store.execution().backtrace())
+    }
+
+    /// Address of the machine instruction in the innermost guest function that was being executed, or an address inside it if it
+    /// is a call. `None` if no guest function was active.
+    pub fn pc(&self) -> Option<usize> {
+        self.pc
     }
 
     /// The frames, innermost first. Of a guest that overflowed its stack these are only the innermost.
@@ -104,11 +113,17 @@ impl fmt::Display for WasmBacktrace {
 /// The access that a guest's memory trap was about.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct MemoryFault {
+    memory: u32,
     offset: u64,
     size: u64,
 }
 
 impl MemoryFault {
+    /// The memory's index in the module that defines it.
+    pub fn memory(&self) -> u32 {
+        self.memory
+    }
+
     /// Offset in bytes from the start of the memory.
     pub fn offset(&self) -> u64 {
         self.offset
@@ -125,16 +140,50 @@ impl MemoryFault {
         let reserved = knobs
             .memory_reservation
             .saturating_add(knobs.memory_guard_size);
-        store.memory_ranges().find_map(|(base, size)| {
+        store.memory_ranges().find_map(|(memory, base, size)| {
             let offset = address.checked_sub(base)? as u64;
-            (offset < reserved.max(size)).then_some(MemoryFault { offset, size })
+            let memory = memory.as_u32();
+            (offset < reserved.max(size)).then_some(MemoryFault {
+                memory,
+                offset,
+                size,
+            })
         })
+    }
+}
+
+/// A guest accessed an address that belongs to none of its memories, which compiled code cannot do: something is broken.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct FatalFault {
+    address: usize,
+}
+
+impl FatalFault {
+    /// The address.
+    pub fn address(&self) -> usize {
+        self.address
+    }
+
+    /// For a trap of an access to an address of which nothing is known.
+    pub(crate) fn of(trap: Trap, address: usize) -> Option<FatalFault> {
+        // Other traps are raised by looking at address 0, or at the guard of a stack.
+        (trap == Trap::MemoryOutOfBounds).then_some(FatalFault { address })
+    }
+}
+
+impl fmt::Display for FatalFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let address = self.address;
+        write!(
+            f,
+            "access at address {address:#x}, which is in no memory of the guest"
+        )
     }
 }
 
 impl fmt::Display for MemoryFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let MemoryFault { offset, size } = self;
+        let MemoryFault { offset, size, .. } = self;
         write!(
             f,
             "access at {offset:#x} of a linear memory of {size:#x} bytes"

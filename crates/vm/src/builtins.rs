@@ -9,16 +9,19 @@
 //! A body is called by guest code of the store that the VMContext names, on the thread that runs it; so that store is not used by
 //! anybody else, and indices are those of the instance's module, checked when it was validated.
 
-use crate::activation;
+use crate::activation::{self, Execution};
 use crate::const_expr::{func_ref_value, value_func_ref};
 use crate::error::GrowError;
 use crate::exception;
+use crate::fuel::out_of_fuel;
 use crate::host::leave;
 use crate::instance::{Instance, InstancePtr};
+use crate::interrupt;
 use crate::store::StoreInner;
 use crate::trap::TrapReason;
 use cowling_abi::layout::*;
 use cowling_abi::*;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{self, NonNull};
 
@@ -50,6 +53,35 @@ unsafe fn or_trap<R>(instance: InstancePtr, result: Result<R, Trap>) -> R {
     }
 }
 
+/// Ends or suspends the guest that calls, if somebody has asked for that while this code of the runtime ran: a guest that did
+/// nothing but call it would otherwise hardly ever be found in its own code.
+///
+/// # Safety
+/// As for [`activation::raise`]; no reference to the store is alive.
+unsafe fn heed_requests(instance: InstancePtr) {
+    let execution = instance.store().cast::<Execution>();
+    // SAFETY: the caller's promises are the same; the reference ends with its statement.
+    unsafe {
+        if execution.as_ref().interrupts().is_asked()
+            && let Err(reason) = interrupt::look(execution)
+        {
+            leave(instance.store(), reason)
+        }
+    }
+}
+
+/// Bytes that are copied or filled between two looks for requests.
+const PART: u64 = 1 << 20;
+
+/// The parts of `len` bytes, the last one first if `backwards`. A single empty one if there are none.
+fn parts(len: u64, backwards: bool) -> impl Iterator<Item = Range<u64>> {
+    let count = len.div_ceil(PART).max(1);
+    (0..count).map(move |n| {
+        let n = if backwards { count - 1 - n } else { n };
+        n * PART..((n + 1) * PART).min(len)
+    })
+}
+
 /// What `memory.grow` and `table.grow` say: the old size, or all ones.
 ///
 /// # Safety
@@ -61,12 +93,29 @@ unsafe fn grown(
     let store = instance.store();
     // The limiter is the embedder's code and may panic.
     // SAFETY: the store is the caller's, and nothing else uses it now.
-    let outcome = catch_unwind(AssertUnwindSafe(|| grow(unsafe { &mut *store.as_ptr() })));
-    let reason = match outcome {
-        Ok(Ok(old)) => return old,
-        Ok(Err(GrowError::Limiter(error))) => TrapReason::Host(error),
-        Ok(Err(_)) => return u64::MAX,
-        Err(payload) => TrapReason::Panic(payload),
+    let execution = store.cast::<Execution>();
+    // SAFETY: as above; the references end with their statements.
+    let (outcome, asked) = unsafe {
+        execution.as_ref().interrupts().host_begins();
+        let outcome = catch_unwind(AssertUnwindSafe(|| grow(&mut *store.as_ptr())));
+        (outcome, execution.as_ref().interrupts().host_ends())
+    };
+    let grown = match outcome {
+        Ok(Ok(old)) => Ok(old),
+        Ok(Err(GrowError::Limiter(error))) => Err(TrapReason::Host(error)),
+        Ok(Err(_)) => Ok(u64::MAX),
+        Err(payload) => Err(TrapReason::Panic(payload)),
+    };
+    let reason = match grown {
+        Ok(result) if asked => {
+            // SAFETY: nothing is left to drop, and the guest that called is the innermost of this thread.
+            match unsafe { interrupt::look(execution) } {
+                Ok(()) => return result,
+                Err(reason) => reason,
+            }
+        }
+        Ok(result) => return result,
+        Err(reason) => reason,
     };
     // SAFETY: everything this function had was moved into `reason`; nothing is left to drop.
     unsafe { leave(store, reason) }
@@ -137,9 +186,21 @@ unsafe extern "C" fn memory_copy(
     // SAFETY: see the file's head.
     unsafe {
         let instance = caller(vmctx);
-        let from = or_trap(instance, memory_range(instance, src_memory, src, len));
-        let to = or_trap(instance, memory_range(instance, dst_memory, dst, len));
-        ptr::copy(from, to, len as usize);
+        or_trap(instance, memory_range(instance, src_memory, src, len));
+        or_trap(instance, memory_range(instance, dst_memory, dst, len));
+        // Where both overlap, each part is read before anything is written there.
+        for part in parts(len, src < dst) {
+            let from = or_trap(
+                instance,
+                memory_range(instance, src_memory, src + part.start, 0),
+            );
+            let to = or_trap(
+                instance,
+                memory_range(instance, dst_memory, dst + part.start, 0),
+            );
+            ptr::copy(from, to, (part.end - part.start) as usize);
+            heed_requests(instance);
+        }
     }
 }
 
@@ -153,8 +214,15 @@ unsafe extern "C" fn memory_fill(
     // SAFETY: see the file's head.
     unsafe {
         let instance = caller(vmctx);
-        let to = or_trap(instance, memory_range(instance, memory, dst, len));
-        ptr::write_bytes(to, value as u8, len as usize);
+        or_trap(instance, memory_range(instance, memory, dst, len));
+        for part in parts(len, false) {
+            let to = or_trap(
+                instance,
+                memory_range(instance, memory, dst + part.start, 0),
+            );
+            ptr::write_bytes(to, value as u8, (part.end - part.start) as usize);
+            heed_requests(instance);
+        }
     }
 }
 
@@ -172,6 +240,7 @@ unsafe extern "C" fn memory_init(
         let data = DataIndex::from_u32(data);
         let done = init_memory(instance, memory, data, dst, u64::from(src), u64::from(len));
         or_trap(instance, done);
+        heed_requests(instance);
     }
 }
 
@@ -225,6 +294,7 @@ unsafe fn table_fill(vmctx: *mut VmContext, table: u32, dst: u64, value: VmValue
         let instance = caller(vmctx);
         let table = instance.table(TableIndex::from_u32(table));
         or_trap(instance, table.fill(dst, value, len));
+        heed_requests(instance);
     }
 }
 
@@ -264,6 +334,7 @@ unsafe extern "C" fn table_copy(
         let to = instance.table(TableIndex::from_u32(dst_table));
         let from = instance.table(TableIndex::from_u32(src_table));
         or_trap(instance, to.copy(dst, from, src, len));
+        heed_requests(instance);
     }
 }
 
@@ -282,6 +353,7 @@ unsafe extern "C" fn table_init(
         let segment = ElemIndex::from_u32(elem);
         let done = table.init(instance, segment, dst, u64::from(src), u64::from(len));
         or_trap(instance, done);
+        heed_requests(instance);
     }
 }
 
@@ -302,6 +374,7 @@ unsafe extern "C" fn throw(vmctx: *mut VmContext, tag: u32, values: u64) {
     // SAFETY: see the file's head; `values` are the tag's, in the frame of the guest function that throws.
     unsafe {
         let instance = caller(vmctx);
+        heed_requests(instance);
         let store = instance.store();
         let tag = instance.tag(TagIndex::from_u32(tag));
         match exception::make(&mut *store.as_ptr(), tag, values) {
@@ -321,6 +394,7 @@ unsafe extern "C" fn throw_ref(vmctx: *mut VmContext, exception: u32) {
             Ok(())
         };
         or_trap(instance, present);
+        heed_requests(instance);
         exception::throw(instance.store(), exception)
     }
 }

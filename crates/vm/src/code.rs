@@ -254,6 +254,7 @@ impl CompiledModule {
                     code.text(),
                     code.bytes(&code.sections.traps),
                     code.bytes(&code.sections.functions),
+                    code.sections.counts_fuel,
                     weak.clone(),
                 ));
             }

@@ -9,7 +9,8 @@
 //!
 //! A reference that guest code has in flight is in a frame between the stack's base and the stack pointer, or in a callee-saved
 //! register, which [`scan_stacks`] spills. Caller-saved registers were saved by whoever called. A stack of the store that this
-//! code does not run on (another thread waits there) is scanned whole: nothing says where its stack pointer is.
+//! code does not run on (another thread waits there) is scanned whole: nothing says where its stack pointer is. A suspended
+//! computation's activations are in no list; it says itself where its stack, its registers and its values are.
 
 use crate::activation::Execution;
 use crate::arch;
@@ -18,6 +19,9 @@ use std::ops::Range;
 /// Calls `found` with every number on the store's stacks that may be a reference.
 #[inline(never)]
 pub(crate) fn scan_stacks(execution: &Execution, mut found: impl FnMut(u32)) {
+    execution
+        .computations()
+        .scan(|addresses| scan(addresses, &mut found));
     if !execution.is_active() {
         return;
     }

@@ -139,6 +139,30 @@ pub enum GrowError {
         /// By how much it should have grown.
         delta: u64,
     },
+    /// The store may not have that much in all its memories or tables together.
+    #[error(
+        "{what} of {current} {unit} cannot grow by {delta}: the store may have {limit} {unit} in all"
+    )]
+    Quota {
+        /// `memory` or `table`.
+        what: &'static str,
+        /// `pages` or `elements`.
+        unit: &'static str,
+        /// Size now.
+        current: u64,
+        /// By how much it should have grown.
+        delta: u64,
+        /// The most that all of them may have together.
+        limit: u64,
+    },
+    /// It would move, and a guest that was interrupted still uses it where it is.
+    #[error(
+        "{what} cannot grow: it would move, while a guest that uses it is interrupted; resume it first"
+    )]
+    Interrupted {
+        /// `memory` or `table`.
+        what: &'static str,
+    },
     /// The system gave no memory.
     #[error("{what} cannot grow: {reason}")]
     OutOfMemory {

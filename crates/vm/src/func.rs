@@ -5,11 +5,13 @@
 //! an error here, or a panic that continues.
 
 use crate::activation::{self, Execution};
-use crate::backtrace::{MemoryFault, WasmBacktrace};
+use crate::backtrace::{FatalFault, MemoryFault, WasmBacktrace};
 use crate::error::{CallError, Error, Result, TypeMismatch};
 use crate::host::{self, HostFunc};
+use crate::interrupt;
 use crate::signals;
 use crate::store::{FuncHandle, StoreInner, StoreMut, StoreRef};
+use crate::suspend::StoreSuspended;
 use crate::trap::{Raised, TrapReason};
 use crate::values::{AbiValues, TypedBuffer, Value};
 use cowling_abi::FuncType;
@@ -191,6 +193,9 @@ pub(crate) unsafe fn call_host(
     // SAFETY: the caller's promises are the same. The reference ends with its statement.
     unsafe {
         let execution = store.cast::<Execution>();
+        if execution.as_ref().computations().is_blocked() {
+            return Err(StoreSuspended.into());
+        }
         // On a guest stack a host function is promised its share, also when it is another host function that calls it.
         if execution.as_ref().is_active() && !execution.as_ref().has_host_stack() {
             return Err(cowling_abi::Trap::StackOverflow.into());
@@ -212,6 +217,10 @@ pub(crate) unsafe fn call_guest(
 ) -> Result<()> {
     signals::init()?;
     let execution = store.cast::<Execution>();
+    // SAFETY: the execution is the store's first field; the reference ends with the statement.
+    if unsafe { execution.as_ref() }.computations().is_blocked() {
+        return Err(StoreSuspended.into());
+    }
     // SAFETY: the execution is the store's first field; what is called belongs together as the caller says.
     let outcome = unsafe {
         activation::call_on_guest_stack(execution, || {
@@ -227,19 +236,22 @@ pub(crate) unsafe fn call_guest(
 
 /// The error for a guest that stopped early.
 #[cold]
-fn stopped(store: &StoreInner, raised: Raised) -> Error {
+pub(crate) fn stopped(store: &StoreInner, raised: Raised) -> Error {
     let error = match raised.reason {
         TrapReason::Panic(payload) => resume_unwind(payload),
         TrapReason::Host(error) => error,
+        TrapReason::Terminated(why) => interrupt::ended(why),
         TrapReason::Wasm {
             trap,
             fault_address,
             ..
         } => {
             let fault = fault_address.and_then(|address| MemoryFault::find(store, address));
-            match fault {
-                Some(fault) => Error::new(trap).context(fault),
-                None => Error::new(trap),
+            let fatal = fault_address.and_then(|address| FatalFault::of(trap, address));
+            match (fault, fatal) {
+                (Some(fault), _) => Error::new(trap).context(fault),
+                (None, Some(fatal)) => Error::new(trap).context(fatal),
+                (None, None) => Error::new(trap),
             }
         }
     };

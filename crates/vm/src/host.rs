@@ -23,7 +23,10 @@ use crate::error::{CallError, Result};
 use crate::exception;
 use crate::host_ref::RootScope;
 use crate::instance::Instance;
+use crate::interrupt;
 use crate::store::{InstanceHandle, StoreInner, StoreMut};
+use crate::suspend::{Cancelled, CannotSuspend};
+use crate::test_points::Point;
 use crate::trap::TrapReason;
 use crate::values::{AbiValues, MAX_TYPED_VALUES, Value};
 use cowling_abi::layout::{VmContext, VmFuncImport, VmHostFunc, VmValue};
@@ -321,6 +324,7 @@ impl<T: 'static> HostCaller<'_, T> {
 ///
 /// # Safety
 /// `head` is that of a `B`; the rest is as for [`HostBody::invoke`].
+#[inline(always)]
 unsafe fn invoke_scoped<B: HostBody>(
     head: *const Head,
     store: NonNull<StoreInner>,
@@ -382,17 +386,36 @@ unsafe extern "C" fn host_entry<B: HostBody>(record: *const VmFuncImport, values
         let store = NonNull::new_unchecked(record.store).cast::<StoreInner>();
         (store, record.host.cast::<Head>(), record.caller)
     };
+    // Was the guest asked for something meanwhile?
+    let mut asked = false;
     // SAFETY: guest code is waiting for us, so nothing else uses the store; the record is a `B`'s.
     let outcome = unsafe {
         if store.cast::<Execution>().as_ref().has_host_stack() {
-            catch_unwind(AssertUnwindSafe(|| {
+            let execution = store.cast::<Execution>();
+            execution.as_ref().interrupts().host_begins();
+            execution.as_ref().interrupts().point(Point::HostEntered);
+            let outcome = catch_unwind(AssertUnwindSafe(|| {
                 invoke_scoped::<B>(head, store, caller, values)
-            }))
+            }));
+            execution.as_ref().interrupts().point(Point::HostReturned);
+            asked = execution.as_ref().interrupts().host_ends();
+            outcome
         } else {
             Ok(Err(Trap::StackOverflow.into()))
         }
     };
     let reason = match outcome {
+        // SAFETY: as above.
+        Ok(Ok(())) if unsafe { store.cast::<Execution>().as_ref() }.is_cancelling() => {
+            TrapReason::Host(Cancelled.into())
+        }
+        Ok(Ok(())) if asked => {
+            // SAFETY: the function has returned, so nothing is left to drop, and its guest is the innermost of this thread.
+            match unsafe { interrupt::look(store.cast()) } {
+                Ok(()) => return,
+                Err(reason) => reason,
+            }
+        }
         Ok(Ok(())) => return,
         Ok(Err(error)) => TrapReason::Host(error),
         Err(payload) => TrapReason::Panic(payload),
@@ -408,9 +431,22 @@ unsafe extern "C" fn host_entry<B: HostBody>(record: *const VmFuncImport, values
 pub(crate) unsafe fn leave(store: NonNull<StoreInner>, reason: TrapReason) -> ! {
     // SAFETY: the caller's promises are those of both; `rethrown` does not keep anything that needs dropping.
     unsafe {
+        let cancelling = store.cast::<Execution>().as_ref().is_cancelling();
         let reason = match reason {
-            TrapReason::Host(error) => match exception::rethrown(store, error) {
-                Ok(exception) => exception::throw(store, exception),
+            // A host function was told when it was resumed, and tells us.
+            TrapReason::Host(error) => match error.downcast_ref() {
+                Some(&CannotSuspend::Terminated(why)) => TrapReason::Terminated(why),
+                _ => TrapReason::Host(error),
+            },
+            other => other,
+        };
+        let reason = match reason {
+            TrapReason::Host(error) if !cancelling => match exception::rethrown(store, error) {
+                // The guest may go on with it.
+                Ok(exception) => match interrupt::look(store.cast()) {
+                    Ok(()) => exception::throw(store, exception),
+                    Err(reason) => reason,
+                },
                 Err(error) => TrapReason::Host(error),
             },
             other => other,

@@ -152,6 +152,24 @@ struct Root {
 #[must_use = "the scope ends when this is handed back"]
 pub struct RootScope(usize);
 
+/// Roots that a suspended computation may use again: scopes that end outside do not end them before the computation does.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct HeldRoots {
+    /// They are those before this position.
+    below: usize,
+    /// The lowest position at which a scope began that has ended meanwhile.
+    ended: usize,
+}
+
+impl Default for HeldRoots {
+    fn default() -> Self {
+        HeldRoots {
+            below: 0,
+            ended: usize::MAX,
+        }
+    }
+}
+
 /// The objects of one store.
 pub(crate) struct ObjectTable {
     store: StoreId,
@@ -160,6 +178,7 @@ pub(crate) struct ObjectTable {
     live: usize,
     collect_at: usize,
     roots: Vec<Root>,
+    held: HeldRoots,
     /// Changes whenever roots are dropped, so that a new root in an old place is told from the old one.
     generation: u64,
     owned: Vec<(Weak<()>, u32)>,
@@ -177,6 +196,7 @@ impl ObjectTable {
             live: 0,
             collect_at: FIRST_COLLECTION,
             roots: Vec::new(),
+            held: HeldRoots::default(),
             generation: 0,
             owned: Vec::new(),
             trim_owned_at: 16,
@@ -226,9 +246,33 @@ impl ObjectTable {
     #[inline]
     pub(crate) fn exit_scope(&mut self, scope: RootScope) {
         if self.roots.len() > scope.0 {
-            self.roots.truncate(scope.0);
+            if scope.0 < self.held.below {
+                self.held.ended = self.held.ended.min(scope.0);
+            }
+            self.roots.truncate(scope.0.max(self.held.below));
             self.generation += 1;
         }
+    }
+
+    /// Holds other roots; returns what was held.
+    pub(crate) fn exchange_held(&mut self, held: HeldRoots) -> HeldRoots {
+        std::mem::replace(&mut self.held, held)
+    }
+
+    /// Holds all roots there are, on behalf of a computation that has been suspended and for which `before` was held until it was
+    /// resumed. Returns what was held.
+    pub(crate) fn hold_roots(&mut self, before: HeldRoots) -> HeldRoots {
+        let below = self.roots.len();
+        self.exchange_held(HeldRoots { below, ..before })
+    }
+
+    /// Holds no roots any more: the computation for which `held` was is over. Ends the scopes that would have ended meanwhile.
+    pub(crate) fn release_roots(&mut self, held: HeldRoots) {
+        self.held = HeldRoots::default();
+        if held.ended < self.roots.len() {
+            self.exit_scope(RootScope(held.ended));
+        }
+        self.held = HeldRoots::default();
     }
 
     fn own(&mut self, rooted: Rooted) -> Result<Owned, RefError> {

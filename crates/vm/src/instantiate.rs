@@ -66,6 +66,22 @@ impl<T: 'static> StoreMut<'_, T> {
         module: &Arc<CompiledModule>,
         imports: &[ImportValue<T>],
     ) -> Result<InstanceHandle> {
+        let handle = self.instantiate_without_start(module, imports)?;
+        // SAFETY: the handle is new; `self` has the right to use the store, of which no reference is alive.
+        unsafe { start(self.as_ptr(), InstancePtr::new(handle.instance))? };
+        Ok(handle)
+    }
+
+    /// As [`instantiate`](Self::instantiate), but leaves it to the caller to run the start function, which
+    /// [`instance_start`](StoreInner::instance_start) names.
+    ///
+    /// # Errors
+    /// As [`instantiate`](Self::instantiate).
+    pub fn instantiate_without_start(
+        &mut self,
+        module: &Arc<CompiledModule>,
+        imports: &[ImportValue<T>],
+    ) -> Result<InstanceHandle> {
         let given: SmallVec<[Given<'_>; 16]> = (imports.iter())
             .map(|import| match import {
                 ImportValue::Extern(handle) => Given::Extern(*handle),
@@ -76,8 +92,6 @@ impl<T: 'static> StoreMut<'_, T> {
         let instance = link_and_allocate(store, module, &given)?;
         let handle = InstanceHandle::new(store.id(), instance.as_ptr());
         apply_segments(instance)?;
-        // SAFETY: `self` has the right to use the store, and `store` is not used any more.
-        unsafe { start(self.as_ptr(), instance)? };
         Ok(handle)
     }
 }
@@ -585,38 +599,11 @@ fn apply_data(instance: InstancePtr) -> Result<(), Trap> {
 /// # Safety
 /// `store` points to all of the instance's store, which we have the right to use and of which no reference is alive.
 unsafe fn start(store: NonNull<StoreInner>, instance: InstancePtr) -> Result<()> {
-    let (module, info) = (instance.module(), instance.info());
-    let Some(index) = info.start else {
+    let Some(index) = instance.info().start else {
         return Ok(());
     };
-    let no_values = NonNull::<VmValue>::dangling().as_ptr();
-    // SAFETY: start functions have neither parameters nor results. What is called belongs together: the function's own code and
-    // its type's trampoline, or what its import record says.
-    unsafe {
-        let Some(defined) = info.defined_func(index) else {
-            let record = instance.import_record(index);
-            if (*record).host.is_null() {
-                return func::call_guest(
-                    store,
-                    (*record).entry,
-                    (*record).ctx,
-                    (*record).code,
-                    no_values,
-                );
-            }
-            return func::call_host(store, record, no_values);
-        };
-        let missing = || InstantiateError::Slot("its start function has no code".into());
-        let entry = module
-            .entry_trampoline(info.functions[index].ty)
-            .ok_or_else(missing)?;
-        let code = module.func_code(defined).ok_or_else(missing)?;
-        func::call_guest(
-            store,
-            entry,
-            instance.vmctx().as_ptr().cast(),
-            code,
-            no_values,
-        )
-    }
+    let missing = || InstantiateError::Slot("its start function has no code".into());
+    let func = NonNull::new(instance.func_ref(index)).ok_or_else(missing)?;
+    // SAFETY: start functions have neither parameters nor results, and this one is the store's.
+    unsafe { func::call_func_ref(store, func, NonNull::<VmValue>::dangling().as_ptr()) }
 }

@@ -19,13 +19,14 @@
 //! | `host` | a guest calls a host function |
 //! | `builtins` | a guest calls the runtime |
 //! | `exception` | throwing and catching |
+//! | `fuel` | how much guests may execute, and have executed |
 //! | `values` | values at the border, dynamic and typed |
 //! | `table` | tables, built lazily |
 //! | `const_expr` | constant expressions |
 //! | `host_ref` | host values and exceptions behind references, roots, collection |
 //! | `conservative` | finding references on guest stacks |
 //! | `trusted` | vouching for an artifact |
-//! | `limits` | what a store's guests may take |
+//! | `limits`, `quota` | what a store's guests may take: as a limiter says, and at most |
 //! | `backtrace` | frames and failed memory accesses of a guest that stopped |
 //! | `error` | what can go wrong |
 //!
@@ -36,8 +37,14 @@
 //! | `code` | artifacts in memory, function types |
 //! | `registry` | from code addresses to modules, for signal handlers too |
 //! | `slot`, `stack`, `memory` | address space for an instance, a guest stack, a linear memory |
+//! | `suspend` | computations that stop midway and continue later, perhaps on another thread |
 //! | `activation` | one stretch of guest code: entering, raising, walking frames |
+//! | `repair` | accesses that fail, and may be tried again |
 //! | `trap` | why guest code stopped |
+//! | `control` | what other threads may ask of a guest, and whether they were heard |
+//! | `interrupt` | from a signal to its effect on a guest, and back |
+//! | `timer`, `epoch` | deadlines and quanta, in time and in epochs |
+//! | `test_points` | where tests stop threads |
 //! | `signals` | faults become traps |
 //! | `arch` | what has to be assembly |
 //! | `sys` | every system call |
@@ -49,36 +56,53 @@ mod builtins;
 mod code;
 mod conservative;
 mod const_expr;
+mod control;
+mod epoch;
 mod error;
 mod exception;
+mod fuel;
 mod func;
 mod host;
 mod host_ref;
 mod instance;
 mod instantiate;
+mod interrupt;
 mod limits;
 mod memory;
+mod quota;
 mod registry;
+mod repair;
 mod signals;
 mod slot;
 mod stack;
 mod store;
+mod suspend;
 mod sys;
 mod table;
+#[cfg(any(test, feature = "test-points"))]
+pub mod test_points;
+#[cfg(not(any(test, feature = "test-points")))]
+mod test_points;
 #[cfg(test)]
 mod testing;
+mod timer;
 mod trap;
 mod trusted;
 mod values;
 
 pub use activation::EnterError;
-pub use backtrace::{FrameInfo, MemoryFault, WasmBacktrace};
+pub use backtrace::{FatalFault, FrameInfo, MemoryFault, WasmBacktrace};
 pub use code::{CodeLocation, CompiledModule, LoadError, TypeRegistry, Verify};
+pub use control::{
+    Control, KillError, KillSuccess, KillSwitch, PreemptError, PreemptSuccess, Terminated,
+};
+pub use epoch::{EpochClock, EpochUpdate};
 pub use error::{
     AccessError, CallError, Error, GrowError, InstantiateError, LinkError, RefError, Result,
     TypeMismatch, ValueError, WrongStore,
 };
 pub use exception::UncaughtException;
+pub use fuel::FuelError;
 pub use func::TypedHandle;
 pub use host::{HostCaller, HostFunc};
 pub use host_ref::{ExnRef, HostRef, HostValue, OwnedExnRef, OwnedHostRef, RootScope};
@@ -87,10 +111,17 @@ pub use limits::{
     DEFAULT_INSTANCE_LIMIT, DEFAULT_MEMORY_LIMIT, DEFAULT_TABLE_LIMIT, ResourceLimiter,
     StoreLimits, StoreLimitsBuilder,
 };
+pub use memory::{words, words_mut};
+pub use quota::Quota;
+pub use repair::{FailedAccess, Repair};
 pub use slot::MapError;
 pub use store::{
     ExternHandle, FuncHandle, GlobalHandle, InstanceHandle, MemoryHandle, RuntimeConfig, Store,
     StoreId, StoreInner, StoreMut, StoreRef, TableHandle, TagHandle,
+};
+pub use suspend::{
+    CallFuture, Cancelled, CannotSuspend, ComputationBody, Expects, HostFuture, Interruption,
+    NoResults, Progress, ResumeError, StoreSuspended, Suspension, YieldValue, Yielded,
 };
 pub use table::MAX_TABLE_ELEMENTS;
 pub use trusted::Trusted;

@@ -52,6 +52,21 @@ pub(crate) enum MemoryGrowError {
     Map(#[from] MapError),
 }
 
+/// The bytes of a memory as words of 32 bits, in the machine's order of bytes. What is left over at the end is left out.
+pub fn words(bytes: &[u8]) -> &[u32] {
+    // SAFETY: four bytes are a word whatever they are.
+    let (before, words, _) = unsafe { bytes.align_to() };
+    // A memory begins on a page. Bytes from elsewhere may not, and have no words then.
+    if before.is_empty() { words } else { &[] }
+}
+
+/// [`words`] for change.
+pub fn words_mut(bytes: &mut [u8]) -> &mut [u32] {
+    // SAFETY: four bytes are a word whatever they are, and the other way round.
+    let (before, words, _) = unsafe { bytes.align_to_mut() };
+    if before.is_empty() { words } else { &mut [] }
+}
+
 /// A linear memory, in a slot or on its own. Sizes are in bytes.
 #[derive(Debug)]
 pub(crate) struct LinearMemory {
@@ -189,12 +204,17 @@ impl LinearMemory {
                 maximum: self.maximum,
             });
         }
-        if new_len > self.reservation {
+        if self.would_move(new_len) {
             self.relocate(new_len)?;
         } else {
             self.open_up_to(new_len)?;
         }
         Ok(())
+    }
+
+    /// Would growing to `new_len` bytes move it to another address?
+    pub(crate) fn would_move(&self, new_len: usize) -> bool {
+        new_len > self.reservation
     }
 
     /// Opens pages so that `new_len` bytes, which are within the reservation, can be used.

@@ -9,14 +9,14 @@
 //! A change builds a new array and publishes it in one store, so lookups take no lock and never wait. The old array is retired and
 //! freed by whichever change next sees `READERS` at zero *after* publishing its own: a lookup counts itself before it loads
 //! the pointer, all four operations are sequentially consistent, so a lookup that was not counted then loads the newer array. A
-//! change copies 56 bytes per loaded module, which are plain bytes: the module's `Weak` is counted once for its registration, and
+//! change copies 64 bytes per loaded module, which are plain bytes: the module's `Weak` is counted once for its registration, and
 //! retired together with the last array that has it.
 //!
 //! Invariant: an array is freed only when no lookup can hold it; a region is in the published array only while its code and
 //! tables are mapped.
 
 use crate::code::CompiledModule;
-use cowling_abi::Trap;
+use cowling_abi::TrapSite;
 use cowling_abi::artifact::{FunctionTable, TrapTable};
 use std::mem::ManuallyDrop;
 use std::ops::Range;
@@ -35,6 +35,8 @@ pub(crate) struct CodeRegion {
     traps: *const [u8],
     /// Its function table, mapped as long as the region is registered.
     functions: *const [u8],
+    /// Does its code keep a fuel count in the pinned register?
+    counts_fuel: bool,
     /// The module: a `Weak` turned into a pointer, which the registration owns.
     module: *const CompiledModule,
 }
@@ -45,6 +47,7 @@ impl CodeRegion {
         text: Range<usize>,
         traps: &[u8],
         functions: &[u8],
+        counts_fuel: bool,
         module: Weak<CompiledModule>,
     ) -> CodeRegion {
         CodeRegion {
@@ -52,6 +55,7 @@ impl CodeRegion {
             end: text.end,
             traps,
             functions,
+            counts_fuel,
             module: module.into_raw(),
         }
     }
@@ -63,14 +67,33 @@ impl CodeRegion {
         ManuallyDrop::new(unsafe { Weak::from_raw(self.module) }).upgrade()
     }
 
+    /// Does its code keep a fuel count in the pinned register? Async-signal-safe.
+    ///
+    /// It does wherever code of the region can fault. Between two instructions chosen at will it does only in functions:
+    /// trampolines take the count from the store and give it back.
+    pub(crate) fn counts_fuel(&self) -> bool {
+        self.counts_fuel
+    }
+
     fn offset(&self, pc: usize) -> Option<u32> {
         u32::try_from(pc.checked_sub(self.start)?).ok()
     }
 
-    /// The trap of the instruction at exactly this address. Async-signal-safe.
-    pub(crate) fn trap_at(&self, pc: usize) -> Option<Trap> {
+    /// What it means that the instruction at exactly this address traps. Async-signal-safe.
+    pub(crate) fn trap_at(&self, pc: usize) -> Option<TrapSite> {
         // SAFETY: regions are only reachable while registered, and their tables are mapped that long.
         TrapTable(unsafe { &*self.traps }).lookup(self.offset(pc)?)
+    }
+
+    /// Is this address in a function of the guest, and not in a trampoline? Async-signal-safe.
+    pub(crate) fn is_in_function(&self, pc: usize) -> bool {
+        let Some(offset) = self.offset(pc) else {
+            return false;
+        };
+        // SAFETY: as in `trap_at`.
+        FunctionTable(unsafe { &*self.functions })
+            .find(offset)
+            .is_some()
     }
 
     /// Does a function of the guest begin at exactly this address? Async-signal-safe.
@@ -175,7 +198,7 @@ mod tests {
     use std::sync::atomic::AtomicBool;
 
     fn region(start: usize, len: usize) -> CodeRegion {
-        CodeRegion::new(start..start + len, &[], &[], Weak::new())
+        CodeRegion::new(start..start + len, &[], &[], false, Weak::new())
     }
 
     fn start_of(pc: usize) -> Option<usize> {

@@ -1,4 +1,4 @@
-//! Faults of guests become traps.
+//! Faults of guests become traps. (Interruptions are in [`crate::interrupt`].)
 //!
 //! ```text
 //!   what the processor reports          pc in guest code                      pc elsewhere
@@ -16,9 +16,12 @@
 
 use crate::activation::{Activation, FaultSite};
 use crate::arch;
+use crate::interrupt;
 use crate::registry;
+use crate::repair::{Failed, Repairs};
 use crate::sys::signal::{self, Fault};
 use crate::sys::{PAGE_SIZE, altstack};
+use crate::test_points::Point;
 use cowling_abi::Trap;
 use std::io;
 use std::sync::OnceLock;
@@ -44,7 +47,7 @@ fn install() -> io::Result<()> {
         return Err(io::Error::new(io::ErrorKind::Unsupported, message));
     }
     altstack::prepare_thread()?;
-    signal::install(handle)
+    signal::install(handle, interrupt::handle)
 }
 
 fn handle(fault: &mut Fault<'_>) -> bool {
@@ -57,20 +60,28 @@ fn handle(fault: &mut Fault<'_>) -> bool {
     let pc = fault.pc();
     // Is it guest code, and if so: what does the trap table say, and has the function not made its frame yet?
     let guest = registry::with_region(pc, |region| {
-        (region.trap_at(pc), region.is_function_start(pc))
+        (
+            region.trap_at(pc),
+            region.is_function_start(pc),
+            region.counts_fuel(),
+        )
     });
     let stack = activation.stack();
     let address = fault.address();
     let overflow = address.is_some_and(|address| stack.guard_contains(address));
-    let trap = if overflow && stack.contains(fault.stack_pointer()) {
-        Trap::StackOverflow
+    let (trap, untaken) = if overflow && stack.contains(fault.stack_pointer()) {
+        // Where frames are made everything has been taken.
+        (Trap::StackOverflow, 0)
     } else {
         match guest {
-            Some((Some(trap), _)) => trap,
+            Some((Some(site), ..)) => (site.trap, site.untaken),
             _ => return false,
         }
     };
-    let site = guest.map(|(_, frameless)| FaultSite {
+    if let Some((.., true)) = guest {
+        activation.store_fuel(fault.fuel_register().wrapping_sub(untaken.into()));
+    }
+    let site = guest.map(|(_, frameless, _)| FaultSite {
         pc,
         fp: fault.frame_pointer(),
         return_address: (frameless && stack.holds_word(fault.stack_pointer())).then(|| {
@@ -78,6 +89,23 @@ fn handle(fault: &mut Fault<'_>) -> bool {
             unsafe { *(fault.stack_pointer() as *const usize) }
         }),
     });
+    // SAFETY: an execution outlives its activations.
+    let execution = unsafe { activation.execution().as_ref() };
+    execution.interrupts().point(Point::Faulted);
+    if trap == Trap::MemoryOutOfBounds
+        && let (Some(site), Some(address)) = (site, address)
+    {
+        let counts = guest.is_some_and(|(.., counts)| counts);
+        let failed = Failed {
+            trap,
+            site,
+            address,
+            untaken: counts.then_some(untaken.into()),
+        };
+        if Repairs::wait(execution, fault.interrupted(), failed) {
+            return true;
+        }
+    }
     activation.record_fault(trap, site, address);
     fault.resume_in(arch::raise, activation);
     true

@@ -31,10 +31,15 @@ pub(crate) use inner::Counts;
 pub use inner::StoreInner;
 
 use crate::code::TypeRegistry;
+use crate::epoch::{EpochClock, EpochUpdate};
+use crate::error::Result;
 use crate::limits::ResourceLimiter;
+use crate::quota::Quota;
+use crate::repair::{FailedAccess, Repair};
 use cowling_abi::knobs::Knobs;
 use std::fmt;
 use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -46,6 +51,8 @@ pub struct RuntimeConfig {
     pub knobs: Knobs,
     /// The engine's function types.
     pub types: Arc<TypeRegistry>,
+    /// The engine's epochs.
+    pub epochs: Arc<EpochClock>,
 }
 
 /// Identity of a store. Never used twice in a process.
@@ -64,11 +71,21 @@ impl StoreId {
 /// Finds a store's limiter in its data.
 type LimiterSource<T> = Box<dyn (FnMut(&mut T) -> &mut dyn ResourceLimiter) + Send + Sync>;
 
+/// What a store calls at its epoch deadline.
+pub(crate) type EpochCallback<T> =
+    Box<dyn FnMut(StoreMut<'_, T>) -> Result<EpochUpdate> + Send + Sync>;
+
+/// What a store calls when a guest's access to a memory failed.
+pub(crate) type RepairCallback<T> =
+    Box<dyn FnMut(StoreMut<'_, T>, FailedAccess) -> Result<Repair> + Send + Sync>;
+
 /// A store's one allocation. [`StoreInner`] comes first, so that a pointer to one is a pointer to the other.
 #[repr(C)]
-struct StoreBox<T> {
+struct StoreBox<T: 'static> {
     inner: StoreInner,
     limiter: Option<LimiterSource<T>>,
+    on_epoch: Option<EpochCallback<T>>,
+    repair: Option<RepairCallback<T>>,
     data: T,
 }
 
@@ -81,7 +98,8 @@ pub struct Store<T: 'static> {
 }
 
 // SAFETY: what a store owns is either `Send` (data, limiter, host functions, host values) or pointers into memory that only this
-// store uses (instances, stacks, records); nothing refers to the thread that made it.
+// store uses (instances, stacks, records); nothing refers to the thread that made it. What is on the stacks of suspended computations
+// may move to another thread for the reasons given in the module `suspend`.
 unsafe impl<T: Send> Send for Store<T> {}
 // SAFETY: through `&Store` only `&T` and the `&self` methods of `StoreInner` can be reached, which only read.
 unsafe impl<T: Sync> Sync for Store<T> {}
@@ -98,12 +116,28 @@ pub struct StoreMut<'a, T: 'static> {
     _borrow: PhantomData<&'a mut StoreBox<T>>,
 }
 
+// SAFETY: a `StoreRef` is a `&Store<T>`, a `StoreMut` a `&mut Store<T>`, with another representation.
+unsafe impl<T: Sync> Send for StoreRef<'_, T> {}
+// SAFETY: as above.
+unsafe impl<T: Sync> Sync for StoreRef<'_, T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Send for StoreMut<'_, T> {}
+// SAFETY: as above.
+unsafe impl<T: Sync> Sync for StoreMut<'_, T> {}
+
 impl<T: 'static> Store<T> {
     /// A store without instances. Costs one allocation; the guest stack is made when it is first needed.
     pub fn new(config: &Arc<RuntimeConfig>, data: T) -> Store<T> {
+        Self::with_quota(config, Quota::from_knobs(&config.knobs), data)
+    }
+
+    /// A store without instances that may take at most this much.
+    pub fn with_quota(config: &Arc<RuntimeConfig>, quota: Quota, data: T) -> Store<T> {
         let store = Box::new(StoreBox {
-            inner: StoreInner::new(config),
+            inner: StoreInner::new(config, quota),
             limiter: None,
+            on_epoch: None,
+            repair: None,
             data,
         });
         let allocation = NonNull::from(Box::leak(store));
@@ -126,11 +160,32 @@ impl<T: 'static> Store<T> {
     }
 
     /// Drops the store and everything in it but the embedder's data.
-    pub fn into_data(self) -> T {
+    ///
+    /// # Panics
+    /// When a suspended computation panics while it is [cancelled](StoreMut::cancel).
+    pub fn into_data(mut self) -> T {
+        self.as_mut().cancel();
         let this = std::mem::ManuallyDrop::new(self);
         // SAFETY: the pointer came from a box, `self` is not dropped, and nothing borrows the store any more.
         let store = *unsafe { Box::from_raw(this.allocation.as_ptr()) };
         store.data
+    }
+
+    /// Drops everything in the store but the embedder's data; settings and limiter stay. It has a new id: what was made in it
+    /// before is another store's.
+    ///
+    /// # Panics
+    /// When a suspended computation panics while it is [cancelled](StoreMut::cancel). The store is reset nevertheless.
+    pub fn reset(&mut self) {
+        let cancelled = catch_unwind(AssertUnwindSafe(|| self.as_mut().cancel()));
+        // SAFETY: the store is borrowed for change; no reference into it is used after the drop of its first part.
+        let store = unsafe { &mut *self.allocation.as_ptr() };
+        let mut inner = store.inner.renewed();
+        inner.set_self(self.allocation.cast());
+        store.inner = inner;
+        if let Err(payload) = cancelled {
+            resume_unwind(payload);
+        }
     }
 
     /// Borrows the store.
@@ -165,8 +220,14 @@ impl<T: 'static> Store<T> {
 
 impl<T: 'static> Drop for Store<T> {
     fn drop(&mut self) {
+        let cancelled = catch_unwind(AssertUnwindSafe(|| self.as_mut().cancel()));
         // SAFETY: the pointer came from a box and nothing borrows the store any more.
         drop(unsafe { Box::from_raw(self.allocation.as_ptr()) });
+        if let Err(payload) = cancelled
+            && !std::thread::panicking()
+        {
+            resume_unwind(payload);
+        }
     }
 }
 
@@ -313,6 +374,22 @@ impl<'a, T: 'static> StoreMut<'a, T> {
         store.inner.set_limiter(with_limiter::<T>);
     }
 
+    /// Calls `callback` at the epoch deadline, from now on.
+    pub(crate) fn set_epoch_callback(&mut self, callback: EpochCallback<T>) {
+        // SAFETY: the store is borrowed for change by `self`.
+        let store = unsafe { &mut *self.allocation.as_ptr() };
+        store.on_epoch = Some(callback);
+        store.inner.set_epoch_callback(with_epoch_callback::<T>);
+    }
+
+    /// Calls `callback` when a guest's access to a memory fails, from now on.
+    pub(crate) fn replace_repair_callback(&mut self, callback: RepairCallback<T>) {
+        // SAFETY: the store is borrowed for change by `self`.
+        let store = unsafe { &mut *self.allocation.as_ptr() };
+        store.repair = Some(callback);
+        store.inner.set_repair_callback(with_repair_callback::<T>);
+    }
+
     /// A pointer to all of the store, by its first part.
     pub(crate) fn as_ptr(&mut self) -> NonNull<StoreInner> {
         self.allocation.cast()
@@ -333,6 +410,53 @@ impl<T: 'static> fmt::Debug for StoreMut<'_, T> {
             .field("id", &self.id())
             .finish_non_exhaustive()
     }
+}
+
+/// Calls the epoch callback of a store: how [`StoreInner`] reaches it without knowing `T`.
+///
+/// # Errors
+/// What it returns.
+///
+/// # Safety
+/// `store` points at a `StoreBox<T>` that has one, with the right to use all of it, and no reference to it is alive.
+unsafe fn with_epoch_callback<T: 'static>(store: NonNull<StoreInner>) -> Result<EpochUpdate> {
+    let whole = store.cast::<StoreBox<T>>().as_ptr();
+    // The callback may replace itself, so it is not in the store while it runs.
+    // SAFETY: as the caller says; references end with their statements.
+    let Some(mut callback) = (unsafe { (*whole).on_epoch.take() }) else {
+        return Ok(EpochUpdate::Continue(u64::MAX));
+    };
+    // SAFETY: as the caller says.
+    let update = callback(unsafe { StoreMut::from_inner(store) });
+    // SAFETY: as above.
+    unsafe { (*whole).on_epoch.get_or_insert(callback) };
+    update
+}
+
+/// Calls the repair callback of a store: how [`StoreInner`] reaches it without knowing `T`.
+///
+/// # Errors
+/// What it returns.
+///
+/// # Safety
+/// As for [`with_epoch_callback`].
+unsafe fn with_repair_callback<T: 'static>(
+    store: NonNull<StoreInner>,
+    access: FailedAccess,
+) -> Result<Repair> {
+    let whole = store.cast::<StoreBox<T>>().as_ptr();
+    // The callback may replace itself, so it is not in the store while it runs.
+    // SAFETY: as the caller says; references end with their statements.
+    let Some(mut callback) = (unsafe { (*whole).repair.take() }) else {
+        return Ok(Repair::Trap);
+    };
+    let repair = catch_unwind(AssertUnwindSafe(|| {
+        // SAFETY: as the caller says.
+        callback(unsafe { StoreMut::from_inner(store) }, access)
+    }));
+    // SAFETY: as above.
+    unsafe { (*whole).repair.get_or_insert(callback) };
+    repair.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
 /// Calls `with` with the limiter of a store, if it has one: how [`StoreInner`] reaches it without knowing `T`.

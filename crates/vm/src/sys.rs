@@ -6,11 +6,15 @@
 //! | [`memfd`] | files that exist only in memory |
 //! | [`altstack`] | the stack on which a thread's signal handlers run |
 //! | [`signal`] | installing signal handlers, calling the ones before them, reading a fault's registers |
+//! | [`sigframe`] | keeping what the kernel saved of an interrupted thread |
+//! | [`thread`] | threads by number, interrupting them, waiting for a word |
 
 pub(crate) mod altstack;
 pub(crate) mod mapping;
 pub(crate) mod memfd;
+pub(crate) mod sigframe;
 pub(crate) mod signal;
+pub(crate) mod thread;
 
 /// Bytes in a page of this machine. Artifacts align what is mapped from them to it.
 pub(crate) const PAGE_SIZE: usize = cowling_abi::artifact::IMAGE_ALIGN as usize;

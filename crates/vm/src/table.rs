@@ -279,6 +279,9 @@ impl TableRef {
         let desired = desired as usize;
         let mut storage = self.storage().borrow_mut();
         if desired > storage.capacity {
+            if store.execution().computations().is_interrupted() {
+                return Err(GrowError::Interrupted { what: "table" });
+            }
             // Room for as many again, so that growing one by one does not copy each time.
             let generous = desired
                 .max(storage.capacity.saturating_mul(2))

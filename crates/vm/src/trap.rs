@@ -1,5 +1,6 @@
 //! Why guest code stopped, as it travels from where it happened to the host code that entered the guest.
 
+use crate::control::Terminated;
 use cowling_abi::Trap;
 use std::any::Any;
 
@@ -13,6 +14,8 @@ pub(crate) enum TrapReason {
         /// The address it could not access, for traps that the processor noticed.
         fault_address: Option<usize>,
     },
+    /// It was ended from outside.
+    Terminated(Terminated),
     /// A host function failed or the guest left through an error of the runtime's.
     Host(anyhow::Error),
     /// A host function panicked with this payload, which continues in the host code that entered the guest.

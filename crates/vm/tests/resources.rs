@@ -38,11 +38,16 @@ const TEXT: &str = r#"(module
     (func $f (export "f") (param i32 i64) (result i64) (call $add (local.get 0) (local.get 1))))"#;
 
 fn load() -> (Arc<RuntimeConfig>, Arc<CompiledModule>) {
+    load_text(TEXT)
+}
+
+fn load_text(text: &str) -> (Arc<RuntimeConfig>, Arc<CompiledModule>) {
     let config = Arc::new(RuntimeConfig {
         knobs: Knobs::default(),
         types: TypeRegistry::new(),
+        epochs: Default::default(),
     });
-    let wasm = wat::parse_str(TEXT).unwrap();
+    let wasm = wat::parse_str(text).unwrap();
     let artifact = Compiler::new(&config.knobs)
         .unwrap()
         .compile(&wasm, &|_, _| {})
@@ -120,4 +125,85 @@ fn stores_give_their_address_space_and_files_back() {
         after.0 <= before.0 + 20 && after.1 <= before.1 + 5,
         "before {before:?}, after {after:?}"
     );
+}
+
+const SUSPENDS: &str = r#"(module
+    (import "" "pause" (func $pause))
+    (memory 1)
+    (func (export "f") call $pause))"#;
+
+/// A store that is suspended in a host function which owns something.
+fn suspended(
+    config: &Arc<RuntimeConfig>,
+    module: &Arc<CompiledModule>,
+    owned: &Arc<()>,
+) -> Store<i64> {
+    let owned = owned.clone();
+    let pause = HostFunc::typed(move |mut caller: HostCaller<'_, i64>, ()| {
+        let _owned = owned.clone();
+        caller.store.yield_now(None, None)?;
+        Ok(())
+    });
+    let mut store = Store::new(config, 0);
+    let imports = [ImportValue::Host(pause)];
+    let instance = store.as_mut().instantiate(module, &imports).unwrap();
+    let export = store.as_mut().inner_mut().instance_export(instance, "f");
+    let Ok(Some(ExternHandle::Func(f))) = export else {
+        panic!("{export:?}")
+    };
+    let progress = store.as_mut().start(f, &[]).unwrap();
+    assert!(matches!(progress, Progress::Suspended(_)));
+    store
+}
+
+#[test]
+fn suspended_stores_give_everything_back_when_dropped() {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let (config, module) = load_text(SUSPENDS);
+    let owned = Arc::new(());
+    let lines = || {
+        std::fs::read_to_string("/proc/self/maps")
+            .unwrap()
+            .lines()
+            .count()
+    };
+    let files = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let round = |at_once: usize| {
+        let stores: Vec<_> = (0..at_once)
+            .map(|_| suspended(&config, &module, &owned))
+            .collect();
+        // One in the closure of each store, one in its suspended frame.
+        assert_eq!(Arc::strong_count(&owned), 1 + 2 * at_once);
+        drop(stores);
+    };
+    round(100);
+    let before = (lines(), files());
+    (0..100).for_each(|_| round(100));
+    let after = (lines(), files());
+    assert_eq!(Arc::strong_count(&owned), 1);
+    assert!(
+        after.0 <= before.0 + 20 && after.1 <= before.1 + 5,
+        "before {before:?}, after {after:?}"
+    );
+}
+
+#[test]
+fn a_yield_without_a_value_allocates_nothing() {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let (config, module) = load_text(
+        r#"(module
+        (import "" "pause" (func $pause))
+        (func (export "f") (loop $l call $pause (br $l))))"#,
+    );
+    let mut store = suspended(&config, &module, &Arc::new(()));
+    let mut attempt = || {
+        let before = ALLOCATIONS.load(Relaxed);
+        for _ in 0..100 {
+            let progress = store.as_mut().resume(None).unwrap();
+            assert!(matches!(progress, Progress::Suspended(_)));
+        }
+        ALLOCATIONS.load(Relaxed) - before
+    };
+    let fewest = (0..5).map(|_| attempt()).min();
+    assert_eq!(fewest, Some(0));
 }

@@ -49,6 +49,10 @@ impl Runner {
     /// If the engine cannot make what that module exports.
     pub fn new(engine: &Engine) -> Result<Runner> {
         let mut store = Store::new(engine, ());
+        if engine.config().knobs().consume_fuel {
+            // Scripts end on their own.
+            store.set_fuel(u64::MAX)?;
+        }
         let mut linker = Linker::new(engine);
         linker.allow_shadowing(true);
         spectest::define(&mut store, &mut linker)?;

@@ -22,6 +22,7 @@ const CONFIGURATIONS: &[(&str, Settings)] = &[
     ("default", &[]),
     ("single-threaded", &[("parallel_compilation", "false")]),
     ("opt-none", &[("cranelift_opt_level", "none")]),
+    ("fuel", &[("consume_fuel", "true")]),
 ];
 
 /// Further ways for the folders whose files depend on them: memories that do not lean on their guard.

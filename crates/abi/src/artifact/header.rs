@@ -116,6 +116,13 @@ impl Header {
         postcard::from_bytes(body).map_err(|_| HeaderError::NotAnArtifact("header does not decode"))
     }
 
+    /// Does its code count fuel?
+    pub fn counts_fuel(&self) -> bool {
+        self.settings
+            .split(' ')
+            .any(|word| word == "consume_fuel=true")
+    }
+
     /// Is the artifact for an engine whose own header would be `engine`? Only `version`, `target`, `cpu_features` (those of
     /// this machine) and `settings` of `engine` are looked at.
     ///
@@ -182,6 +189,20 @@ mod tests {
         }
         for len in 0..bytes.len() {
             assert!(Header::decode(&bytes[..len]).is_err(), "length {len}");
+        }
+    }
+
+    #[test]
+    fn whether_code_counts_fuel_is_in_the_settings() {
+        for on in [true, false] {
+            let mut knobs = crate::knobs::Knobs::default();
+            knobs.consume_fuel = on;
+            let settings = knobs.code_fingerprint();
+            let header = Header {
+                settings,
+                ..header()
+            };
+            assert_eq!(header.counts_fuel(), on);
         }
     }
 

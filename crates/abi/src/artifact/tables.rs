@@ -2,7 +2,7 @@
 //! or altered: a lookup just finds nothing. [`TrapTable::lookup`] is called in signal handlers.
 
 use crate::index::{DefinedFuncIndex, FuncIndex, TypeIndex};
-use crate::trap::Trap;
+use crate::trap::TrapSite;
 use cranelift_entity::EntityRef;
 use std::ops::Range;
 
@@ -117,18 +117,19 @@ impl TrampolineTable<'_> {
     }
 }
 
-/// Which trap an instruction means: `count`, then `count` sorted text offsets, then `count` trap codes (one byte each).
+/// Which trap an instruction means: `count`, then `count` sorted text offsets, then `count` [`TrapSite`]s (one
+/// byte each).
 #[derive(Copy, Clone, Debug)]
 pub struct TrapTable<'a>(pub &'a [u8]);
 
 impl TrapTable<'_> {
     /// Encodes the table from text offsets of trapping instructions, sorted by offset.
-    pub fn encode(traps: &[(u32, Trap)]) -> Vec<u8> {
-        Self::encode_iter(traps.iter().copied())
+    pub fn encode<T: Into<TrapSite> + Copy>(traps: &[(u32, T)]) -> Vec<u8> {
+        Self::encode_iter(traps.iter().map(|&(offset, trap)| (offset, trap.into())))
     }
 
     /// The same from an iterator, which is run through three times.
-    pub fn encode_iter(traps: impl Iterator<Item = (u32, Trap)> + Clone) -> Vec<u8> {
+    pub fn encode_iter(traps: impl Iterator<Item = (u32, TrapSite)> + Clone) -> Vec<u8> {
         debug_assert!(traps.clone().is_sorted_by_key(|t| t.0));
         let count = traps.clone().count();
         let mut out = Vec::with_capacity(4 + count * 5);
@@ -136,12 +137,12 @@ impl TrapTable<'_> {
         for (offset, _) in traps.clone() {
             push_u32(&mut out, offset);
         }
-        out.extend(traps.map(|(_, trap)| trap as u8));
+        out.extend(traps.map(|(_, site)| site.to_u8()));
         out
     }
 
-    /// The trap of the instruction at exactly this text offset. Async-signal-safe: reads memory, nothing else.
-    pub fn lookup(&self, text_offset: u32) -> Option<Trap> {
+    /// What it means that the instruction at exactly this text offset traps. Async-signal-safe: reads memory, nothing else.
+    pub fn lookup(&self, text_offset: u32) -> Option<TrapSite> {
         let count = read_u32(self.0, 0)? as usize;
         let after = upper_bound(count, text_offset, |i| read_u32(self.0, i + 1));
         let position = after.checked_sub(1)?;
@@ -149,7 +150,7 @@ impl TrapTable<'_> {
             return None;
         }
         let codes = (count + 1).checked_mul(4)?;
-        Trap::from_u8(*self.0.get(codes.checked_add(position)?)?)
+        TrapSite::from_u8(*self.0.get(codes.checked_add(position)?)?)
     }
 }
 
@@ -233,6 +234,7 @@ impl<'a> NameTable<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::trap::Trap;
 
     #[test]
     fn functions_are_found_by_offset() {
@@ -253,8 +255,8 @@ mod tests {
     fn traps_are_found_at_their_exact_offset() {
         let bytes = TrapTable::encode(&[(3, Trap::IntegerOverflow), (9, Trap::MemoryOutOfBounds)]);
         let table = TrapTable(&bytes);
-        assert_eq!(table.lookup(3), Some(Trap::IntegerOverflow));
-        assert_eq!(table.lookup(9), Some(Trap::MemoryOutOfBounds));
+        assert_eq!(table.lookup(3), Some(Trap::IntegerOverflow.into()));
+        assert_eq!(table.lookup(9), Some(Trap::MemoryOutOfBounds.into()));
         assert_eq!(table.lookup(4), None);
         assert_eq!(table.lookup(0), None);
     }

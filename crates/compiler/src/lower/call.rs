@@ -102,6 +102,7 @@ impl FuncLowering<'_> {
         ctx: Value,
         ty: TypeIndex,
     ) -> Result<(), CompileError> {
+        self.take_fuel_for_call();
         let signature = self.signature(ty);
         let count = self.env.info.types[ty].params.len();
         self.canonicalize(count);
@@ -160,23 +161,18 @@ impl FuncLowering<'_> {
 
     /// The address and signature of a builtin.
     pub(super) fn builtin(&mut self, builtin: BuiltinIndex) -> (Value, SigRef) {
-        let number = builtin as usize;
-        let signature = match self.builtin_signatures[number] {
-            Some(known) => known,
-            None => {
-                let signature = self.builtin_signature(builtin);
-                let signature = self.builder.import_signature(signature);
-                self.builtin_signatures[number] = Some(signature);
-                signature
-            }
-        };
+        let signature = self.builtin_signature(builtin);
         let builtins = self.load_header(offset_of!(VmHeader, builtins));
-        let offset = number * size_of::<usize>();
+        let offset = builtin as usize * size_of::<usize>();
         let address = self.load_constant_field(POINTER, builtins, offset as u32);
         (address, signature)
     }
 
-    fn builtin_signature(&self, builtin: BuiltinIndex) -> Signature {
+    /// The signature of a builtin.
+    pub(super) fn builtin_signature(&mut self, builtin: BuiltinIndex) -> SigRef {
+        if let Some(known) = self.builtin_signatures[builtin as usize] {
+            return known;
+        }
         let param = |ty: &BuiltinType| {
             AbiParam::new(match ty {
                 BuiltinType::u32 => types::I32,
@@ -188,6 +184,8 @@ impl FuncLowering<'_> {
             // These never return, so they preserve every register; but a handler they end in may count on none. This is the C
             // convention with just that difference.
             BuiltinIndex::throw | BuiltinIndex::throw_ref => CallConv::PreserveAll,
+            // A call that is hardly ever made, in the hottest places.
+            BuiltinIndex::out_of_fuel => CallConv::PreserveAll,
             _ => self.env.isa.default_call_conv(),
         };
         let mut signature = Signature::new(call_conv);
@@ -196,6 +194,8 @@ impl FuncLowering<'_> {
             .push(AbiParam::special(POINTER, ArgumentPurpose::VMContext));
         signature.params.extend(params.iter().map(param));
         signature.returns.extend(result.iter().map(param));
+        let signature = self.builder.import_signature(signature);
+        self.builtin_signatures[builtin as usize] = Some(signature);
         signature
     }
 
@@ -211,6 +211,7 @@ impl FuncLowering<'_> {
 
     /// Calls a builtin with these arguments behind the context.
     pub(super) fn call_builtin(&mut self, builtin: BuiltinIndex, args: &[Value]) -> Inst {
+        self.store_fuel();
         let (address, signature) = self.builtin(builtin);
         let mut all: SmallVec<[Value; 8]> = SmallVec::with_capacity(args.len() + 1);
         all.push(self.vmctx);

@@ -11,6 +11,7 @@
 //!
 //! Nesting costs no recursion here: open blocks are a list.
 
+use super::fuel::Counter;
 use super::state::FuncLowering;
 use super::{CompileError, exception};
 use cowling_abi::{FuncType, Trap, TypeIndex};
@@ -30,6 +31,8 @@ pub(super) struct Frame {
     results: usize,
     /// Where branches to its end go, once there is one.
     exit: Option<Block>,
+    /// Fuel on the paths that come there.
+    counter: Counter,
 }
 
 #[derive(Copy, Clone)]
@@ -42,19 +45,22 @@ enum Kind {
     If {
         branch: Inst,
         otherwise: Block,
+        /// Fuel at the branch.
+        counter: Counter,
     },
     Try(exception::Scope),
 }
 
 impl Frame {
     /// The body of a function.
-    pub(super) fn function(ty: &FuncType) -> Frame {
+    pub(super) fn function(ty: &FuncType, counter: &Counter) -> Frame {
         Frame {
             kind: Kind::Block,
             height: 0,
             params: 0,
             results: ty.results.len(),
             exit: None,
+            counter: counter.unmet(),
         }
     }
 
@@ -88,6 +94,7 @@ impl FuncLowering<'_> {
             params,
             results,
             exit: None,
+            counter: self.counter.unmet(),
         });
     }
 
@@ -105,6 +112,7 @@ impl FuncLowering<'_> {
         self.stack.truncate(self.stack.len() - params);
         self.stack
             .extend_from_slice(self.builder.block_params(header));
+        self.check_fuel();
         self.push_frame(Kind::Loop { header }, ty);
         self.open_loops += 1;
     }
@@ -120,7 +128,13 @@ impl FuncLowering<'_> {
             .brif(condition, then, &[], otherwise, &[]);
         self.builder.seal_block(then);
         self.builder.switch_to_block(then);
-        self.push_frame(Kind::If { branch, otherwise }, ty);
+        let counter = self.counter;
+        let kind = Kind::If {
+            branch,
+            otherwise,
+            counter,
+        };
+        self.push_frame(kind, ty);
         // The parameters stay below as they are, for `else`.
         let saved = self.stack.len() - self.frame().params..;
         self.stack.extend_from_within(saved);
@@ -133,11 +147,15 @@ impl FuncLowering<'_> {
         }
         let frame = self.frame_mut();
         let kind = mem::replace(&mut frame.kind, Kind::Block);
-        let Kind::If { otherwise, .. } = kind else {
+        let Kind::If {
+            otherwise, counter, ..
+        } = kind
+        else {
             unreachable!("the validator accepts `else` in an `if` only");
         };
         let height = frame.height + frame.params;
         self.stack.truncate(height);
+        self.counter = counter;
         self.enter(otherwise);
     }
 
@@ -157,7 +175,11 @@ impl FuncLowering<'_> {
                 self.builder.seal_block(header);
                 self.open_loops -= 1;
             }
-            Kind::If { branch, otherwise } => self.end_without_else(branch, otherwise),
+            Kind::If {
+                branch,
+                otherwise,
+                counter,
+            } => self.end_without_else(branch, otherwise, &counter),
         }
         if let Kind::Try(scope) = self.frame().kind
             && self.is_handler_used(scope)
@@ -184,9 +206,12 @@ impl FuncLowering<'_> {
             }
             return;
         };
+        let mut counter = frame.counter;
         if self.reachable {
+            counter.meet(&self.counter);
             self.jump(exit, frame.results);
         }
+        self.counter = counter;
         self.stack.truncate(frame.height);
         self.enter(exit);
         self.stack
@@ -194,13 +219,18 @@ impl FuncLowering<'_> {
     }
 
     /// The other arm of an `if` without `else`: passes the parameters on.
-    fn end_without_else(&mut self, branch: Inst, otherwise: Block) {
-        let frame = self.frame();
+    fn end_without_else(&mut self, branch: Inst, otherwise: Block, counter: &Counter) {
+        let frame = self.frame_mut();
         match (frame.results, frame.exit) {
-            (0, None) => self.frame_mut().exit = Some(otherwise),
-            (0, Some(exit)) => self
-                .builder
-                .change_jump_destination(branch, otherwise, exit),
+            (0, exit) if !counter.is_pending() => {
+                frame.counter.meet(counter);
+                match exit {
+                    None => frame.exit = Some(otherwise),
+                    Some(exit) => self
+                        .builder
+                        .change_jump_destination(branch, otherwise, exit),
+                }
+            }
             _ => {
                 if self.reachable {
                     self.jump_to_exit();
@@ -233,6 +263,7 @@ impl FuncLowering<'_> {
 
     /// `br_if`
     pub(super) fn br_if(&mut self, depth: u32) {
+        self.take_fuel();
         let condition = self.pop_condition();
         let (target, arity) = self.target(depth);
         self.gather_args(arity);
@@ -254,6 +285,7 @@ impl FuncLowering<'_> {
             self.br(table.default());
             return Ok(());
         }
+        self.take_fuel();
         // Values are carried by one block per target, so that a table entry is a label and nothing more.
         let mut carriers = HashMap::new();
         let mut entries = Vec::with_capacity(table.len() as usize);
@@ -292,6 +324,7 @@ impl FuncLowering<'_> {
     }
 
     fn return_values(&mut self, count: usize) {
+        self.take_fuel();
         self.canonicalize(count);
         let values = &self.stack[self.stack.len() - count..];
         self.builder.ins().return_(values);
@@ -327,11 +360,13 @@ impl FuncLowering<'_> {
         if let Kind::Loop { header } = frame.kind {
             return (header, arity);
         }
-        if let Some(exit) = frame.exit {
+        let exit = frame.exit;
+        let position = self.control.len() - 1 - depth as usize;
+        self.control[position].counter.meet(&self.counter);
+        if let Some(exit) = exit {
             return (exit, arity);
         }
         let exit = self.create_block_for(arity);
-        let position = self.control.len() - 1 - depth as usize;
         self.control[position].exit = Some(exit);
         (exit, arity)
     }
@@ -349,6 +384,7 @@ impl FuncLowering<'_> {
 
     /// Jumps to a block with the topmost `arity` values.
     fn jump(&mut self, block: Block, arity: usize) {
+        self.take_fuel();
         self.gather_args(arity);
         self.builder.ins().jump(block, &self.block_args);
     }

@@ -16,6 +16,7 @@ impl FuncLowering<'_> {
             self.skip(operator);
             return Ok(());
         }
+        self.count(operator);
         use Operator as O;
         match operator {
             O::Nop => {}

@@ -88,6 +88,7 @@ impl FuncLowering<'_> {
 
     fn lower_handler(&mut self, handler: &Handler) {
         let payload = self.builder.block_params(handler.block)[0];
+        self.begin_handler();
         let exception = self.builder.ins().ireduce(types::I32, payload);
         if let Some(tag) = handler.tag() {
             self.push_exception_values(exception, tag);
@@ -156,6 +157,7 @@ impl FuncLowering<'_> {
         builtin: BuiltinIndex,
         args: &[Value],
     ) -> Result<(), CompileError> {
+        self.store_fuel();
         let (callee, signature) = self.builtin(builtin);
         let mut all = vec![self.vmctx];
         all.extend_from_slice(args);

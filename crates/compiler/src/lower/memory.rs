@@ -14,11 +14,10 @@
 use super::CompileError;
 use super::regions::Region;
 use super::state::{FuncLowering, POINTER};
-use super::traps;
 use cowling_abi::builtins::BuiltinIndex;
 use cowling_abi::layout::VmMemory;
 use cowling_abi::plan::{MemoryBase, MemoryPlan};
-use cowling_abi::{MemoryIndex, MemoryType, Trap, WASM_PAGE_SIZE};
+use cowling_abi::{MemoryIndex, MemoryType, WASM_PAGE_SIZE};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{self, Endianness, InstBuilder, MemFlagsData, Value, types};
 use std::mem::offset_of;
@@ -55,9 +54,10 @@ impl FuncLowering<'_> {
         let ty = &env.info.memories[memory];
         let plan = MemoryPlan::new(env.info, memory, env.knobs);
         let region = Region::Memory(env.info.defined_memory(memory));
+        let trap = self.out_of_bounds();
         let flags = MemFlagsData::new()
             .with_endianness(Endianness::Little)
-            .with_trap_code(Some(traps::to_clif(Trap::MemoryOutOfBounds)));
+            .with_trap_code(Some(trap));
         let flags = self.flags(flags, region);
         let index = self.pop1();
         let (base, offset) = self.address(memory, ty, &plan, index, memarg.offset, u64::from(size));
@@ -105,7 +105,8 @@ impl FuncLowering<'_> {
         let Some(span) = span else {
             // The access ends behind any 64-bit address.
             let always = self.builder.ins().iconst(types::I8, 1);
-            self.trap_if(always, Trap::MemoryOutOfBounds);
+            let trap = self.out_of_bounds();
+            self.builder.ins().trapnz(always, trap);
             return (self.zero(POINTER), 0);
         };
 
@@ -124,7 +125,7 @@ impl FuncLowering<'_> {
         } else {
             let span = self.builder.ins().iconst(types::I64, span as i64);
             let end = if ty.memory64 {
-                let trap = traps::to_clif(Trap::MemoryOutOfBounds);
+                let trap = self.out_of_bounds();
                 self.builder.ins().uadd_overflow_trap(index, span, trap)
             } else {
                 // Neither reaches 2^33.

@@ -7,6 +7,7 @@
 //!   control    blocks, branches, unreachable code
 //!   call       calls of every kind, builtins
 //!   exception  try_table, throw, handlers
+//!   fuel       counting what is executed
 //!   numeric    integers, floats, conversions
 //!   simd       vectors
 //!   memory     addresses, loads, stores, memory operations
@@ -25,6 +26,7 @@ mod call;
 mod control;
 mod dispatch;
 mod exception;
+mod fuel;
 mod global;
 mod memory;
 mod numeric;

@@ -2,6 +2,7 @@
 
 use super::control::Frame;
 use super::exception::Handler;
+use super::fuel::Counter;
 use super::regions::Region;
 use super::traps;
 use super::types::{clif_type, parsed_type};
@@ -60,6 +61,8 @@ pub(crate) struct FuncLowering<'a> {
     pub(super) builtin_signatures: [Option<SigRef>; BuiltinIndex::ALL.len()],
     /// What catches exceptions here, innermost last.
     pub(super) handlers: Vec<Handler>,
+    /// What has been executed and not been counted yet.
+    pub(super) counter: Counter,
     /// How many handlers all calls so far have listed.
     pub(super) listed_handlers: usize,
     /// Where values that an exception carries pass through, once there are any.
@@ -94,13 +97,13 @@ impl<'a> FuncLowering<'a> {
             locals.push(local.into());
             local_types.push((position + 1, ty));
         }
-        let body = Frame::function(ty);
+        let counter = Counter::new(env.knobs.consume_fuel);
         FuncLowering {
             env,
             builder,
             vmctx,
             stack: Vec::new(),
-            control: vec![body],
+            control: vec![Frame::function(ty, &counter)],
             open_loops: 0,
             reachable: true,
             skipped_blocks: 0,
@@ -111,6 +114,7 @@ impl<'a> FuncLowering<'a> {
             callees: HashMap::new(),
             builtin_signatures: [None; BuiltinIndex::ALL.len()],
             handlers: Vec::new(),
+            counter,
             listed_handlers: 0,
             exception_values: None,
             locals,

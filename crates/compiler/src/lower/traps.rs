@@ -1,9 +1,10 @@
 //! Trap codes: the contract's numbers and Cranelift's.
 //!
 //! Cranelift has codes of its own for traps that its instructions raise (division, conversion, heap accesses). Every other trap
-//! is a *user* code with the contract's number.
+//! is a *user* code with the contract's number. A memory access that fuel is untaken at has the number of its [`TrapSite`], which stays
+//! with it wherever the code generator puts the access.
 
-use cowling_abi::Trap;
+use cowling_abi::{Trap, TrapSite};
 use cranelift_codegen::ir::TrapCode;
 
 /// Traps that Cranelift has a code for.
@@ -30,11 +31,22 @@ pub(crate) fn to_clif(trap: Trap) -> TrapCode {
     }
 }
 
-/// The trap an instruction with this code raises, or `None` for a code the lowering never emits.
-pub(crate) fn from_clif(code: TrapCode) -> Option<Trap> {
+/// The code that makes a memory access out of bounds when so much fuel is untaken: at most [`TrapSite::MAX_UNTAKEN`].
+pub(crate) fn out_of_bounds(untaken: u8) -> TrapCode {
+    match untaken {
+        0 => to_clif(Trap::MemoryOutOfBounds),
+        untaken => {
+            let trap = Trap::MemoryOutOfBounds;
+            TrapCode::unwrap_user(TrapSite { trap, untaken }.to_u8())
+        }
+    }
+}
+
+/// What it means that an instruction with this code traps, or `None` for a code the lowering never emits.
+pub(crate) fn from_clif(code: TrapCode) -> Option<TrapSite> {
     match OWN.iter().find(|(_, own)| *own == code) {
-        Some((trap, _)) => Some(*trap),
-        None => Trap::from_u8(code.as_raw().get()),
+        Some((trap, _)) => Some((*trap).into()),
+        None => TrapSite::from_u8(code.as_raw().get()),
     }
 }
 
@@ -46,7 +58,14 @@ mod tests {
     #[test]
     fn every_trap_survives_the_way_through_clif() {
         for &trap in Trap::ALL {
-            assert_eq!(from_clif(to_clif(trap)), Some(trap));
+            assert_eq!(from_clif(to_clif(trap)), Some(trap.into()));
+        }
+        for untaken in 0..=TrapSite::MAX_UNTAKEN {
+            let site = TrapSite {
+                trap: Trap::MemoryOutOfBounds,
+                untaken,
+            };
+            assert_eq!(from_clif(out_of_bounds(untaken)), Some(site));
         }
     }
 
@@ -55,7 +74,7 @@ mod tests {
         for &code in TrapCode::non_user_traps() {
             assert!(from_clif(code).is_some(), "{code}");
         }
-        let unknown = NonZeroU8::new(200).map(TrapCode::from_raw);
+        let unknown = NonZeroU8::new(40).map(TrapCode::from_raw);
         assert_eq!(unknown.and_then(from_clif), None);
     }
 }

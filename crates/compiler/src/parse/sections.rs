@@ -73,7 +73,10 @@ impl<'wasm> Parsed<'wasm> {
                 }
             }
             Payload::StartSection { func, .. } => {
-                self.info.start = Some(FuncIndex::from_u32(func));
+                // The host calls it through a reference, as it does exports.
+                let start = FuncIndex::from_u32(func);
+                self.info.mark_escaping(start);
+                self.info.start = Some(start);
             }
             Payload::ElementSection(reader) => {
                 for element in reader {

@@ -108,10 +108,10 @@ fn facts_are_read() {
 }
 
 #[test]
-fn functions_escape_through_exports_segments_and_initialisers_only() {
+fn functions_escape_through_exports_segments_initialisers_and_as_start_only() {
     let table = [
         (r#"(module (func (export "a")) (func))"#, "0"),
-        ("(module (func) (func) (start 0))", ""),
+        ("(module (func) (func) (start 0))", "0"),
         ("(module (func) (func (call 0)))", ""),
         ("(module (func) (func) (elem declare func 1))", "1"),
         (

@@ -8,7 +8,7 @@ use crate::externs::Extern;
 use crate::instance::Instance;
 use crate::module::ModuleExport;
 use crate::store::{AsContext, AsContextMut, StoreContext, StoreContextMut, StoreData};
-use cowling_vm::{HostCaller, InstanceHandle, WasmBacktrace};
+use cowling_vm::{HostCaller, InstanceHandle, StoreMut, WasmBacktrace};
 use std::fmt;
 
 /// The store a host function was called in, and the instance that called it.
@@ -23,6 +23,15 @@ impl<'a, T: 'static> Caller<'a, T> {
             store: StoreContextMut(caller.store),
             instance: caller.instance,
         }
+    }
+
+    #[inline]
+    pub(crate) fn vm_mut(&mut self) -> StoreMut<'_, StoreData<T>> {
+        self.store.0.reborrow()
+    }
+
+    pub(crate) fn instance_handle(&self) -> Option<InstanceHandle> {
+        self.instance
     }
 
     /// The export of this name of the calling instance. `None` if it has none, or if no instance called but the embedder.
@@ -54,6 +63,30 @@ impl<'a, T: 'static> Caller<'a, T> {
     /// The engine the store was made with.
     pub fn engine(&self) -> &Engine {
         self.store.engine()
+    }
+
+    /// Gives the guest that much fuel, in place of what it had left. See [`Store::set_fuel`](crate::Store::set_fuel).
+    ///
+    /// # Errors
+    /// [`FuelError`](crate::FuelError) when the engine does not count fuel.
+    pub fn set_fuel(&mut self, fuel: u64) -> Result<()> {
+        self.store.set_fuel(fuel)
+    }
+
+    /// The fuel that is left: everything up to and with the call of the host function has been taken from it.
+    ///
+    /// # Errors
+    /// [`FuelError`](crate::FuelError) when the engine does not count fuel.
+    pub fn get_fuel(&self) -> Result<u64> {
+        self.store.get_fuel()
+    }
+
+    /// Makes asynchronous calls give way to others each time they have used that much fuel; `None`: never.
+    ///
+    /// # Errors
+    /// [`FuelError`](crate::FuelError) when the engine does not count fuel, or the interval is 0.
+    pub fn fuel_async_yield_interval(&mut self, interval: Option<u64>) -> Result<()> {
+        self.store.fuel_async_yield_interval(interval)
     }
 
     /// Frees the host values and exceptions that nothing refers to any more.

@@ -26,6 +26,10 @@ impl<Params: WasmParams, Results: WasmResults> TypedFunc<Params, Results> {
         &self.func
     }
 
+    pub(crate) fn handle(&self) -> &TypedHandle<Params::Abi, Results::Abi> {
+        &self.handle
+    }
+
     /// Calls it.
     ///
     /// # Errors

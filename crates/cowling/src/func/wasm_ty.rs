@@ -20,7 +20,8 @@ use crate::exception::ExnRef;
 use crate::externref::{ExternRef, Rooted};
 use crate::types::ValType;
 use crate::v128::V128;
-use cowling_vm::{AbiTy, AbiValues};
+use crate::val::Values;
+use cowling_vm::{AbiTy, AbiValues, Value};
 
 /// A Rust type that stands for exactly one WebAssembly type. The table is in [`WasmParams`].
 pub trait WasmTy: Sized + Send + sealed::Sealed {
@@ -33,6 +34,10 @@ pub trait WasmTy: Sized + Send + sealed::Sealed {
 
     #[doc(hidden)]
     fn from_abi(abi: Self::Abi) -> Self;
+
+    /// The value where types are known only at run time.
+    #[doc(hidden)]
+    fn into_value(self) -> Value;
 
     /// The WebAssembly type.
     fn valtype() -> ValType {
@@ -60,6 +65,10 @@ pub trait WasmParams: Sized + sealed::Sealed {
 
     #[doc(hidden)]
     fn into_abi(self) -> Self::Abi;
+
+    /// The values where types are known only at run time.
+    #[doc(hidden)]
+    fn into_values(self) -> Values<Value>;
 }
 
 /// Results of a [`TypedFunc`](super::TypedFunc): the same types as [`WasmParams`].
@@ -67,6 +76,11 @@ pub trait WasmResults: WasmParams {
     #[doc(hidden)]
     fn from_abi(abi: Self::Abi) -> Self;
 }
+
+/// Parameters of an asynchronous host function: what [`WasmParams`] lists. Implemented by whatever is a [`WasmResults`].
+pub trait WasmTyList: WasmResults {}
+
+impl<P: WasmResults> WasmTyList for P {}
 
 /// What a host function may return: the types of [`WasmParams`], or a [`Result`] of one.
 pub trait WasmRet: sealed::Sealed {
@@ -83,7 +97,7 @@ mod sealed {
 }
 
 macro_rules! single {
-    ($($ty:ty, $Abi:ty, $v:ident => $into:expr, $from:expr;)*) => {$(
+    ($($ty:ty, $Abi:ty, $v:ident => $into:expr, $from:expr, $value:expr;)*) => {$(
         impl sealed::Sealed for $ty {}
 
         impl WasmTy for $ty {
@@ -99,22 +113,27 @@ macro_rules! single {
             fn from_abi($v: $Abi) -> Self {
                 $from
             }
+
+            fn into_value(self) -> Value {
+                let $v = WasmTy::into_abi(self);
+                $value
+            }
         }
     )*};
 }
 
 single! {
-    i32, i32, v => v, v;
-    u32, u32, v => v, v;
-    i64, i64, v => v, v;
-    u64, u64, v => v, v;
-    f32, f32, v => v, v;
-    f64, f64, v => v, v;
-    V128, cowling_vm::V128, v => cowling_vm::V128(v.into()), v.0.into();
-    u128, cowling_vm::V128, v => cowling_vm::V128(v), v.0;
-    Option<Func>, Option<cowling_vm::FuncHandle>, v => v.map(Func::to_vm), v.map(Func::from_vm);
-    Option<Rooted<ExternRef>>, Option<cowling_vm::HostRef>, v => v.map(Rooted::to_vm), v.map(Rooted::from_vm);
-    Option<Rooted<ExnRef>>, Option<cowling_vm::ExnRef>, v => v.map(Rooted::to_vm), v.map(Rooted::from_vm);
+    i32, i32, v => v, v, Value::I32(v);
+    u32, u32, v => v, v, Value::I32(v.cast_signed());
+    i64, i64, v => v, v, Value::I64(v);
+    u64, u64, v => v, v, Value::I64(v.cast_signed());
+    f32, f32, v => v, v, Value::F32(v.to_bits());
+    f64, f64, v => v, v, Value::F64(v.to_bits());
+    V128, cowling_vm::V128, v => cowling_vm::V128(v.into()), v.0.into(), Value::V128(v.0);
+    u128, cowling_vm::V128, v => cowling_vm::V128(v), v.0, Value::V128(v.0);
+    Option<Func>, Option<cowling_vm::FuncHandle>, v => v.map(Func::to_vm), v.map(Func::from_vm), Value::FuncRef(v);
+    Option<Rooted<ExternRef>>, Option<cowling_vm::HostRef>, v => v.map(Rooted::to_vm), v.map(Rooted::from_vm), Value::ExternRef(v);
+    Option<Rooted<ExnRef>>, Option<cowling_vm::ExnRef>, v => v.map(Rooted::to_vm), v.map(Rooted::from_vm), Value::ExnRef(v);
 }
 
 impl<V: WasmTy> WasmParams for V {
@@ -123,6 +142,10 @@ impl<V: WasmTy> WasmParams for V {
     #[inline]
     fn into_abi(self) -> V::Abi {
         WasmTy::into_abi(self)
+    }
+
+    fn into_values(self) -> Values<Value> {
+        [self.into_value()].into_iter().collect()
     }
 }
 
@@ -160,6 +183,10 @@ impl WasmParams for () {
 
     #[inline]
     fn into_abi(self) {}
+
+    fn into_values(self) -> Values<Value> {
+        Values::new()
+    }
 }
 
 impl WasmResults for () {
@@ -192,6 +219,11 @@ macro_rules! lists {
             fn into_abi(self) -> Self::Abi {
                 let ($($a,)*) = self;
                 ($($a.into_abi(),)*)
+            }
+
+            fn into_values(self) -> Values<Value> {
+                let ($($a,)*) = self;
+                [$($a.into_value()),*].into_iter().collect()
             }
         }
 

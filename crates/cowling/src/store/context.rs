@@ -44,6 +44,14 @@ impl<'a, T: 'static> StoreContext<'a, T> {
         &self.0.data().engine
     }
 
+    /// The fuel that is left. See [`Store::set_fuel`](crate::Store::set_fuel).
+    ///
+    /// # Errors
+    /// [`FuelError`](crate::FuelError) when the engine does not count fuel.
+    pub fn get_fuel(&self) -> Result<u64> {
+        Ok(self.inner().fuel()?)
+    }
+
     #[inline]
     pub(crate) fn inner(&self) -> &'a StoreInner {
         self.0.inner()
@@ -64,6 +72,30 @@ impl<'a, T: 'static> StoreContextMut<'a, T> {
     /// The engine the store was made with.
     pub fn engine(&self) -> &Engine {
         &self.0.data().engine
+    }
+
+    /// Gives guests that much fuel, in place of what they had left. See [`Store::set_fuel`](crate::Store::set_fuel).
+    ///
+    /// # Errors
+    /// [`FuelError`](crate::FuelError) when the engine does not count fuel.
+    pub fn set_fuel(&mut self, fuel: u64) -> Result<()> {
+        Ok(self.inner_mut().set_fuel(fuel)?)
+    }
+
+    /// The fuel that is left.
+    ///
+    /// # Errors
+    /// [`FuelError`](crate::FuelError) when the engine does not count fuel.
+    pub fn get_fuel(&self) -> Result<u64> {
+        Ok(self.inner().fuel()?)
+    }
+
+    /// Makes asynchronous calls give way to others each time they have used that much fuel; `None`: never.
+    ///
+    /// # Errors
+    /// [`FuelError`](crate::FuelError) when the engine does not count fuel, or the interval is 0.
+    pub fn fuel_async_yield_interval(&mut self, interval: Option<u64>) -> Result<()> {
+        Ok(self.inner_mut().set_fuel_yield_interval(interval)?)
     }
 
     /// Frees the host values and exceptions that nothing refers to any more.

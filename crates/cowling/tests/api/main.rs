@@ -6,6 +6,7 @@ mod cache;
 mod config;
 mod exceptions;
 mod externrefs;
+mod fuel;
 mod funcs;
 mod globals;
 mod imports;

@@ -228,7 +228,7 @@ impl Test {
         assert!(!self.execution.is_active());
         assert!(self.execution.backtrace().is_empty());
         assert!(CURRENT.get().is_null());
-        assert_eq!(self.execution.running_on.get(), None);
+        assert!(self.execution.run.get().is_null());
         // SAFETY: nothing else uses the context.
         let context = unsafe { &*self.execution.context.get() };
         assert_eq!(

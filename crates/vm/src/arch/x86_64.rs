@@ -56,7 +56,7 @@
 //!
 //! `enter_guest` describes its frame, so a debugger that steps out of guest code by frame pointers continues correctly into the
 //! host. `raise` never returns, so it describes itself as the outermost frame. Builtin stubs make no frame: what they save goes
-//! into the store. Panics never cross any of this.
+//! into the store. Only that of `out_of_fuel`, which keeps nearly all registers, makes one. Panics never cross any of this.
 
 use crate::activation::{Activation, ENTRY_FP, RESUME_SP};
 use cowling_abi::layout::VmValue;
@@ -234,6 +234,94 @@ pub(crate) use builtin_table;
 
 /// The body of one stub of [`builtin_table!`](builtin_table).
 macro_rules! builtin_stub {
+    (out_of_fuel) => {
+        // Keeps every register. The pinned one, whose count is in the store, is free to work with until the new count goes there.
+        std::arch::naked_asm!(
+            ".cfi_startproc",
+            "mov r15, [rdi + {store}]",
+            "mov [r15 + {exit_fp}], rbp",
+            "cmp rsp, [r15 + {limit}]",
+            "jb 2f",
+            "push qword ptr [rsp]",
+            "pop qword ptr [r15 + {exit_pc}]",
+            "push rbp",
+            ".cfi_def_cfa_offset 16",
+            ".cfi_offset rbp, -16",
+            "mov rbp, rsp",
+            ".cfi_def_cfa_register rbp",
+            "push rax",
+            "push rcx",
+            "push rdx",
+            "push rsi",
+            "push rdi",
+            "push r8",
+            "push r9",
+            "push r10",
+            "push r11",
+            "sub rsp, 264",
+            "movaps [rsp + 0], xmm0",
+            "movaps [rsp + 16], xmm1",
+            "movaps [rsp + 32], xmm2",
+            "movaps [rsp + 48], xmm3",
+            "movaps [rsp + 64], xmm4",
+            "movaps [rsp + 80], xmm5",
+            "movaps [rsp + 96], xmm6",
+            "movaps [rsp + 112], xmm7",
+            "movaps [rsp + 128], xmm8",
+            "movaps [rsp + 144], xmm9",
+            "movaps [rsp + 160], xmm10",
+            "movaps [rsp + 176], xmm11",
+            "movaps [rsp + 192], xmm12",
+            "movaps [rsp + 208], xmm13",
+            "movaps [rsp + 224], xmm14",
+            "movaps [rsp + 240], xmm15",
+            "call {target}",
+            "mov r15, [r15 + {fuel}]",
+            "movaps xmm0, [rsp + 0]",
+            "movaps xmm1, [rsp + 16]",
+            "movaps xmm2, [rsp + 32]",
+            "movaps xmm3, [rsp + 48]",
+            "movaps xmm4, [rsp + 64]",
+            "movaps xmm5, [rsp + 80]",
+            "movaps xmm6, [rsp + 96]",
+            "movaps xmm7, [rsp + 112]",
+            "movaps xmm8, [rsp + 128]",
+            "movaps xmm9, [rsp + 144]",
+            "movaps xmm10, [rsp + 160]",
+            "movaps xmm11, [rsp + 176]",
+            "movaps xmm12, [rsp + 192]",
+            "movaps xmm13, [rsp + 208]",
+            "movaps xmm14, [rsp + 224]",
+            "movaps xmm15, [rsp + 240]",
+            "add rsp, 264",
+            "pop r11",
+            "pop r10",
+            "pop r9",
+            "pop r8",
+            "pop rdi",
+            "pop rsi",
+            "pop rdx",
+            "pop rcx",
+            "pop rax",
+            "pop rbp",
+            ".cfi_def_cfa rsp, 8",
+            ".cfi_restore rbp",
+            "ret",
+            "2:",
+            "mov rax, [rsp]",
+            "mov [r15 + {exit_pc}], rax",
+            "mov rdi, r15",
+            "jmp {overflow}",
+            ".cfi_endproc",
+            store = const std::mem::offset_of!(cowling_abi::layout::VmHeader, store),
+            fuel = const std::mem::offset_of!(cowling_abi::layout::StoreContext, fuel),
+            exit_fp = const std::mem::offset_of!(cowling_abi::layout::StoreContext, exit_fp),
+            exit_pc = const std::mem::offset_of!(cowling_abi::layout::StoreContext, exit_pc),
+            limit = const std::mem::offset_of!(cowling_abi::layout::StoreContext, host_stack_limit),
+            target = sym out_of_fuel,
+            overflow = sym $crate::activation::raise_stack_overflow,
+        )
+    };
     (throw) => { $crate::arch::builtin_stub!(@throwing throw) };
     (throw_ref) => { $crate::arch::builtin_stub!(@throwing throw_ref) };
     (@throwing $name:ident) => {

@@ -14,6 +14,8 @@ type Elf = FileHeader64<LittleEndian>;
 pub(super) struct Sections {
     /// Size of the file in bytes.
     pub(super) file_len: usize,
+    /// Does the code count fuel? The header says so.
+    pub(super) counts_fuel: bool,
     /// Machine code; starts at a page.
     pub(super) text: Range<usize>,
     /// The header.
@@ -47,8 +49,9 @@ pub(super) fn check(
     engine: &Header,
     verify: Verify,
 ) -> Result<Sections, LoadError> {
-    let sections = find(artifact)?;
+    let mut sections = find(artifact)?;
     let header = Header::decode(&artifact[sections.header.clone()])?;
+    sections.counts_fuel = header.counts_fuel();
     // Version first: the lengths and the content of another version's artifact may mean something else.
     header.check_compatible(engine)?;
     if header.file_len != artifact.len() as u64 {

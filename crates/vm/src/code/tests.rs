@@ -78,7 +78,9 @@ fn what_the_artifact_says_is_found_from_bytes_and_from_a_file() {
             let entry = module.entry_trampoline(TypeIndex::from_u32(0)).unwrap();
             assert_eq!(module.lookup_pc(entry as usize), None);
             assert_eq!(module.entry_trampoline(TypeIndex::from_u32(1)), None);
-            let trap = registry::with_region(second as usize, |r| r.trap_at(second as usize + 4));
+            let trap = registry::with_region(second as usize, |r| {
+                r.trap_at(second as usize + 4).map(|site| site.trap)
+            });
             assert_eq!(trap, Some(Some(Trap::IntegerOverflow)));
         }
     }

@@ -3,6 +3,8 @@
 use super::{FuncHandle, RuntimeConfig, StoreId};
 use crate::activation::Execution;
 use crate::conservative;
+use crate::control::Control;
+use crate::epoch::EpochCallback;
 use crate::error::{GrowError, InstantiateError, RefError, WrongStore};
 use crate::host::SharedBody;
 use crate::host_ref::{
@@ -13,8 +15,12 @@ use crate::instance::{Instance, InstancePtr};
 use crate::limits::{
     DEFAULT_INSTANCE_LIMIT, DEFAULT_MEMORY_LIMIT, DEFAULT_TABLE_LIMIT, ResourceLimiter,
 };
+use crate::quota::{self, Quota};
+use crate::repair::RepairCallback;
 use cowling_abi::layout::{VmFuncImport, VmFuncRef};
-use cowling_abi::{DefinedMemoryIndex, FuncType, MemoryType, TypeIndex};
+use cowling_abi::{
+    DefinedMemoryIndex, DefinedTableIndex, FuncType, MemoryIndex, MemoryType, TypeIndex,
+};
 use cranelift_entity::EntityRef;
 use std::any::Any;
 use std::fmt;
@@ -40,6 +46,9 @@ pub struct StoreInner {
     without_shim: Vec<NonNull<HostFuncRecord>>,
     objects: ObjectTable,
     limiter: Option<LimiterAccess>,
+    on_epoch: Option<EpochCallback>,
+    repair: Option<RepairCallback>,
+    quota: Quota,
     counts: Counts,
 }
 
@@ -59,10 +68,10 @@ struct HostFuncRecord {
 }
 
 impl StoreInner {
-    pub(super) fn new(config: &Arc<RuntimeConfig>) -> StoreInner {
+    pub(super) fn new(config: &Arc<RuntimeConfig>, quota: Quota) -> StoreInner {
         let id = StoreId::next();
         StoreInner {
-            execution: Execution::new(config.knobs.max_wasm_stack, config.knobs.host_stack_reserve),
+            execution: Execution::new(quota.wasm_stack, quota.host_stack_reserve),
             this: NonNull::dangling(),
             id,
             config: config.clone(),
@@ -71,8 +80,18 @@ impl StoreInner {
             without_shim: Vec::new(),
             objects: ObjectTable::new(id),
             limiter: None,
+            on_epoch: None,
+            repair: None,
+            quota,
             counts: Counts::default(),
         }
+    }
+
+    /// An empty one with the same settings and limiter.
+    pub(super) fn renewed(&self) -> StoreInner {
+        let mut inner = StoreInner::new(&self.config, self.quota);
+        inner.limiter = self.limiter;
+        inner
     }
 
     /// Tells the store where it is. `this` must be a pointer to all of its allocation.
@@ -82,6 +101,31 @@ impl StoreInner {
 
     pub(super) fn set_limiter(&mut self, access: LimiterAccess) {
         self.limiter = Some(access);
+    }
+
+    pub(super) fn set_epoch_callback(&mut self, callback: EpochCallback) {
+        self.on_epoch = Some(callback);
+    }
+
+    pub(super) fn set_repair_callback(&mut self, callback: RepairCallback) {
+        self.repair = Some(callback);
+    }
+
+    pub(crate) fn repair_callback(&self) -> Option<RepairCallback> {
+        self.repair
+    }
+
+    pub(crate) fn epoch_callback(&self) -> Option<EpochCallback> {
+        self.on_epoch
+    }
+
+    /// By which other threads kill and preempt the store's guests. Made when it is first asked for: from then on every call costs
+    /// a little more.
+    pub fn control(&self) -> Arc<Control> {
+        self.execution
+            .interrupts()
+            .control(&self.config.epochs)
+            .clone()
     }
 
     /// The store's id.
@@ -118,16 +162,32 @@ impl StoreInner {
             .map(|&instance| unsafe { InstancePtr::new(instance) })
     }
 
-    /// Address and size of every memory.
-    pub(crate) fn memory_ranges(&self) -> impl Iterator<Item = (usize, u64)> + '_ {
+    /// Every memory: its index in the module that defines it, its address and its size.
+    pub(crate) fn memory_ranges(&self) -> impl Iterator<Item = (MemoryIndex, usize, u64)> + '_ {
         self.instances().flat_map(|instance| {
             let memories = 0..instance.memories.len() as u32;
-            memories.map(move |index| {
-                let record = instance.defined_memory_record(DefinedMemoryIndex::from_u32(index));
-                // SAFETY: the record is in the VMContext of a living instance.
-                unsafe { ((*record).base.addr(), (*record).byte_len as u64) }
-            })
+            memories
+                .map(DefinedMemoryIndex::from_u32)
+                .map(move |index| {
+                    let record = instance.defined_memory_record(index);
+                    let index = instance.info().memory_index(index);
+                    // SAFETY: the record is in the VMContext of a living instance.
+                    unsafe { (index, (*record).base.addr(), (*record).byte_len as u64) }
+                })
         })
+    }
+
+    /// How many elements all tables have together.
+    fn table_elements(&self) -> u64 {
+        self.instances()
+            .flat_map(|instance| {
+                let defined =
+                    (0..instance.info().defined_table_count()).map(DefinedTableIndex::new);
+                defined.map(move |index| {
+                    instance.table(instance.info().table_index(index)).len() as u64
+                })
+            })
+            .sum()
     }
 
     // --- host functions ---
@@ -282,6 +342,10 @@ impl StoreInner {
         let bytes = |pages: u64| {
             usize::try_from(pages.saturating_mul(ty.page_size())).unwrap_or(usize::MAX)
         };
+        let used = || self.memory_ranges().map(|(_, _, bytes)| bytes).sum();
+        let growth = (current, desired);
+        let limit = self.quota.memory_bytes;
+        quota::check("memory", "pages", growth, ty.page_size(), used, limit)?;
         let maximum = ty.maximum.map(bytes);
         let answer = self.with_limiter(|limiter| {
             limiter.memory_growing(bytes(current), bytes(desired), maximum)
@@ -299,6 +363,9 @@ impl StoreInner {
         desired: u64,
         maximum: Option<u64>,
     ) -> Result<(), GrowError> {
+        let used = || self.table_elements();
+        let limit = self.quota.table_elements;
+        quota::check("table", "elements", (current, desired), 1, used, limit)?;
         let size = |elements: u64| usize::try_from(elements).unwrap_or(usize::MAX);
         let maximum = maximum.map(size);
         let answer = self

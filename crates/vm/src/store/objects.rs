@@ -119,6 +119,10 @@ impl StoreInner {
         let bytes = desired
             .checked_mul(ty.page_size())
             .and_then(|bytes| usize::try_from(bytes).ok());
+        let moves = bytes.is_some_and(|bytes| memory.borrow().would_move(bytes));
+        if moves && self.execution().computations().is_interrupted() {
+            return Err(GrowError::Interrupted { what: "memory" });
+        }
         let grown = match bytes {
             Some(bytes) if desired <= ty.maximum_pages() => memory
                 .borrow_mut()
@@ -466,6 +470,38 @@ impl StoreInner {
         let instance = self.instance(instance)?;
         // SAFETY: the instance lives as long as the store, which `&self` borrows.
         Ok(unsafe { instance.as_ptr().as_ref() }.module())
+    }
+
+    /// The start function of an instance, if it has one. Whoever calls this after `instantiate` has run it already.
+    ///
+    /// # Errors
+    /// When the handle is another store's.
+    pub fn instance_start(
+        &mut self,
+        instance: InstanceHandle,
+    ) -> Result<Option<FuncHandle>, WrongStore> {
+        let this = self.instance(instance)?;
+        let start = this
+            .info()
+            .start
+            .and_then(|index| NonNull::new(this.func_ref(index)));
+        Ok(start.map(|func| FuncHandle::new(self.id(), func)))
+    }
+
+    /// A memory by its index, exported or not. `None` if there is none.
+    ///
+    /// # Errors
+    /// When the handle is another store's.
+    pub fn instance_memory(
+        &self,
+        instance: InstanceHandle,
+        index: MemoryIndex,
+    ) -> Result<Option<MemoryHandle>, WrongStore> {
+        let this = self.instance(instance)?;
+        Ok(this.info().memories.is_valid(index).then(|| {
+            let (owner, index) = this.memory(index);
+            MemoryHandle::new(self.id(), owner.as_ptr(), index)
+        }))
     }
 
     /// An export by name, or `None` if there is none. An export of an import is what was imported.

@@ -1,4 +1,4 @@
-//! The stack on which a thread's signal handlers run.
+//! The stack on which a thread's signal handlers run, and what else a thread needs for guests.
 //!
 //! A guest that overflows its stack leaves no room there for a handler, so the kernel must switch to another stack first: each
 //! thread that enters guests has one. Threads started by Rust's standard library have one already, but a small one.
@@ -13,6 +13,7 @@
 
 use super::PAGE_SIZE;
 use super::mapping::{Mapping, Protection};
+use super::thread;
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::mem::MaybeUninit;
@@ -33,7 +34,8 @@ thread_local! {
     static OWN: RefCell<AltStack> = const { RefCell::new(AltStack(None)) };
 }
 
-/// Makes sure that this thread has an alternate signal stack of sufficient size. Cheap after the first time.
+/// Makes sure that this thread has an alternate signal stack of sufficient size, and can be interrupted. Cheap after the first
+/// time.
 ///
 /// # Errors
 /// When there is no memory for one, or the thread is already running its last destructors.
@@ -63,6 +65,7 @@ fn install() -> io::Result<()> {
         })
         .map_err(exiting)??;
     }
+    thread::allow_interrupts();
     READY.set(true);
     Ok(())
 }

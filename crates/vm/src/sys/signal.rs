@@ -1,8 +1,9 @@
-//! Handlers for the signals by which the processor reports faults.
+//! Handlers for the signals by which the processor reports faults, and for the one that interrupts guests.
 //!
 //! ```text
-//!   fault -> kernel -> on_signal (alternate stack) -> Handler: is it a guest's? -- yes --> registers rewritten, return
-//!                                                                              \- no ---> the handler that was there before
+//!   fault  -> kernel -> on_fault (alternate stack) -> is it a guest's? -- yes --> registers rewritten, return
+//!                                                                     \- no ---> the handler that was there before
+//!   signal -> kernel -> on_interrupt (likewise) -> the guest is told; was it sent by us? -- no --> the handler before
 //! ```
 //!
 //! Invariant: a fault that is not a guest's has the effect that it would have had without this handler, as far as a handler can do
@@ -11,22 +12,33 @@
 //!
 //! Everything that runs in a handler is async-signal-safe: no allocation, no lock, no thread-local that needs a destructor.
 
+use super::sigframe::Interrupted;
+use super::thread::INTERRUPT;
 use std::io;
 use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
-/// Signals that report faults of a guest.
+/// Signals that report faults of a guest, and the one that interrupts guests.
 ///
 /// `SIGBUS` is among them for the processor's stack-segment faults only (an address that is not canonical, relative to the stack or
 /// frame pointer). A file that became shorter than its mapping is not a guest's doing.
-const SIGNALS: [i32; 4] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE];
+const SIGNALS: [i32; 5] = [
+    libc::SIGSEGV,
+    libc::SIGBUS,
+    libc::SIGILL,
+    libc::SIGFPE,
+    INTERRUPT,
+];
 
 /// Looks at a fault; `true` if it was a guest's and [`Fault::resume_in`] says where to go on.
 pub(crate) type Handler = fn(&mut Fault<'_>) -> bool;
 
-static HANDLER: OnceLock<Handler> = OnceLock::new();
+/// Looks at a thread that was interrupted.
+pub(crate) type InterruptHandler = fn(&mut Interrupted<'_>);
+
+static HANDLERS: OnceLock<(Handler, InterruptHandler)> = OnceLock::new();
 static PREVIOUS: [Previous; SIGNALS.len()] = [const { Previous::new() }; SIGNALS.len()];
 
 /// What was installed for a signal before.
@@ -45,12 +57,12 @@ impl Previous {
     }
 }
 
-/// Installs the handler for this process. Must be called once only.
+/// Installs the handlers for this process. Must be called once only.
 ///
 /// # Errors
 /// When the system refuses; the signals before the refused one keep the handler, which passes everything on that is not a guest's.
-pub(crate) fn install(handler: Handler) -> io::Result<()> {
-    HANDLER.get_or_init(|| handler);
+pub(crate) fn install(handler: Handler, interrupts: InterruptHandler) -> io::Result<()> {
+    HANDLERS.get_or_init(|| (handler, interrupts));
     for (signal, previous) in SIGNALS.into_iter().zip(&PREVIOUS) {
         let mut before = MaybeUninit::<libc::sigaction>::uninit();
         // SAFETY: a null second argument changes nothing, and there is room for the answer.
@@ -64,10 +76,13 @@ pub(crate) fn install(handler: Handler) -> io::Result<()> {
             .get_or_init(|| unsafe { before.assume_init() });
         // SAFETY: all zeros is a valid sigaction: no flags, empty mask.
         let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-        action.sa_sigaction = on_signal as *const () as usize;
+        action.sa_sigaction = match signal {
+            INTERRUPT => on_interrupt as *const () as usize,
+            _ => on_fault as *const () as usize,
+        };
         // No SA_NODEFER: this handler does not fault. The handlers before it get the mask they asked for.
         action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESTART;
-        // SAFETY: `on_signal` has the signature that SA_SIGINFO wants and is async-signal-safe.
+        // SAFETY: both have the signature that SA_SIGINFO wants and are async-signal-safe.
         if unsafe { libc::sigaction(signal, &action, ptr::null_mut()) } != 0 {
             return Err(io::Error::last_os_error());
         }
@@ -75,24 +90,42 @@ pub(crate) fn install(handler: Handler) -> io::Result<()> {
     Ok(())
 }
 
-unsafe extern "C" fn on_signal(
+unsafe extern "C" fn on_interrupt(
     signal: i32,
     info: *mut libc::siginfo_t,
     context: *mut libc::c_void,
 ) {
-    // SAFETY: the kernel passes valid, exclusive pointers to a handler with SA_SIGINFO.
-    let (info_ref, registers) = unsafe {
-        (
-            &*info,
-            &mut (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs,
-        )
+    // The code that was interrupted must not find another value there.
+    // SAFETY: the address of this thread's error number.
+    let (place, error) = unsafe {
+        let place = libc::__errno_location();
+        (place, *place)
     };
+    // SAFETY: the kernel's pointers.
+    let mut interrupted = unsafe { Interrupted::new(&*info, context) };
+    if let Some((_, handler)) = HANDLERS.get() {
+        handler(&mut interrupted);
+    }
+    if !interrupted.is_ours() {
+        // SAFETY: the arguments are the kernel's.
+        unsafe { pass_on(signal, info, context) };
+    }
+    // SAFETY: as above.
+    unsafe { *place = error };
+}
+
+unsafe extern "C" fn on_fault(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    // SAFETY: the kernel passes valid, exclusive pointers to a handler with SA_SIGINFO.
+    let (info_ref, interrupted) = unsafe { (&*info, Interrupted::new(&*info, context)) };
     let mut fault = Fault {
         signal,
         info: info_ref,
-        registers,
+        interrupted,
     };
-    if HANDLER.get().is_some_and(|handler| handler(&mut fault)) {
+    if HANDLERS
+        .get()
+        .is_some_and(|(handler, _)| handler(&mut fault))
+    {
         return;
     }
     // SAFETY: the arguments are the kernel's.
@@ -103,10 +136,10 @@ unsafe extern "C" fn on_signal(
 pub(crate) struct Fault<'a> {
     signal: i32,
     info: &'a libc::siginfo_t,
-    registers: &'a mut [libc::greg_t; 23],
+    interrupted: Interrupted<'a>,
 }
 
-impl Fault<'_> {
+impl<'a> Fault<'a> {
     /// Can the processor have raised it while it executed an instruction of a guest, or overflowed a stack? False for signals
     /// that somebody sent, and for I/O errors of mapped files.
     pub(crate) fn may_be_guests(&self) -> bool {
@@ -126,7 +159,12 @@ impl Fault<'_> {
     }
 
     fn register(&self, index: i32) -> usize {
-        self.registers[index as usize] as usize
+        self.interrupted.register(index)
+    }
+
+    /// The thread that has it.
+    pub(crate) fn interrupted(&mut self) -> &mut Interrupted<'a> {
+        &mut self.interrupted
     }
 
     /// The instruction.
@@ -144,14 +182,19 @@ impl Fault<'_> {
         self.register(libc::REG_RBP)
     }
 
+    /// The register that has the fuel count in code that counts.
+    pub(crate) fn fuel_register(&self) -> i64 {
+        self.register(libc::REG_R15) as i64
+    }
+
     /// Lets the thread go on at `function`, called with `argument`.
     pub(crate) fn resume_in<T>(
         &mut self,
         function: unsafe extern "C" fn(*const T) -> !,
         argument: *const T,
     ) {
-        self.registers[libc::REG_RIP as usize] = function as usize as libc::greg_t;
-        self.registers[libc::REG_RDI as usize] = argument as usize as libc::greg_t;
+        self.interrupted
+            .redirect(function as usize, argument.addr(), None);
     }
 }
 
@@ -211,6 +254,8 @@ unsafe fn pass_on(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c
                 unsafe { handler(signal) };
             }
         }
+        // Its default is to be ignored.
+        _ if signal == INTERRUPT => {}
         _ => die_of(signal, sent),
     }
 }

@@ -15,6 +15,7 @@ pub(crate) fn config(knobs: Knobs) -> Arc<RuntimeConfig> {
     Arc::new(RuntimeConfig {
         knobs,
         types: TypeRegistry::new(),
+        epochs: Default::default(),
     })
 }
 

@@ -1,5 +1,6 @@
 //! The runtime from outside: modules are compiled from text and run in stores.
 
+mod awaiting;
 mod calls;
 mod engine;
 mod exceptions;
@@ -7,4 +8,5 @@ mod host_made;
 mod instantiation;
 mod limits;
 mod references;
+mod suspension;
 mod tables;

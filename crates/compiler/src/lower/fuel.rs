@@ -1,0 +1,222 @@
+//! Fuel: counting what is executed, in the pinned register.
+//!
+//! ```text
+//!   operators in a straight line       their costs are added up here, at compile time
+//!     |
+//!   branch that meets other paths,     taken from the count in one step, before
+//!     call, return
+//!
+//!   loop header, first call of a       is some left? no -> out_of_fuel (cold) ---.
+//!     function on a path                 | yes   <-------------------------------'
+//! ```
+//!
+//! What neither loops nor calls ends soon by itself, so it is not checked. Entry trampolines check, too: no guest runs on nothing.
+//!
+//! The count is in the store while the host has control ([`cowling_abi::builtins`] says who moves it when): calls of builtins
+//! store it before. Host functions' shims and entry trampolines do the same on their side.
+//!
+//! A fault must not lose what is pending. A memory access has it in its trap code, from where it gets into the artifact's trap
+//! table; before any other operator that may trap it is taken.
+//!
+//! Invariant: nothing is pending where paths meet, so that each has taken exactly what was executed on it. Both arms of an `if`
+//! begin with what was pending before it.
+
+use super::regions::Region;
+use super::state::{FuncLowering, POINTER};
+use super::traps;
+use cowling_abi::TrapSite;
+use cowling_abi::builtins::BuiltinIndex;
+use cowling_abi::layout::{StoreContext, VmContext, VmHeader};
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::{InstBuilder, MemFlagsData, TrapCode, Value};
+use std::mem::offset_of;
+use wasmparser::Operator;
+
+/// What is known at the current position.
+#[derive(Copy, Clone)]
+pub(super) struct Counter {
+    enabled: bool,
+    /// What has been executed and not been taken from the count.
+    pending: u32,
+    /// Was the count checked on every path from the function's start to here?
+    checked: bool,
+}
+
+impl Counter {
+    pub(super) fn new(enabled: bool) -> Counter {
+        Counter {
+            enabled,
+            pending: 0,
+            checked: false,
+        }
+    }
+
+    /// Is something pending?
+    pub(super) fn is_pending(&self) -> bool {
+        self.pending != 0
+    }
+
+    /// Notes that another path comes here.
+    pub(super) fn meet(&mut self, other: &Counter) {
+        self.checked &= other.checked;
+    }
+
+    /// At a place that no path comes to so far, in the same function.
+    pub(super) fn unmet(&self) -> Counter {
+        Counter {
+            pending: 0,
+            checked: true,
+            ..*self
+        }
+    }
+}
+
+/// What an operator costs.
+fn cost(operator: &Operator<'_>) -> u32 {
+    use Operator as O;
+    match operator {
+        O::Nop
+        | O::Drop
+        | O::Block { .. }
+        | O::Loop { .. }
+        | O::TryTable { .. }
+        | O::Else
+        | O::End
+        | O::Return
+        | O::Unreachable => 0,
+        O::CallIndirect { .. } | O::BrTable { .. } => 2,
+        _ => 1,
+    }
+}
+
+/// May it trap other than by a memory access or in the runtime?
+fn may_trap(operator: &Operator<'_>) -> bool {
+    use Operator as O;
+    matches!(
+        operator,
+        O::I32DivS
+            | O::I32DivU
+            | O::I32RemS
+            | O::I32RemU
+            | O::I64DivS
+            | O::I64DivU
+            | O::I64RemS
+            | O::I64RemU
+            | O::I32TruncF32S
+            | O::I32TruncF32U
+            | O::I32TruncF64S
+            | O::I32TruncF64U
+            | O::I64TruncF32S
+            | O::I64TruncF32U
+            | O::I64TruncF64S
+            | O::I64TruncF64U
+            | O::TableGet { .. }
+            | O::TableSet { .. }
+            | O::CallIndirect { .. }
+            | O::Unreachable
+    )
+}
+
+impl FuncLowering<'_> {
+    /// Counts an operator that is about to be executed.
+    pub(super) fn count(&mut self, operator: &Operator<'_>) {
+        if self.counter.enabled {
+            // Functions have less than 2^32 bytes.
+            self.counter.pending += cost(operator);
+            if may_trap(operator) {
+                self.take_fuel();
+            }
+        }
+    }
+
+    /// Takes what is pending from the count. To be called before control flow leaves the straight line.
+    pub(super) fn take_fuel(&mut self) {
+        if self.counter.is_pending() {
+            self.take();
+        }
+    }
+
+    /// Takes what is pending from the count and returns it.
+    fn take(&mut self) -> Value {
+        let count = self.builder.ins().get_pinned_reg(POINTER);
+        match std::mem::take(&mut self.counter.pending) {
+            0 => count,
+            pending => {
+                let cost = self.builder.ins().iconst(POINTER, i64::from(pending));
+                let count = self.builder.ins().isub(count, cost);
+                self.builder.ins().set_pinned_reg(count);
+                count
+            }
+        }
+    }
+
+    /// Takes what is pending before a call, and goes on only if something is left, unless that was checked before.
+    pub(super) fn take_fuel_for_call(&mut self) {
+        if self.counter.checked {
+            self.take_fuel();
+        } else {
+            self.check_fuel();
+        }
+    }
+
+    /// The trap code of a memory access here.
+    pub(super) fn out_of_bounds(&mut self) -> TrapCode {
+        if self.counter.pending > TrapSite::MAX_UNTAKEN.into() {
+            self.take_fuel();
+        }
+        // It fits now.
+        traps::out_of_bounds(self.counter.pending as u8)
+    }
+
+    /// Takes what is pending, and goes on only if something is left.
+    pub(super) fn check_fuel(&mut self) {
+        if !self.counter.enabled {
+            return;
+        }
+        let count = self.take();
+        self.counter.checked = true;
+        let cond = IntCC::SignedLessThanOrEqual;
+        let empty = self.builder.ins().icmp_imm_s(cond, count, 0);
+        let out = self.builder.create_block();
+        self.builder.set_cold_block(out);
+        let next = self.builder.create_block();
+        self.builder.ins().brif(empty, out, &[], next, &[]);
+        self.enter(out);
+        // Loads that must stay here: hoisted out of a loop they would be made always and occupy registers.
+        let flags = MemFlagsData::trusted().with_readonly();
+        let header = |field: usize| (offset_of!(VmContext, header) + field) as i32;
+        let store = header(offset_of!(VmHeader, store));
+        let store = (self.builder.ins()).load(POINTER, flags, self.vmctx, store);
+        self.put_fuel(store);
+        let builtins = header(offset_of!(VmHeader, builtins));
+        let builtins = (self.builder.ins()).load(POINTER, flags, self.vmctx, builtins);
+        let offset = BuiltinIndex::out_of_fuel as usize * size_of::<usize>();
+        let code = (self.builder.ins()).load(POINTER, flags, builtins, offset as i32);
+        let signature = self.builtin_signature(BuiltinIndex::out_of_fuel);
+        // It loads the new count itself.
+        (self.builder.ins()).call_indirect(signature, code, &[self.vmctx]);
+        self.builder.ins().jump(next, &[]);
+        self.enter(next);
+    }
+
+    /// Puts the count where the runtime finds it. To be called before the runtime is.
+    pub(super) fn store_fuel(&mut self) {
+        if self.counter.enabled {
+            self.take_fuel();
+            let store = self.load_header(offset_of!(VmHeader, store));
+            self.put_fuel(store);
+        }
+    }
+
+    fn put_fuel(&mut self, store: Value) {
+        let count = self.builder.ins().get_pinned_reg(POINTER);
+        let flags = self.flags(MemFlagsData::trusted(), Region::Runtime);
+        let offset = offset_of!(StoreContext, fuel) as i32;
+        self.builder.ins().store(flags, count, store, offset);
+    }
+
+    /// Begins a handler of exceptions. Its thrower was called behind a check.
+    pub(super) fn begin_handler(&mut self) {
+        self.counter = self.counter.unmet();
+    }
+}

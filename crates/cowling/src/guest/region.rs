@@ -1,0 +1,173 @@
+//! Regions: a fixed number of slots for guests, and what each guest may take.
+//!
+//! ```text
+//!   Region (cheap to clone) ---+
+//!                              v
+//!                        RegionShared { limits, slots, used }
+//!                              ^
+//!   Guest ---- SlotPermit -----+      taken before the guest is made, given back when it is dropped
+//! ```
+//!
+//! Invariant: `used` is the number of permits, and never more than `slots`. A permit keeps what it counts in alive, so a region
+//! may be dropped before its guests.
+
+use super::builder::GuestBuilder;
+use super::error::GuestError;
+use super::limits::{LimitError, Limits};
+use crate::instance::InstancePre;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+/// A fixed number of slots for guests.
+///
+/// ```
+/// # use cowling::*;
+/// let region = Region::builder().slots(2).memory(1 << 20).build()?;
+/// let engine = Engine::default();
+/// let module = Module::new(&engine, r#"(module (func (export "run")))"#)?;
+/// let guest = Linker::new(&engine).instantiate_pre(&module)?;
+///
+/// let _first = region.guest(&guest, ()).build()?;
+/// let second = region.guest(&guest, ()).build()?;
+/// assert!(matches!(region.guest(&guest, ()).build(), Err(GuestError::RegionFull(2))));
+/// drop(second);
+/// assert_eq!((region.capacity(), region.used(), region.free()), (2, 1, 1));
+/// # Ok::<(), Error>(())
+/// ```
+///
+/// Clones are the same region. It may be dropped before its guests.
+#[derive(Clone, Debug)]
+pub struct Region {
+    shared: Arc<RegionShared>,
+}
+
+#[derive(Debug)]
+struct RegionShared {
+    limits: Limits,
+    slots: usize,
+    used: AtomicUsize,
+}
+
+impl Region {
+    /// Begins a region with the default [`Limits`] and 64 slots.
+    pub fn builder() -> RegionBuilder {
+        RegionBuilder {
+            slots: 64,
+            limits: Limits::default(),
+        }
+    }
+
+    /// Begins a guest: an instance of a module in a slot of this region, with the embedder's data beside it.
+    pub fn guest<T: 'static>(&self, pre: &InstancePre<T>, data: T) -> GuestBuilder<T> {
+        GuestBuilder::new(self, pre, data)
+    }
+
+    /// What each guest may take.
+    pub fn limits(&self) -> &Limits {
+        &self.shared.limits
+    }
+
+    /// How many guests there may be at a time.
+    pub fn capacity(&self) -> usize {
+        self.shared.slots
+    }
+
+    /// How many guests there are.
+    pub fn used(&self) -> usize {
+        self.shared.used.load(Relaxed)
+    }
+
+    /// How many more guests there may be now.
+    pub fn free(&self) -> usize {
+        self.capacity() - self.used()
+    }
+
+    /// Takes a slot.
+    pub(super) fn take_slot(&self) -> Result<SlotPermit, GuestError> {
+        let slots = self.shared.slots;
+        let take = |used| (used < slots).then_some(used + 1);
+        match self.shared.used.fetch_update(Relaxed, Relaxed, take) {
+            Ok(_) => Ok(SlotPermit {
+                shared: self.shared.clone(),
+            }),
+            Err(_) => Err(GuestError::RegionFull(slots)),
+        }
+    }
+}
+
+/// A slot, until it is dropped.
+#[derive(Debug)]
+pub(super) struct SlotPermit {
+    shared: Arc<RegionShared>,
+}
+
+impl Drop for SlotPermit {
+    fn drop(&mut self) {
+        self.shared.used.fetch_sub(1, Relaxed);
+    }
+}
+
+/// Builds a [`Region`]. What the limits mean is said in [`Limits`].
+#[derive(Clone, Debug)]
+pub struct RegionBuilder {
+    slots: usize,
+    limits: Limits,
+}
+
+macro_rules! limits {
+    ($($(#[doc = $doc:literal])* $name:ident;)*) => {$(
+        $(#[doc = $doc])*
+        #[doc = concat!("See [`Limits::", stringify!($name), "`].")]
+        pub fn $name(mut self, $name: u64) -> Self {
+            self.limits.$name = $name;
+            self
+        }
+    )*};
+}
+
+impl RegionBuilder {
+    /// How many guests there may be at a time.
+    pub fn slots(mut self, slots: usize) -> Self {
+        self.slots = slots;
+        self
+    }
+
+    limits! {
+        /// The most bytes that a guest's memories may have together. Whole pages.
+        memory;
+        /// The most bytes of address space for a guest's memories. Whole pages.
+        address_space;
+        /// Bytes of stack for a guest. Whole pages.
+        stack;
+        /// Bytes of the stack that must be left when a host function is called. Whole pages.
+        host_reserve;
+        /// The most globals of a guest.
+        globals;
+        /// The most elements that a guest's tables may have together.
+        table_elements;
+    }
+
+    /// All limits at once.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Makes the region.
+    ///
+    /// # Errors
+    /// When the limits make no sense: see [`Limits::validate`]; or there would be no slot.
+    pub fn build(self) -> Result<Region, LimitError> {
+        if self.slots == 0 {
+            return Err(LimitError::Zero { limit: "slots" });
+        }
+        self.limits.validate()?;
+        Ok(Region {
+            shared: Arc::new(RegionShared {
+                limits: self.limits,
+                slots: self.slots,
+                used: AtomicUsize::new(0),
+            }),
+        })
+    }
+}

@@ -1,0 +1,11 @@
+//! Asynchronous calls, deadlines and epochs: what embedders rely on, one file per area.
+
+mod calls;
+mod deadlines;
+mod dropping;
+mod epochs;
+mod executor;
+mod host_functions;
+mod quantum;
+mod support;
+mod threads;

@@ -1,0 +1,14 @@
+//! The life of a guest: what hosts of many guests rely on, one file per area.
+
+mod asynchronous;
+mod contexts;
+mod counting;
+mod entrypoints;
+mod faults;
+mod host_calls;
+mod interruption;
+mod regions;
+mod start;
+mod states;
+mod support;
+mod yields;

@@ -1,0 +1,406 @@
+//! Starting computations and driving them: to where they are suspended, to their end, or to an early one.
+
+use super::{Computation, State, WaitsFor, decide};
+use crate::activation::{self, Execution, Outside, Run, RunningOn};
+use crate::error::{Error, Result};
+use crate::host_ref::HeldRoots;
+use crate::slot::MapError;
+use crate::stack::{GuestStack, StackBounds};
+use crate::store::{FuncHandle, StoreInner, StoreMut};
+use crate::suspend::{Cancelled, ComputationBody, Progress, StoreSuspended, Suspension};
+use crate::sys::altstack;
+use crate::trap::{Raised, TrapReason};
+use crate::{func, host, signals};
+use corosensei::{Coroutine, CoroutineResult, Yielder};
+use cowling_abi::layout::VmValue;
+use smallvec::SmallVec;
+use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::ptr::{self, NonNull};
+use std::task::Waker;
+
+/// What runs in a computation.
+pub(in crate::suspend) enum Entry<T: 'static> {
+    Func(FuncHandle),
+    Body(ComputationBody<T>),
+}
+
+/// Starts a computation.
+///
+/// # Errors
+/// When it does not begin, or ends with an error.
+///
+/// # Safety
+/// `store` points to all of a store with data type `T`, which may be used; `values` fit the function.
+pub(in crate::suspend) unsafe fn start<T: 'static>(
+    store: NonNull<StoreInner>,
+    entry: Entry<T>,
+    values: impl FnOnce(&StoreInner, &mut SmallVec<[VmValue; 16]>) -> Result<()>,
+    waker: Option<&Waker>,
+) -> Result<Progress> {
+    signals::init()?;
+    // Not later: a coroutine that has been made is driven.
+    altstack::prepare_thread().map_err(activation::EnterError::Thread)?;
+    let execution: NonNull<Execution> = store.cast();
+    let (place, stack) = {
+        // SAFETY: the execution is the store's first part; the reference ends with this block.
+        let this = unsafe { execution.as_ref() };
+        let computations = this.computations();
+        if computations.is_cancelling() {
+            return Err(Cancelled.into());
+        }
+        if computations.is_blocked() {
+            return Err(StoreSuspended.into());
+        }
+        let computation = computations.next_or_new();
+        computation.state.set(State::Idle);
+        // SAFETY: nobody uses the values of a computation that is not running; the reference to the store ends with the
+        // statement.
+        unsafe { values(store.as_ref(), &mut *computation.values.get())? };
+        if this.run().is_null() {
+            this.interrupts().prepare(true)?;
+        }
+        (NonNull::from(computation), provide_run(this, computation)?)
+    };
+    // SAFETY: a computation stays where it is until its store is dropped, and changes behind shared references only.
+    let computation = unsafe { place.as_ref() };
+    let run = computation.run.get();
+    let func = match &entry {
+        Entry::Func(func) => Some(*func),
+        Entry::Body(_) => None,
+    };
+    computation.func.set(func);
+    computation.cancelled.set(false);
+    let body = move |yielder: &Yielder<(), ()>, ()| {
+        // SAFETY: the computation lives until it has ended, and has a run.
+        let computation = unsafe {
+            if let Some(run) = &*run {
+                run.begin(yielder);
+            }
+            place.as_ref()
+        };
+        // SAFETY: the caller of `start` vouches for the store and the values.
+        let outcome = unsafe { enter(store, entry, (*computation.values.get()).as_mut_ptr()) };
+        computation.outcome.set(Some(outcome));
+    };
+    // SAFETY: nothing that the closure holds is borrowed but from the store, which drops a computation only when it has ended;
+    // one that is abandoned keeps its stack for ever. The stack is not in use.
+    unsafe {
+        let coroutine = Coroutine::with_stack_unchecked(stack, body);
+        *computation.coroutine.get() = Some(coroutine);
+        drive(store, place, waker)
+    }
+}
+
+/// Gives a computation a run, on the store's own stack if that is free.
+fn provide_run(execution: &Execution, computation: &Computation) -> Result<StackBounds, Error> {
+    let free = execution.run().is_null();
+    let made: Result<Run, MapError> = (|| {
+        if free {
+            return Ok(execution.provided_run()?.another());
+        }
+        // SAFETY: a computation that does not run does not use its stack, and nobody else refers to it.
+        let stack = unsafe { &mut *computation.stack.get() };
+        let stack = match stack {
+            Some(stack) => stack,
+            None => stack.insert(GuestStack::new(execution.stack_spec())?),
+        };
+        Ok(execution.run_on(stack))
+    })();
+    let run = made.map_err(activation::EnterError::from)?;
+    run.set_computation(computation);
+    let stack = *run.stack();
+    computation.on_own_stack.set(free);
+    // SAFETY: nobody refers to the run of a computation that is over.
+    unsafe { *computation.run.get() = Some(run) };
+    Ok(stack)
+}
+
+/// What runs at the root of a computation's stack. Never panics.
+///
+/// # Safety
+/// As for [`start`].
+unsafe fn enter<T: 'static>(
+    store: NonNull<StoreInner>,
+    entry: Entry<T>,
+    values: *mut VmValue,
+) -> Result<(), Raised> {
+    let called = match entry {
+        Entry::Func(func) => {
+            // SAFETY: a funcref lives as long as its store and does not change once it has been handed out.
+            let (is_host, entry, ctx, code) = unsafe {
+                let func = func.func.as_ref();
+                (func.is_host == 1, func.entry, func.ctx, func.code)
+            };
+            if !is_host {
+                // SAFETY: the caller vouches for the store and the values; this is the run that was just begun.
+                return unsafe { activation::enter(store.cast(), entry, ctx, code, values) };
+            }
+            // SAFETY: as above.
+            catch_unwind(AssertUnwindSafe(|| unsafe {
+                host::call_directly(store, ctx.cast(), values)
+            }))
+        }
+        Entry::Body(body) => {
+            // SAFETY: the store's data type is `T`, and its caller lets us use it.
+            catch_unwind(AssertUnwindSafe(|| unsafe {
+                body(StoreMut::from_inner(store))
+            }))
+        }
+    };
+    let reason = match called {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(error)) => TrapReason::Host(error),
+        Err(payload) => TrapReason::Panic(payload),
+    };
+    Err(Raised {
+        reason,
+        frames: Vec::new(),
+    })
+}
+
+/// How driving a computation has ended.
+enum Driven {
+    Suspended(Suspension),
+    Ended(Result<(), Raised>),
+}
+
+/// Drives a computation until it is suspended or over, and says which.
+///
+/// # Errors
+/// What the computation ends with.
+///
+/// # Safety
+/// As for [`start`]; the computation is the next one, begun and neither running nor over.
+pub(in crate::suspend) unsafe fn drive(
+    store: NonNull<StoreInner>,
+    computation: NonNull<Computation>,
+    waker: Option<&Waker>,
+) -> Result<Progress> {
+    altstack::prepare_thread().map_err(activation::EnterError::Thread)?;
+    // SAFETY: as the caller says.
+    match unsafe { switch_to(store, computation, waker) } {
+        Driven::Suspended(why) => Ok(Progress::Suspended(why)),
+        Driven::Ended(Ok(())) => {
+            // SAFETY: a computation lives as long as its store; the reference ends with its statement.
+            unsafe { computation.as_ref() }.state.set(State::Returned);
+            Ok(Progress::Returned)
+        }
+        // SAFETY: nothing of the computation runs any more; the reference ends with its statement.
+        Driven::Ended(Err(raised)) => Err(func::stopped(unsafe { store.as_ref() }, raised)),
+    }
+}
+
+/// [`drive`] without results or a message for the error.
+///
+/// # Safety
+/// As for [`drive`], except that this thread need not be prepared if no guest code is going to run.
+#[inline(always)]
+unsafe fn switch_to(
+    store: NonNull<StoreInner>,
+    place: NonNull<Computation>,
+    waker: Option<&Waker>,
+) -> Driven {
+    let execution: NonNull<Execution> = store.cast();
+    // SAFETY: it stays where it is until its store is dropped, and changes behind shared references only.
+    let computation = unsafe { place.as_ref() };
+    // SAFETY: the store may be used; references to it end with the block.
+    let (outside, run, was_cancelling, is_outermost) = unsafe {
+        let this = execution.as_ref();
+        let is_outermost = this.run().is_null();
+        if is_outermost {
+            this.interrupts().run();
+        }
+        let was_cancelling = this.computations().step_in(computation.cancelled.get());
+        let outside = Outside::of(this);
+        if let Some(suspended) = computation.suspended.take() {
+            outside.link(this, suspended);
+        }
+        let Some(run) = &*computation.run.get() else {
+            unreachable!("a computation that was begun has a run")
+        };
+        (outside, ptr::from_ref(run), was_cancelling, is_outermost)
+    };
+    // Its roots are its own business again; those of one that is suspended inside it are not.
+    // SAFETY: the store may be used; the references end with their statements.
+    unsafe {
+        let inner = execution.as_ref().computations().suspended();
+        let inner = inner.map_or(HeldRoots::default(), |inner| inner.held.get());
+        let objects = (*store.as_ptr()).objects_mut();
+        computation.held.set(objects.exchange_held(inner));
+    }
+    computation.outside.set(Some(outside));
+    computation
+        .waker
+        .set(waker.map_or(ptr::null(), ptr::from_ref));
+    computation
+        .polled
+        .set(computation.polled.get().wrapping_add(1));
+    computation.state.set(State::Running);
+    // SAFETY: the run lives as long as the computation does.
+    let running = unsafe { RunningOn::switch(execution, run) };
+    let why = loop {
+        // SAFETY: nobody else uses the coroutine. What is at its root never unwinds.
+        let result = match unsafe { &mut *computation.coroutine.get() } {
+            Some(coroutine) => coroutine.resume(()),
+            None => unreachable!("a computation that was begun has a coroutine"),
+        };
+        if let CoroutineResult::Return(()) = result {
+            break None;
+        }
+        let why = computation.why.take();
+        let Some(Suspension::Interrupted(interruption)) = why else {
+            break why;
+        };
+        // SAFETY: the store may be used: the guest that was interrupted waits.
+        match unsafe { decide(execution, Some(interruption)) } {
+            Ok(true) => break why,
+            Ok(false) => {}
+            Err(reason) => computation.failure.set(Some(reason)),
+        }
+    };
+    computation.waker.set(ptr::null());
+    let Some(why) = why else {
+        // SAFETY: it has ended; the store may be used, references to it end with their statements.
+        unsafe {
+            let outcome = finish(store, computation, was_cancelling);
+            computation.state.set(State::Idle);
+            drop(running);
+            if is_outermost {
+                execution.as_ref().interrupts().end();
+            }
+            return Driven::Ended(outcome);
+        }
+    };
+    drop(running);
+    computation.waits_for.set(match &why {
+        Suspension::Yielded(yielded) => WaitsFor::Value(yielded.expects),
+        Suspension::Awaiting => WaitsFor::Poll,
+        Suspension::OutOfFuel | Suspension::Interrupted(_) => WaitsFor::Value(None),
+    });
+    // SAFETY: as above; `outside` is what was found when it was driven.
+    unsafe {
+        let objects = (*store.as_ptr()).objects_mut();
+        let inner_held = objects.hold_roots(computation.held.get());
+        let this = execution.as_ref();
+        if let Some(inner) = this.computations().suspended() {
+            inner.held.set(inner_held);
+        }
+        computation.suspended.set(outside.unlink(this));
+        this.computations().step_out(was_cancelling, true);
+    }
+    computation.state.set(State::Suspended);
+    if is_outermost {
+        // SAFETY: as above.
+        unsafe { execution.as_ref() }.interrupts().suspend();
+    }
+    Driven::Suspended(why)
+}
+
+/// What is left to do when a computation has ended: those that it has started and left suspended end with it.
+///
+/// # Safety
+/// As for [`switch_to`].
+unsafe fn finish(
+    store: NonNull<StoreInner>,
+    computation: &Computation,
+    was_cancelling: bool,
+) -> Result<(), Raised> {
+    // SAFETY: it has ended, so nobody uses the coroutine.
+    unsafe { *computation.coroutine.get() = None };
+    let outcome = computation.outcome.take();
+    // SAFETY: the store may be used, as the code that has ended did.
+    let inner = catch_unwind(AssertUnwindSafe(|| unsafe { end(store, End::Cancel) }));
+    // SAFETY: the store may be used; references to it end with their statements.
+    unsafe {
+        (*store.as_ptr())
+            .objects_mut()
+            .release_roots(computation.held.get());
+        let computations = store.cast::<Execution>().as_ref().computations();
+        computations.step_out(was_cancelling, false);
+    }
+    match (outcome, inner) {
+        (None, _) => unreachable!("a computation that has ended says how"),
+        (Some(Ok(())), Err(payload)) => Err(Raised {
+            reason: TrapReason::Panic(payload),
+            frames: Vec::new(),
+        }),
+        (Some(outcome), _) => outcome,
+    }
+}
+
+/// What becomes of a suspended computation that nobody will resume.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(in crate::suspend) enum End {
+    /// What runs in it returns, except where only a future may resume it and has not: then it is abandoned.
+    Cancel,
+    /// The future that polls it cancels it.
+    CancelPolled,
+}
+
+/// Ends the computation that is suspended, if one is.
+///
+/// # Panics
+/// When something in it panics. It has ended nevertheless.
+///
+/// # Safety
+/// `store` points to all of a store, which may be used.
+pub(in crate::suspend) unsafe fn end(store: NonNull<StoreInner>, how: End) {
+    // SAFETY: as the caller says; the reference ends with its statement.
+    let suspended = unsafe { store.cast::<Execution>().as_ref() }
+        .computations()
+        .suspended();
+    let Some(place) = suspended.map(NonNull::from) else {
+        return;
+    };
+    // SAFETY: it stays where it is until its store is dropped, and changes behind shared references only.
+    let computation = unsafe { place.as_ref() };
+    if computation.waits_for.get() == WaitsFor::Poll && how != End::CancelPolled {
+        // SAFETY: as the caller says.
+        unsafe { abandon(store) };
+        return;
+    }
+    computation.cancelled.set(true);
+    computation.answer.take();
+    // Only host code runs, with a signal stack or without: a fault of its own kills the process in either case.
+    drop(altstack::prepare_thread());
+    // SAFETY: as the caller says; the computation is suspended.
+    let driven = unsafe { switch_to(store, place, None) };
+    computation.cancelled.set(false);
+    match driven {
+        Driven::Ended(Err(Raised {
+            reason: TrapReason::Panic(payload),
+            ..
+        })) => resume_unwind(payload),
+        Driven::Ended(_) => {}
+        Driven::Suspended(_) => unreachable!("a computation that is cancelled cannot be suspended"),
+    }
+}
+
+/// Gives up the suspended computation and those inside it without running them. What is on their stacks stays there for ever.
+///
+/// # Safety
+/// As for [`end`].
+unsafe fn abandon(store: NonNull<StoreInner>) {
+    // SAFETY: as the caller says; references end with the block.
+    unsafe {
+        let this = store.cast::<Execution>().as_ref();
+        let computations = this.computations();
+        let all = &mut *computations.all.get();
+        for abandoned in all.drain(computations.level.get()..) {
+            if abandoned.as_ref().state.get() != State::Suspended {
+                drop(Box::from_raw(abandoned.as_ptr()));
+            } else if abandoned.as_ref().on_own_stack.get() {
+                // The computation itself is leaked, and any other stack with it. Nothing else runs on a stack where one is
+                // suspended.
+                mem::forget(this.take_stack());
+            }
+        }
+        computations.blocked.set(false);
+        let objects = (*store.as_ptr()).objects_mut();
+        objects.exchange_held(HeldRoots::default());
+        if store.cast::<Execution>().as_ref().run().is_null() {
+            store.cast::<Execution>().as_ref().interrupts().end();
+        }
+    }
+}
