@@ -10,10 +10,9 @@ use crate::activation::{Execution, Outside, Run, Suspended};
 use crate::arch;
 use crate::error::Result;
 use crate::host_ref::HeldRoots;
-use crate::stack::{GuestStack, StackBounds};
+use crate::stack::GuestStack;
 use crate::store::{FuncHandle, StoreInner};
 use crate::trap::{Raised, TrapReason};
-use corosensei::Coroutine;
 use cowling_abi::layout::VmValue;
 use smallvec::SmallVec;
 use std::cell::{Cell, UnsafeCell};
@@ -75,7 +74,6 @@ pub(super) enum WaitsFor {
 /// A computation that may be suspended: everything between being started and returning.
 pub(crate) struct Computation {
     run: UnsafeCell<Option<Run>>,
-    coroutine: UnsafeCell<Option<Coroutine<(), (), (), StackBounds>>>,
     /// The stack it runs on when the store's own is not free. Kept.
     stack: UnsafeCell<Option<GuestStack>>,
     on_own_stack: Cell<bool>,
@@ -111,7 +109,6 @@ impl Computation {
     fn new() -> Computation {
         Computation {
             run: UnsafeCell::new(None),
-            coroutine: UnsafeCell::new(None),
             stack: UnsafeCell::new(None),
             on_own_stack: Cell::new(false),
             state: Cell::new(State::Idle),
@@ -281,22 +278,6 @@ impl Computations {
         let (start, end) = self.plain_registers.get();
         scan(start..end);
     }
-
-    /// Asks what to do about a plain call that was interrupted. Called by its driver.
-    ///
-    /// # Safety
-    /// The execution is a store's, which may be used.
-    #[cold]
-    pub(crate) unsafe fn plain_interrupted(execution: NonNull<Execution>) {
-        // SAFETY: as the caller says; each reference ends with its statement.
-        unsafe {
-            let why = execution.as_ref().computations().interruption.take();
-            if let Err(reason) = decide(execution, why) {
-                let computations = execution.as_ref().computations();
-                computations.interruption_failure.set(Some(reason));
-            }
-        }
-    }
 }
 
 impl Drop for Computations {
@@ -313,6 +294,22 @@ impl fmt::Debug for Computations {
         (f.debug_struct("Computations").field("level", &self.level))
             .field("blocked", &self.blocked)
             .finish_non_exhaustive()
+    }
+}
+
+/// Asks what to do about a plain call that was interrupted, on the stack of its caller.
+///
+/// # Safety
+/// The execution is a store's, which may be used.
+unsafe extern "C" fn plain_interrupted(execution: *mut u8) {
+    // SAFETY: as the caller says; each reference ends with its statement.
+    unsafe {
+        let execution = NonNull::new_unchecked(execution).cast::<Execution>();
+        let why = execution.as_ref().computations().interruption.take();
+        if let Err(reason) = decide(execution, why) {
+            let computations = execution.as_ref().computations();
+            computations.interruption_failure.set(Some(reason));
+        }
     }
 }
 
@@ -427,7 +424,7 @@ impl Execution {
         // SAFETY: it is running, so it has a run, and its driver expects this.
         unsafe {
             if let Some(run) = &*this.run.get() {
-                run.switch_to_driver();
+                arch::switch(run.link());
             }
         }
         if this.cancelled.get() {
@@ -455,13 +452,13 @@ impl Execution {
         // SAFETY: as the caller says: there is a run.
         let run = unsafe { &*execution.as_ref().run() };
         let Some(computation) = NonNull::new(run.computation().cast_mut()) else {
-            // SAFETY: the execution is valid; each reference ends with its statement. The driver of a plain call expects this.
+            // SAFETY: the execution is valid; each reference ends with its statement. The run is a plain call's.
             unsafe {
                 let computations = execution.as_ref().computations();
                 computations.interruption.set(Some(why));
                 (computations.plain_registers).set((registers.start, registers.end));
                 computations.at_instruction.set(true);
-                run.switch_to_driver();
+                run.call_outside(plain_interrupted, execution.as_ptr().cast());
                 let computations = execution.as_ref().computations();
                 computations.at_instruction.set(false);
                 computations.plain_registers.set((0, 0));
