@@ -5,7 +5,7 @@ mod drive;
 pub(super) use drive::{End, Entry, drive, end, start};
 
 use super::task::PollFrame;
-use super::{Cancelled, CannotSuspend, Expects, Interruption, Suspension, YieldValue};
+use super::{Cancelled, CannotSuspend, Expects, Interruption, Suspension, YieldValue, Yielded};
 use crate::activation::{Execution, Outside, Run, Suspended};
 use crate::arch;
 use crate::error::Result;
@@ -15,6 +15,7 @@ use crate::store::{FuncHandle, StoreInner};
 use crate::trap::{Raised, TrapReason};
 use cowling_abi::layout::VmValue;
 use smallvec::SmallVec;
+use std::any::TypeId;
 use std::cell::{Cell, UnsafeCell};
 use std::fmt;
 use std::ops::Range;
@@ -62,13 +63,15 @@ pub(super) enum State {
     Returned,
 }
 
-/// What a suspended computation waits for.
+/// Why a computation is suspended. What else [`Suspension`] says is put where it stays, as moving it would take as long as the
+/// switch.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub(super) enum WaitsFor {
-    /// A value of this type, or nothing in particular.
-    Value(Option<Expects>),
-    /// Being polled again.
-    Poll,
+pub(super) enum Why {
+    /// With a value in `value`, and waiting for one of type `expects` if `expecting`.
+    Yielded,
+    Awaiting,
+    OutOfFuel,
+    Interrupted(Interruption),
 }
 
 /// A computation that may be suspended: everything between being started and returning.
@@ -87,10 +90,12 @@ pub(crate) struct Computation {
     registers: Cell<(usize, usize)>,
     /// Roots that stay while it is suspended, whatever scopes outside end. Kept here while they are not the ones that count.
     held: Cell<HeldRoots>,
-    waits_for: Cell<WaitsFor>,
-    /// Why it is suspended, on the way out, and what it is resumed with, on the way in.
-    why: Cell<Option<Suspension>>,
-    answer: Cell<Option<YieldValue>>,
+    /// Why it is, or was last, suspended.
+    why: Cell<Why>,
+    /// The value yielded, on the way out, and the one it is resumed with, on the way in.
+    value: Cell<Option<YieldValue>>,
+    expecting: Cell<bool>,
+    expects: Cell<Expects>,
     failure: Cell<Option<TrapReason>>,
     /// How it ended.
     outcome: Cell<Option<Result<(), Raised>>>,
@@ -118,9 +123,10 @@ impl Computation {
             stack_pointer: Cell::new(0),
             registers: Cell::new((0, 0)),
             held: Cell::default(),
-            waits_for: Cell::new(WaitsFor::Value(None)),
-            why: Cell::new(None),
-            answer: Cell::new(None),
+            why: Cell::new(Why::Awaiting),
+            value: Cell::new(None),
+            expecting: Cell::new(false),
+            expects: Cell::new((TypeId::of::<()>(), "()")),
             failure: Cell::new(None),
             outcome: Cell::new(None),
             waker: Cell::new(ptr::null()),
@@ -131,14 +137,51 @@ impl Computation {
         }
     }
 
+    /// Does it wait for being polled, and nothing else?
     #[inline]
-    pub(super) fn waits_for(&self) -> WaitsFor {
-        self.waits_for.get()
+    pub(super) fn is_awaiting(&self) -> bool {
+        self.why.get() == Why::Awaiting
+    }
+
+    /// The type of value that it waits for.
+    #[inline]
+    pub(super) fn expects(&self) -> Option<Expects> {
+        (self.why.get() == Why::Yielded && self.expecting.get()).then(|| self.expects.get())
     }
 
     #[inline]
     pub(super) fn set_answer(&self, answer: Option<YieldValue>) {
-        self.answer.set(answer);
+        self.value.set(answer);
+    }
+
+    #[inline(always)]
+    fn set_why(&self, why: Suspension) {
+        self.why.set(match why {
+            Suspension::Yielded(yielded) => {
+                self.value.set(yielded.value);
+                self.expecting.set(yielded.expects.is_some());
+                if let Some(expects) = yielded.expects {
+                    self.expects.set(expects);
+                }
+                Why::Yielded
+            }
+            Suspension::Awaiting => Why::Awaiting,
+            Suspension::OutOfFuel => Why::OutOfFuel,
+            Suspension::Interrupted(why) => Why::Interrupted(why),
+        });
+    }
+
+    #[inline(always)]
+    fn suspension(&self) -> Suspension {
+        match self.why.get() {
+            Why::Yielded => Suspension::Yielded(Yielded {
+                value: self.value.take(),
+                expects: self.expects(),
+            }),
+            Why::Awaiting => Suspension::Awaiting,
+            Why::OutOfFuel => Suspension::OutOfFuel,
+            Why::Interrupted(why) => Suspension::Interrupted(why),
+        }
     }
 
     #[inline]
@@ -419,7 +462,7 @@ impl Execution {
         // SAFETY: a computation lives until it has ended; the reference is not used by anybody else for change.
         let this = unsafe { computation.as_ref() };
         PollFrame::keep_wakers(this.polls.get());
-        this.why.set(Some(why));
+        this.set_why(why);
         this.stack_pointer.set(arch::stack_pointer());
         // SAFETY: it is running, so it has a run, and its driver expects this.
         unsafe {
@@ -430,7 +473,7 @@ impl Execution {
         if this.cancelled.get() {
             return Err(Cancelled);
         }
-        Ok(this.answer.take())
+        Ok(this.value.take())
     }
 
     /// Suspends the computation whose guest was interrupted at any instruction. Runs on any stack that stays as it is

@@ -1,13 +1,13 @@
 //! Starting computations and driving them: to where they are suspended, to their end, or to an early one.
 
-use super::{Computation, State, WaitsFor, decide};
+use super::{Computation, State, Why, decide};
 use crate::activation::{self, Execution, Outside, Run, RunningOn};
 use crate::error::{Error, Result};
 use crate::host_ref::HeldRoots;
 use crate::slot::MapError;
 use crate::stack::GuestStack;
 use crate::store::{FuncHandle, StoreInner, StoreMut};
-use crate::suspend::{Cancelled, ComputationBody, Progress, StoreSuspended, Suspension};
+use crate::suspend::{Cancelled, ComputationBody, Progress, StoreSuspended};
 use crate::sys::altstack;
 use crate::trap::{Raised, TrapReason};
 use crate::{arch, func, host, signals};
@@ -80,8 +80,8 @@ pub(in crate::suspend) unsafe fn start<T: 'static>(
         let mut ended = arch::begin(link(place), root::<T>, beginning.as_mut_ptr().cast());
         loop {
             match step_out(store, place, &mut driving, ended) {
-                Some(driven) => return progress(store, place, driven),
-                None => ended = arch::switch(link(place)),
+                Driven::NotYet => ended = arch::switch(link(place)),
+                driven => return progress(store, place, driven),
             }
         }
     }
@@ -194,10 +194,15 @@ unsafe fn enter<T: 'static>(
     })
 }
 
-/// How driving a computation has ended.
+/// What a computation that has switched back has done.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
 enum Driven {
-    Suspended(Suspension),
-    Ended(Result<(), Raised>),
+    /// Nothing: it is to be switched to once more.
+    NotYet,
+    /// `why` says why.
+    Suspended,
+    /// `outcome` says how.
+    Ended,
 }
 
 /// Drives a computation until it is suspended or over, and says which.
@@ -231,15 +236,28 @@ unsafe fn progress(
     computation: NonNull<Computation>,
     driven: Driven,
 ) -> Result<Progress> {
-    match driven {
-        Driven::Suspended(why) => Ok(Progress::Suspended(why)),
-        Driven::Ended(Ok(())) => {
-            // SAFETY: a computation lives as long as its store; the reference ends with its statement.
-            unsafe { computation.as_ref() }.state.set(State::Returned);
+    // SAFETY: it stays where it is until its store is dropped, and changes behind shared references only.
+    let this = unsafe { computation.as_ref() };
+    if driven == Driven::Suspended {
+        return Ok(Progress::Suspended(this.suspension()));
+    }
+    // SAFETY: nothing of the computation runs any more.
+    unsafe { ended(store, this) }
+}
+
+/// What [`drive`] returns for a computation that has ended.
+///
+/// # Safety
+/// As for [`drive`].
+unsafe fn ended(store: NonNull<StoreInner>, computation: &Computation) -> Result<Progress> {
+    match computation.outcome.take() {
+        Some(Ok(())) => {
+            computation.state.set(State::Returned);
             Ok(Progress::Returned)
         }
-        // SAFETY: nothing of the computation runs any more; the reference ends with its statement.
-        Driven::Ended(Err(raised)) => Err(func::stopped(unsafe { store.as_ref() }, raised)),
+        // SAFETY: the store may be used; the reference ends with its statement.
+        Some(Err(raised)) => Err(func::stopped(unsafe { store.as_ref() }, raised)),
+        None => unreachable!("a computation that has ended says how"),
     }
 }
 
@@ -260,8 +278,9 @@ unsafe fn switch_to(
         let mut driving = step_in(store, place, waker);
         loop {
             let ended = arch::switch(link(place));
-            if let Some(driven) = step_out(store, place, &mut driving, ended) {
-                return driven;
+            match step_out(store, place, &mut driving, ended) {
+                Driven::NotYet => {}
+                driven => return driven,
             }
         }
     }
@@ -330,7 +349,7 @@ unsafe fn step_in(
     }
 }
 
-/// All that has to be done when a computation has switched back. `None` if it is to be switched to once more, as if it had not.
+/// All that has to be done when a computation has switched back.
 ///
 /// # Safety
 /// `driving` is what `step_in` returned, and the computation has switched back since then.
@@ -340,42 +359,38 @@ unsafe fn step_out(
     place: NonNull<Computation>,
     driving: &mut Driving,
     ended: bool,
-) -> Option<Driven> {
+) -> Driven {
     let execution: NonNull<Execution> = store.cast();
     // SAFETY: it stays where it is until its store is dropped, and changes behind shared references only.
     let computation = unsafe { place.as_ref() };
-    let why = if ended { None } else { computation.why.take() };
-    if let Some(Suspension::Interrupted(interruption)) = why {
+    if let Why::Interrupted(interruption) = computation.why.get()
+        && !ended
+    {
         // SAFETY: the store may be used: the guest that was interrupted waits.
         match unsafe { decide(execution, Some(interruption)) } {
             Ok(true) => {}
-            Ok(false) => return None,
+            Ok(false) => return Driven::NotYet,
             Err(reason) => {
                 computation.failure.set(Some(reason));
-                return None;
+                return Driven::NotYet;
             }
         }
     }
     computation.waker.set(ptr::null());
-    let Some(why) = why else {
+    if ended {
         // SAFETY: it has ended; the store may be used, references to it end with their statements.
         unsafe {
-            let outcome = finish(store, computation, driving.was_cancelling);
+            finish(store, computation, driving.was_cancelling);
             computation.state.set(State::Idle);
             driving.running.restore();
             if driving.is_outermost {
                 execution.as_ref().interrupts().end();
             }
-            return Some(Driven::Ended(outcome));
         }
-    };
+        return Driven::Ended;
+    }
     // SAFETY: as above.
     unsafe { driving.running.restore() };
-    computation.waits_for.set(match &why {
-        Suspension::Yielded(yielded) => WaitsFor::Value(yielded.expects),
-        Suspension::Awaiting => WaitsFor::Poll,
-        Suspension::OutOfFuel | Suspension::Interrupted(_) => WaitsFor::Value(None),
-    });
     // SAFETY: as above; `outside` is what was found when it was driven.
     unsafe {
         let objects = (*store.as_ptr()).objects_mut();
@@ -392,19 +407,14 @@ unsafe fn step_out(
         // SAFETY: as above.
         unsafe { execution.as_ref() }.interrupts().suspend();
     }
-    Some(Driven::Suspended(why))
+    Driven::Suspended
 }
 
 /// What is left to do when a computation has ended: those that it has started and left suspended end with it.
 ///
 /// # Safety
 /// As for [`switch_to`].
-unsafe fn finish(
-    store: NonNull<StoreInner>,
-    computation: &Computation,
-    was_cancelling: bool,
-) -> Result<(), Raised> {
-    let outcome = computation.outcome.take();
+unsafe fn finish(store: NonNull<StoreInner>, computation: &Computation, was_cancelling: bool) {
     // SAFETY: the store may be used, as the code that has ended did.
     let inner = catch_unwind(AssertUnwindSafe(|| unsafe { end(store, End::Cancel) }));
     // SAFETY: the store may be used; references to it end with their statements.
@@ -415,13 +425,13 @@ unsafe fn finish(
         let computations = store.cast::<Execution>().as_ref().computations();
         computations.step_out(was_cancelling, false);
     }
-    match (outcome, inner) {
-        (None, _) => unreachable!("a computation that has ended says how"),
-        (Some(Ok(())), Err(payload)) => Err(Raised {
+    if let Err(payload) = inner {
+        let outcome = computation.outcome.take();
+        let outcome = outcome.filter(Result::is_err).unwrap_or(Err(Raised {
             reason: TrapReason::Panic(payload),
             frames: Vec::new(),
-        }),
-        (Some(outcome), _) => outcome,
+        }));
+        computation.outcome.set(Some(outcome));
     }
 }
 
@@ -451,25 +461,29 @@ pub(in crate::suspend) unsafe fn end(store: NonNull<StoreInner>, how: End) {
     };
     // SAFETY: it stays where it is until its store is dropped, and changes behind shared references only.
     let computation = unsafe { place.as_ref() };
-    if computation.waits_for.get() == WaitsFor::Poll && how != End::CancelPolled {
+    if computation.is_awaiting() && how != End::CancelPolled {
         // SAFETY: as the caller says.
         unsafe { abandon(store) };
         return;
     }
     computation.cancelled.set(true);
-    computation.answer.take();
+    computation.value.take();
     // Only host code runs, with a signal stack or without: a fault of its own kills the process in either case.
     drop(altstack::prepare_thread());
     // SAFETY: as the caller says; the computation is suspended.
     let driven = unsafe { switch_to(store, place, None) };
+    debug_assert_eq!(
+        driven,
+        Driven::Ended,
+        "a cancelled computation is not suspended"
+    );
     computation.cancelled.set(false);
-    match driven {
-        Driven::Ended(Err(Raised {
-            reason: TrapReason::Panic(payload),
-            ..
-        })) => resume_unwind(payload),
-        Driven::Ended(_) => {}
-        Driven::Suspended(_) => unreachable!("a computation that is cancelled cannot be suspended"),
+    if let Some(Err(Raised {
+        reason: TrapReason::Panic(payload),
+        ..
+    })) = computation.outcome.take()
+    {
+        resume_unwind(payload);
     }
 }
 
