@@ -172,11 +172,6 @@ impl Execution {
         before
     }
 
-    /// Is this where the guest's last call to the host returns to? Async-signal-safe.
-    pub(crate) fn has_returned_to(&self, pc: usize) -> bool {
-        self.exit().0 == pc
-    }
-
     /// The fuel that is not in the count.
     pub(crate) fn fuel(&self) -> &Fuel {
         &self.fuel

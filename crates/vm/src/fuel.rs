@@ -7,7 +7,7 @@
 //!                                                                  while guest code runs
 //! ```
 //!
-//! Guest code takes from the count alone and looks at it when it enters a function and when it goes round a loop. With nothing
+//! Guest code takes from the count alone and looks at it when it goes round a loop and before it calls. With nothing
 //! left there it calls [`out_of_fuel`], which fills the count up from the reserve, or traps. The count holds as much as fits, or
 //! as much as the yield interval says; so a store that yields comes by here every so often.
 //!
@@ -191,5 +191,97 @@ pub(crate) unsafe extern "C" fn out_of_fuel(vmctx: *mut VmContext) {
         if execution.as_ref().fuel_total() <= 0 {
             activation::raise_trap(execution, Trap::OutOfFuel);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::code::TypeRegistry;
+    use crate::store::{RuntimeConfig, Store};
+    use cowling_abi::knobs::Knobs;
+    use std::sync::Arc;
+
+    fn store(consume_fuel: bool) -> Store<()> {
+        let knobs = Knobs {
+            consume_fuel,
+            ..Knobs::default()
+        };
+        let config = RuntimeConfig {
+            knobs,
+            types: TypeRegistry::new(),
+            epochs: Default::default(),
+        };
+        Store::new(&Arc::new(config), ())
+    }
+
+    /// What guest code does that executes something of this cost.
+    fn execute(store: &StoreInner, cost: i64) {
+        let execution = store.execution();
+        execution.set_fuel_count(execution.fuel_count() - cost);
+    }
+
+    #[test]
+    fn what_was_executed_adds_up_whatever_happens_to_the_fuel() {
+        let mut store = store(true);
+        let mut store = store.as_mut();
+        let store = store.inner_mut();
+        assert_eq!(store.fuel(), Ok(0));
+        assert_eq!(store.executed_cost(), Ok(0));
+        store.set_fuel(100).unwrap();
+        execute(store, 30);
+        assert_eq!((store.fuel(), store.executed_cost()), (Ok(70), Ok(30)));
+        store.set_fuel(u64::MAX).unwrap();
+        execute(store, 5);
+        assert_eq!(store.fuel(), Ok(u64::MAX - 5));
+        assert_eq!(store.executed_cost(), Ok(35));
+        // More than there was: a debt that is forgiven, not forgotten.
+        store.set_fuel(3).unwrap();
+        execute(store, 10);
+        assert_eq!((store.fuel(), store.executed_cost()), (Ok(0), Ok(45)));
+        store.set_fuel(20).unwrap();
+        assert_eq!((store.fuel(), store.executed_cost()), (Ok(20), Ok(45)));
+        store.set_executed_cost(1_000).unwrap();
+        execute(store, 1);
+        assert_eq!((store.fuel(), store.executed_cost()), (Ok(19), Ok(1_001)));
+        store.set_fuel_yield_interval(Some(4)).unwrap();
+        assert_eq!((store.fuel(), store.executed_cost()), (Ok(19), Ok(1_001)));
+    }
+
+    #[test]
+    fn the_count_is_filled_up_by_the_interval_until_nothing_is_left() {
+        let mut store = store(true);
+        let mut store = store.as_mut();
+        let store = store.inner_mut();
+        store.set_fuel(10).unwrap();
+        store.set_fuel_yield_interval(Some(4)).unwrap();
+        // Before, executed, after.
+        for (count, cost, refuelled, total) in [
+            (4, 4, Refuelled::Yield, 6),
+            (4, 5, Refuelled::Yield, 1),
+            (1, 3, Refuelled::Continue, -2),
+        ] {
+            assert_eq!(store.execution().fuel_count(), count);
+            execute(store, cost);
+            assert_eq!(store.execution().refuel(), refuelled);
+            assert_eq!(store.execution().fuel_total(), total);
+        }
+        store.set_fuel_yield_interval(None).unwrap();
+        store.set_fuel(10).unwrap();
+        assert_eq!(store.execution().fuel_count(), 10);
+        assert_eq!(store.execution().refuel(), Refuelled::Continue);
+    }
+
+    #[test]
+    fn stores_of_engines_that_do_not_count_have_no_fuel() {
+        let mut store = store(false);
+        let mut store = store.as_mut();
+        let store = store.inner_mut();
+        assert_eq!(store.set_fuel(1), Err(FuelError::NotCounted));
+        assert_eq!(store.fuel(), Err(FuelError::NotCounted));
+        assert_eq!(store.executed_cost(), Err(FuelError::NotCounted));
+        assert_eq!(store.set_executed_cost(1), Err(FuelError::NotCounted));
+        let interval = store.set_fuel_yield_interval(None);
+        assert_eq!(interval, Err(FuelError::NotCounted));
     }
 }

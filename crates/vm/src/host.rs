@@ -205,7 +205,7 @@ where
         &self.ty
     }
 
-    #[inline]
+    #[inline(always)]
     unsafe fn invoke(
         &self,
         store: NonNull<StoreInner>,
@@ -324,7 +324,9 @@ impl<T: 'static> HostCaller<'_, T> {
 ///
 /// # Safety
 /// `head` is that of a `B`; the rest is as for [`HostBody::invoke`].
-#[inline(always)]
+// In a frame of its own: what the host function takes of the stack must not be taken before `host_entry` has looked at how much
+// there is.
+#[inline(never)]
 unsafe fn invoke_scoped<B: HostBody>(
     head: *const Head,
     store: NonNull<StoreInner>,
@@ -350,6 +352,7 @@ struct CallScope {
 }
 
 impl Drop for CallScope {
+    #[inline(always)]
     fn drop(&mut self) {
         // SAFETY: `invoke_scoped`, whose local this is, has the right to use the store, and no reference into it is alive when
         // the body has returned or has been unwound.

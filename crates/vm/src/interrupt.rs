@@ -485,8 +485,7 @@ impl Interrupts {
     ) {
         // SAFETY: an execution outlives its activations.
         let execution = unsafe { activation.execution().as_ref() };
-        // Where a builtin has just returned to, the store's count is newer.
-        if code.counts_fuel && !execution.has_returned_to(code.pc) {
+        if code.counts_fuel {
             activation.store_fuel(interrupted.register(libc::REG_R15) as i64);
         }
         match self.decide(control.take_requests()) {

@@ -13,7 +13,7 @@
 use crate::slot::MapError;
 use crate::sys::mapping::{Mapping, Protection};
 use crate::sys::round_up_to_page;
-use corosensei::stack::{Stack, StackPointer};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 /// Inaccessible bytes below a stack. Compiled code probes larger frames.
@@ -47,9 +47,9 @@ impl StackSpec {
 /// Where a stack is. Only addresses: whoever runs on it keeps its [`GuestStack`] alive.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StackBounds {
-    guard_start: StackPointer,
-    guard_end: StackPointer,
-    base: StackPointer,
+    guard_start: NonZeroUsize,
+    guard_end: NonZeroUsize,
+    base: NonZeroUsize,
 }
 
 impl StackBounds {
@@ -69,6 +69,7 @@ impl StackBounds {
     }
 
     /// May this be a stack pointer of code that runs on this stack, or has just overflowed it?
+    #[inline]
     pub(crate) fn contains(&self, stack_pointer: usize) -> bool {
         (self.guard_start.get()..=self.base.get()).contains(&stack_pointer)
     }
@@ -80,17 +81,6 @@ impl StackBounds {
             && address
                 .checked_add(size_of::<usize>())
                 .is_some_and(|end| end <= self.base.get())
-    }
-}
-
-// SAFETY: there is a guard below the stack, which has at least MINIMUM usable bytes; base and guard_start are page aligned.
-unsafe impl Stack for StackBounds {
-    fn base(&self) -> StackPointer {
-        self.base
-    }
-
-    fn limit(&self) -> StackPointer {
-        self.guard_start
     }
 }
 
@@ -125,7 +115,7 @@ impl GuestStack {
         // SAFETY: nobody uses these pages yet: the mapping was made for this.
         unsafe { mapping.protect(STACK_GUARD..end, Protection::ReadWrite) }
             .map_err(MapError::system("a guest stack", end - STACK_GUARD))?;
-        let at = |offset| StackPointer::from(mapping.at(offset).addr());
+        let at = |offset| mapping.at(offset).addr();
         Ok(GuestStack {
             bounds: StackBounds {
                 guard_start: at(0),

@@ -96,7 +96,7 @@ use crate::error::{CallError, Result};
 use crate::func::TypedHandle;
 use crate::store::{FuncHandle, StoreInner, StoreMut, StoreRef};
 use crate::values::{AbiValues, TypedBuffer, Value};
-use computation::{End, Entry, WaitsFor};
+use computation::{End, Entry};
 use cowling_abi::FuncType;
 use cowling_abi::layout::VmValue;
 use smallvec::SmallVec;
@@ -338,14 +338,14 @@ impl<T: 'static> StoreMut<'_, T> {
         let Some(suspended) = computations.suspended() else {
             return Err(ResumeError::NotSuspended.into());
         };
-        match (suspended.waits_for(), &value) {
-            (WaitsFor::Poll, _) => return Err(ResumeError::Awaiting.into()),
-            (WaitsFor::Value(None), None) => {}
-            (WaitsFor::Value(None), Some(_)) => return Err(ResumeError::Unexpected.into()),
-            (WaitsFor::Value(Some((_, expected))), None) => {
-                return Err(ResumeError::Missing { expected }.into());
-            }
-            (WaitsFor::Value(Some((id, expected))), Some(value)) => {
+        if suspended.is_awaiting() {
+            return Err(ResumeError::Awaiting.into());
+        }
+        match (suspended.expects(), &value) {
+            (None, None) => {}
+            (None, Some(_)) => return Err(ResumeError::Unexpected.into()),
+            (Some((_, expected)), None) => return Err(ResumeError::Missing { expected }.into()),
+            (Some((id, expected)), Some(value)) => {
                 if (**value).type_id() != id {
                     return Err(ResumeError::WrongType { expected }.into());
                 }

@@ -195,8 +195,10 @@ mod tests {
     #[test]
     fn whether_code_counts_fuel_is_in_the_settings() {
         for on in [true, false] {
-            let mut knobs = crate::knobs::Knobs::default();
-            knobs.consume_fuel = on;
+            let knobs = crate::knobs::Knobs {
+                consume_fuel: on,
+                ..Default::default()
+            };
             let settings = knobs.code_fingerprint();
             let header = Header {
                 settings,

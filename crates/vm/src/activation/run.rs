@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   Execution::run ---> innermost run ---> (noted by whoever switched: RunningOn) the run outside ---> ... ---> null
-//!                         stack, limit, yielder
+//!                         stack, limit, link
 //!                         computation: null for a plain call
 //! ```
 //!
@@ -19,11 +19,12 @@
 use super::{Activation, CURRENT, EnterError, Execution};
 use crate::arch;
 use crate::stack::{GuestStack, StackBounds};
-use crate::suspend::{Computation, Computations};
+use crate::suspend::Computation;
 use crate::sys::altstack;
 use crate::sys::thread::ThreadId;
-use corosensei::{Coroutine, CoroutineResult, Yielder};
 use std::cell::Cell;
+use std::mem::ManuallyDrop;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::{self, NonNull};
 
 /// What is on one stack, from the switch to it to its end.
@@ -32,8 +33,9 @@ pub(crate) struct Run {
     pub(super) stack: StackBounds,
     /// Down to where the stack may be used when the host is called.
     host_stack_limit: usize,
-    /// Switches back to whoever drives it. Null before it has begun.
-    yielder: Cell<*const Yielder<(), ()>>,
+    /// A computation's: where the other of its stack and its driver's continues. A plain call's: how far the caller's stack is in
+    /// use.
+    link: Cell<usize>,
     /// The computation it is the run of; null for a plain call.
     computation: Cell<*const Computation>,
 }
@@ -44,7 +46,7 @@ impl Run {
         Run {
             stack,
             host_stack_limit: stack.limit().saturating_add(reserve).min(stack.base()),
-            yielder: Cell::new(ptr::null()),
+            link: Cell::new(0),
             computation: Cell::new(ptr::null()),
         }
     }
@@ -52,18 +54,20 @@ impl Run {
     /// Another run on the same stack.
     pub(crate) fn another(&self) -> Run {
         Run {
-            yielder: Cell::new(ptr::null()),
+            link: Cell::new(0),
             computation: Cell::new(ptr::null()),
             ..*self
         }
     }
 
     /// Its stack.
+    #[inline]
     pub(crate) fn stack(&self) -> &StackBounds {
         &self.stack
     }
 
     /// The computation it is the run of; null for a plain call.
+    #[inline]
     pub(crate) fn computation(&self) -> *const Computation {
         self.computation.get()
     }
@@ -73,19 +77,23 @@ impl Run {
         self.computation.set(computation);
     }
 
-    /// Notes how to switch back. To be called first thing on its stack.
-    pub(crate) fn begin(&self, yielder: &Yielder<(), ()>) {
-        self.yielder.set(yielder);
+    /// Where the other of a computation's stack and its driver's continues.
+    #[inline]
+    pub(crate) fn link(&self) -> *mut usize {
+        self.link.as_ptr()
     }
 
-    /// Switches to whoever drives it, until it is driven again.
+    /// Calls `function(argument)` on the stack of the plain call's caller.
     ///
     /// # Safety
-    /// It has begun and not ended, and its driver expects this. The stack that this is called on stays as it is meanwhile.
-    #[inline(always)]
-    pub(crate) unsafe fn switch_to_driver(&self) {
-        // SAFETY: a coroutine's yielder lives as long as the coroutine has not ended.
-        unsafe { (*self.yielder.get()).suspend(()) };
+    /// It is a plain call's run, and the store's. The function does not unwind.
+    pub(crate) unsafe fn call_outside(
+        &self,
+        function: unsafe extern "C" fn(*mut u8),
+        argument: *mut u8,
+    ) {
+        // SAFETY: the caller waits in `call_on_stack`, which has noted how far its stack is in use.
+        unsafe { arch::call_on_stack(function, argument, self.link.get(), &mut 0) };
     }
 }
 
@@ -165,29 +173,42 @@ impl Drop for RunsOnThread {
 /// # Safety
 /// As for [`call_on_guest_stack`]; the run is valid and its stack not in use.
 #[inline]
-unsafe fn run_plain<R>(execution: NonNull<Execution>, run: *const Run, f: impl FnOnce() -> R) -> R {
-    // SAFETY: as the caller says.
-    let (guard, stack) = unsafe { (RunningOn::switch(execution, run), (*run).stack) };
-    let body = |yielder: &Yielder<(), ()>, ()| {
-        // SAFETY: as the caller says.
-        unsafe { &*run }.begin(yielder);
-        f()
-    };
-    // SAFETY: the coroutine is driven to its end right here, so what `f` borrows lives long enough; the stack is not in use.
-    let mut coroutine =
-        unsafe { Coroutine::<(), (), R, StackBounds>::with_stack_unchecked(stack, body) };
-    let result = loop {
-        match coroutine.resume(()) {
-            CoroutineResult::Return(result) => break result,
-            // SAFETY: as the caller says. Nothing but an interruption stops a plain call midway.
-            CoroutineResult::Yield(()) => unsafe { Computations::plain_interrupted(execution) },
+unsafe fn run_plain<F: FnOnce() -> R, R>(
+    execution: NonNull<Execution>,
+    run: *const Run,
+    f: F,
+) -> R {
+    /// A function to call, then what came of it.
+    union Called<F, R> {
+        function: ManuallyDrop<F>,
+        result: ManuallyDrop<std::thread::Result<R>>,
+    }
+
+    unsafe extern "C" fn call<F: FnOnce() -> R, R>(called: *mut u8) {
+        // SAFETY: it is called once, with the function there.
+        unsafe {
+            let called = called.cast::<Called<F, R>>();
+            let function = ManuallyDrop::take(&mut (*called).function);
+            let result = catch_unwind(AssertUnwindSafe(function));
+            (*called).result = ManuallyDrop::new(result);
         }
+    }
+
+    let mut called = Called {
+        function: ManuallyDrop::new(f),
     };
-    drop(guard);
-    result
+    // SAFETY: as the caller says; `call` leaves a result.
+    let result = unsafe {
+        let outside = RunningOn::switch(execution, run);
+        let (base, link) = ((*run).stack.base(), (*run).link());
+        arch::call_on_stack(call::<F, R>, (&raw mut called).cast(), base, link);
+        outside.restore();
+        ManuallyDrop::take(&mut called.result)
+    };
+    result.unwrap_or_else(|payload| resume_unwind(payload))
 }
 
-/// The store is in another run until this is dropped, by a panic too.
+/// What is outside the run that a store is in.
 pub(crate) struct RunningOn {
     execution: NonNull<Execution>,
     outside: *const Run,
@@ -195,33 +216,36 @@ pub(crate) struct RunningOn {
 }
 
 impl RunningOn {
+    /// Puts the store into a run.
+    ///
     /// # Safety
-    /// The execution and the run are valid for the life of this value.
+    /// The execution and the run are valid until [`restore`](Self::restore) has been called.
     #[inline(always)]
     pub(crate) unsafe fn switch(execution: NonNull<Execution>, run: *const Run) -> RunningOn {
         // SAFETY: as the caller says. Only this thread's code for the store uses the context, and none runs right now.
         unsafe {
             let this = execution.as_ref();
-            let limit = (*run).host_stack_limit;
+            let limit = &mut (*this.context.get()).host_stack_limit;
             RunningOn {
                 execution,
                 outside: this.run.replace(run),
-                outside_limit: std::mem::replace(
-                    &mut (*this.context.get()).host_stack_limit,
-                    limit,
-                ),
+                outside_limit: std::mem::replace(limit, (*run).host_stack_limit),
             }
         }
     }
-}
 
-impl Drop for RunningOn {
-    fn drop(&mut self) {
-        // SAFETY: as in `switch`.
-        let this = unsafe { self.execution.as_ref() };
-        this.run.set(self.outside);
-        // SAFETY: as in `switch`.
-        unsafe { (*this.context.get()).host_stack_limit = self.outside_limit };
+    /// Puts the store into the run where it was before.
+    ///
+    /// # Safety
+    /// To be called once, where [`switch`](Self::switch) was.
+    #[inline(always)]
+    pub(crate) unsafe fn restore(&self) {
+        // SAFETY: as for `switch`.
+        unsafe {
+            let this = self.execution.as_ref();
+            this.run.set(self.outside);
+            (*this.context.get()).host_stack_limit = self.outside_limit;
+        }
     }
 }
 
@@ -244,6 +268,7 @@ pub(crate) struct Outside {
 
 impl Outside {
     /// As it is now.
+    #[inline]
     pub(crate) fn of(execution: &Execution) -> Outside {
         Outside {
             current: CURRENT.get(),
@@ -256,6 +281,7 @@ impl Outside {
     ///
     /// # Safety
     /// They live, their run is going to be driven on this thread, and this is how the lists end now.
+    #[inline]
     pub(crate) unsafe fn link(&self, execution: &Execution, run: Suspended) {
         // SAFETY: as the caller says.
         let outermost = unsafe { &*run.outermost };
@@ -271,6 +297,7 @@ impl Outside {
     ///
     /// # Safety
     /// This is what was found before the run was driven, on this thread.
+    #[inline]
     pub(crate) unsafe fn unlink(&self, execution: &Execution) -> Option<Suspended> {
         let innermost = execution.innermost.get();
         if innermost == self.innermost {
@@ -295,6 +322,7 @@ impl Outside {
     }
 
     /// Is the innermost activation of the run that was driven from there also the thread's, or has neither one?
+    #[inline]
     pub(crate) fn is_innermost_of_thread(&self, execution: &Execution) -> bool {
         let innermost = execution.innermost.get();
         if innermost == self.innermost {

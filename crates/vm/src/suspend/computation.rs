@@ -5,17 +5,17 @@ mod drive;
 pub(super) use drive::{End, Entry, drive, end, start};
 
 use super::task::PollFrame;
-use super::{Cancelled, CannotSuspend, Expects, Interruption, Suspension, YieldValue};
+use super::{Cancelled, CannotSuspend, Expects, Interruption, Suspension, YieldValue, Yielded};
 use crate::activation::{Execution, Outside, Run, Suspended};
 use crate::arch;
 use crate::error::Result;
 use crate::host_ref::HeldRoots;
-use crate::stack::{GuestStack, StackBounds};
+use crate::stack::GuestStack;
 use crate::store::{FuncHandle, StoreInner};
 use crate::trap::{Raised, TrapReason};
-use corosensei::Coroutine;
 use cowling_abi::layout::VmValue;
 use smallvec::SmallVec;
+use std::any::TypeId;
 use std::cell::{Cell, UnsafeCell};
 use std::fmt;
 use std::ops::Range;
@@ -63,19 +63,20 @@ pub(super) enum State {
     Returned,
 }
 
-/// What a suspended computation waits for.
+/// Why a computation is suspended. What else [`Suspension`] says is put where it stays, as moving it would take as long as the
+/// switch.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub(super) enum WaitsFor {
-    /// A value of this type, or nothing in particular.
-    Value(Option<Expects>),
-    /// Being polled again.
-    Poll,
+pub(super) enum Why {
+    /// With a value in `value`, and waiting for one of type `expects` if `expecting`.
+    Yielded,
+    Awaiting,
+    OutOfFuel,
+    Interrupted(Interruption),
 }
 
 /// A computation that may be suspended: everything between being started and returning.
 pub(crate) struct Computation {
     run: UnsafeCell<Option<Run>>,
-    coroutine: UnsafeCell<Option<Coroutine<(), (), (), StackBounds>>>,
     /// The stack it runs on when the store's own is not free. Kept.
     stack: UnsafeCell<Option<GuestStack>>,
     on_own_stack: Cell<bool>,
@@ -89,10 +90,12 @@ pub(crate) struct Computation {
     registers: Cell<(usize, usize)>,
     /// Roots that stay while it is suspended, whatever scopes outside end. Kept here while they are not the ones that count.
     held: Cell<HeldRoots>,
-    waits_for: Cell<WaitsFor>,
-    /// Why it is suspended, on the way out, and what it is resumed with, on the way in.
-    why: Cell<Option<Suspension>>,
-    answer: Cell<Option<YieldValue>>,
+    /// Why it is, or was last, suspended.
+    why: Cell<Why>,
+    /// The value yielded, on the way out, and the one it is resumed with, on the way in.
+    value: Cell<Option<YieldValue>>,
+    expecting: Cell<bool>,
+    expects: Cell<Expects>,
     failure: Cell<Option<TrapReason>>,
     /// How it ended.
     outcome: Cell<Option<Result<(), Raised>>>,
@@ -111,7 +114,6 @@ impl Computation {
     fn new() -> Computation {
         Computation {
             run: UnsafeCell::new(None),
-            coroutine: UnsafeCell::new(None),
             stack: UnsafeCell::new(None),
             on_own_stack: Cell::new(false),
             state: Cell::new(State::Idle),
@@ -121,9 +123,10 @@ impl Computation {
             stack_pointer: Cell::new(0),
             registers: Cell::new((0, 0)),
             held: Cell::default(),
-            waits_for: Cell::new(WaitsFor::Value(None)),
-            why: Cell::new(None),
-            answer: Cell::new(None),
+            why: Cell::new(Why::Awaiting),
+            value: Cell::new(None),
+            expecting: Cell::new(false),
+            expects: Cell::new((TypeId::of::<()>(), "()")),
             failure: Cell::new(None),
             outcome: Cell::new(None),
             waker: Cell::new(ptr::null()),
@@ -134,14 +137,51 @@ impl Computation {
         }
     }
 
+    /// Does it wait for being polled, and nothing else?
     #[inline]
-    pub(super) fn waits_for(&self) -> WaitsFor {
-        self.waits_for.get()
+    pub(super) fn is_awaiting(&self) -> bool {
+        self.why.get() == Why::Awaiting
+    }
+
+    /// The type of value that it waits for.
+    #[inline]
+    pub(super) fn expects(&self) -> Option<Expects> {
+        (self.why.get() == Why::Yielded && self.expecting.get()).then(|| self.expects.get())
     }
 
     #[inline]
     pub(super) fn set_answer(&self, answer: Option<YieldValue>) {
-        self.answer.set(answer);
+        self.value.set(answer);
+    }
+
+    #[inline(always)]
+    fn set_why(&self, why: Suspension) {
+        self.why.set(match why {
+            Suspension::Yielded(yielded) => {
+                self.value.set(yielded.value);
+                self.expecting.set(yielded.expects.is_some());
+                if let Some(expects) = yielded.expects {
+                    self.expects.set(expects);
+                }
+                Why::Yielded
+            }
+            Suspension::Awaiting => Why::Awaiting,
+            Suspension::OutOfFuel => Why::OutOfFuel,
+            Suspension::Interrupted(why) => Why::Interrupted(why),
+        });
+    }
+
+    #[inline(always)]
+    fn suspension(&self) -> Suspension {
+        match self.why.get() {
+            Why::Yielded => Suspension::Yielded(Yielded {
+                value: self.value.take(),
+                expects: self.expects(),
+            }),
+            Why::Awaiting => Suspension::Awaiting,
+            Why::OutOfFuel => Suspension::OutOfFuel,
+            Why::Interrupted(why) => Suspension::Interrupted(why),
+        }
     }
 
     #[inline]
@@ -281,22 +321,6 @@ impl Computations {
         let (start, end) = self.plain_registers.get();
         scan(start..end);
     }
-
-    /// Asks what to do about a plain call that was interrupted. Called by its driver.
-    ///
-    /// # Safety
-    /// The execution is a store's, which may be used.
-    #[cold]
-    pub(crate) unsafe fn plain_interrupted(execution: NonNull<Execution>) {
-        // SAFETY: as the caller says; each reference ends with its statement.
-        unsafe {
-            let why = execution.as_ref().computations().interruption.take();
-            if let Err(reason) = decide(execution, why) {
-                let computations = execution.as_ref().computations();
-                computations.interruption_failure.set(Some(reason));
-            }
-        }
-    }
 }
 
 impl Drop for Computations {
@@ -313,6 +337,22 @@ impl fmt::Debug for Computations {
         (f.debug_struct("Computations").field("level", &self.level))
             .field("blocked", &self.blocked)
             .finish_non_exhaustive()
+    }
+}
+
+/// Asks what to do about a plain call that was interrupted, on the stack of its caller.
+///
+/// # Safety
+/// The execution is a store's, which may be used.
+unsafe extern "C" fn plain_interrupted(execution: *mut u8) {
+    // SAFETY: as the caller says; each reference ends with its statement.
+    unsafe {
+        let execution = NonNull::new_unchecked(execution).cast::<Execution>();
+        let why = execution.as_ref().computations().interruption.take();
+        if let Err(reason) = decide(execution, why) {
+            let computations = execution.as_ref().computations();
+            computations.interruption_failure.set(Some(reason));
+        }
     }
 }
 
@@ -422,18 +462,18 @@ impl Execution {
         // SAFETY: a computation lives until it has ended; the reference is not used by anybody else for change.
         let this = unsafe { computation.as_ref() };
         PollFrame::keep_wakers(this.polls.get());
-        this.why.set(Some(why));
+        this.set_why(why);
         this.stack_pointer.set(arch::stack_pointer());
         // SAFETY: it is running, so it has a run, and its driver expects this.
         unsafe {
             if let Some(run) = &*this.run.get() {
-                run.switch_to_driver();
+                arch::switch(run.link());
             }
         }
         if this.cancelled.get() {
             return Err(Cancelled);
         }
-        Ok(this.answer.take())
+        Ok(this.value.take())
     }
 
     /// Suspends the computation whose guest was interrupted at any instruction. Runs on any stack that stays as it is
@@ -455,13 +495,13 @@ impl Execution {
         // SAFETY: as the caller says: there is a run.
         let run = unsafe { &*execution.as_ref().run() };
         let Some(computation) = NonNull::new(run.computation().cast_mut()) else {
-            // SAFETY: the execution is valid; each reference ends with its statement. The driver of a plain call expects this.
+            // SAFETY: the execution is valid; each reference ends with its statement. The run is a plain call's.
             unsafe {
                 let computations = execution.as_ref().computations();
                 computations.interruption.set(Some(why));
                 (computations.plain_registers).set((registers.start, registers.end));
                 computations.at_instruction.set(true);
-                run.switch_to_driver();
+                run.call_outside(plain_interrupted, execution.as_ptr().cast());
                 let computations = execution.as_ref().computations();
                 computations.at_instruction.set(false);
                 computations.plain_registers.set((0, 0));

@@ -1,6 +1,6 @@
 //! Waiting for futures on a guest stack, and polling a computation as a future.
 
-use super::computation::{self, End, Entry, WaitsFor};
+use super::computation::{self, End, Entry};
 use super::{
     Cancelled, CannotSuspend, ComputationBody, HostFuture, Progress, ResumeError, Suspension,
     YieldValue, lower_args,
@@ -270,11 +270,14 @@ impl<T: 'static> Drop for CallFuture<'_, T> {
     fn drop(&mut self) {
         if let Next::Poll = self.next {
             let computations = self.store.inner().execution().computations();
-            let how = match computations.suspended().map(|one| one.waits_for()) {
-                Some(WaitsFor::Poll) => End::CancelPolled,
-                _ => End::Cancel,
-            };
-            self.store.end(how);
+            let awaiting = computations
+                .suspended()
+                .is_some_and(|one| one.is_awaiting());
+            self.store.end(if awaiting {
+                End::CancelPolled
+            } else {
+                End::Cancel
+            });
         }
     }
 }

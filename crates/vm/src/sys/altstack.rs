@@ -39,6 +39,7 @@ thread_local! {
 ///
 /// # Errors
 /// When there is no memory for one, or the thread is already running its last destructors.
+#[inline]
 pub(crate) fn prepare_thread() -> io::Result<()> {
     if READY.get() { Ok(()) } else { install() }
 }

@@ -1,20 +1,19 @@
 //! Starting computations and driving them: to where they are suspended, to their end, or to an early one.
 
-use super::{Computation, State, WaitsFor, decide};
+use super::{Computation, State, Why, decide};
 use crate::activation::{self, Execution, Outside, Run, RunningOn};
 use crate::error::{Error, Result};
 use crate::host_ref::HeldRoots;
 use crate::slot::MapError;
-use crate::stack::{GuestStack, StackBounds};
+use crate::stack::GuestStack;
 use crate::store::{FuncHandle, StoreInner, StoreMut};
-use crate::suspend::{Cancelled, ComputationBody, Progress, StoreSuspended, Suspension};
+use crate::suspend::{Cancelled, ComputationBody, Progress, StoreSuspended};
 use crate::sys::altstack;
 use crate::trap::{Raised, TrapReason};
-use crate::{func, host, signals};
-use corosensei::{Coroutine, CoroutineResult, Yielder};
+use crate::{arch, func, host, signals};
 use cowling_abi::layout::VmValue;
 use smallvec::SmallVec;
-use std::mem;
+use std::mem::{self, MaybeUninit};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::{self, NonNull};
 use std::task::Waker;
@@ -39,10 +38,9 @@ pub(in crate::suspend) unsafe fn start<T: 'static>(
     waker: Option<&Waker>,
 ) -> Result<Progress> {
     signals::init()?;
-    // Not later: a coroutine that has been made is driven.
     altstack::prepare_thread().map_err(activation::EnterError::Thread)?;
     let execution: NonNull<Execution> = store.cast();
-    let (place, stack) = {
+    let place = {
         // SAFETY: the execution is the store's first part; the reference ends with this block.
         let this = unsafe { execution.as_ref() };
         let computations = this.computations();
@@ -60,40 +58,76 @@ pub(in crate::suspend) unsafe fn start<T: 'static>(
         if this.run().is_null() {
             this.interrupts().prepare(true)?;
         }
-        (NonNull::from(computation), provide_run(this, computation)?)
+        provide_run(this, computation)?;
+        NonNull::from(computation)
     };
     // SAFETY: a computation stays where it is until its store is dropped, and changes behind shared references only.
     let computation = unsafe { place.as_ref() };
-    let run = computation.run.get();
     let func = match &entry {
         Entry::Func(func) => Some(*func),
         Entry::Body(_) => None,
     };
     computation.func.set(func);
     computation.cancelled.set(false);
-    let body = move |yielder: &Yielder<(), ()>, ()| {
-        // SAFETY: the computation lives until it has ended, and has a run.
-        let computation = unsafe {
-            if let Some(run) = &*run {
-                run.begin(yielder);
-            }
-            place.as_ref()
-        };
-        // SAFETY: the caller of `start` vouches for the store and the values.
-        let outcome = unsafe { enter(store, entry, (*computation.values.get()).as_mut_ptr()) };
-        computation.outcome.set(Some(outcome));
-    };
-    // SAFETY: nothing that the closure holds is borrowed but from the store, which drops a computation only when it has ended;
-    // one that is abandoned keeps its stack for ever. The stack is not in use.
+    let mut beginning = MaybeUninit::new(Beginning {
+        store,
+        computation: place,
+        entry,
+    });
+    // SAFETY: the stack is not in use; what begins on it is in `beginning`, and takes it before anything else.
     unsafe {
-        let coroutine = Coroutine::with_stack_unchecked(stack, body);
-        *computation.coroutine.get() = Some(coroutine);
-        drive(store, place, waker)
+        let mut driving = step_in(store, place, waker);
+        let mut ended = arch::begin(link(place), root::<T>, beginning.as_mut_ptr().cast());
+        loop {
+            match step_out(store, place, &mut driving, ended) {
+                Driven::NotYet => ended = arch::switch(link(place)),
+                driven => return progress(store, place, driven),
+            }
+        }
+    }
+}
+
+/// What a computation begins with.
+struct Beginning<T: 'static> {
+    store: NonNull<StoreInner>,
+    computation: NonNull<Computation>,
+    entry: Entry<T>,
+}
+
+/// The root of a computation's stack.
+///
+/// # Safety
+/// `argument` points to a [`Beginning`], which is taken; the rest is as for [`start`].
+unsafe extern "C" fn root<T: 'static>(link: *mut usize, argument: *mut u8) -> ! {
+    // SAFETY: as the caller says; nothing that needs dropping is left when the stack is. The computation lives until it has ended.
+    unsafe {
+        let Beginning {
+            store,
+            computation,
+            entry,
+        } = argument.cast::<Beginning<T>>().read();
+        let values = (*computation.as_ref().values.get()).as_mut_ptr();
+        let outcome = enter(store, entry, values);
+        computation.as_ref().outcome.set(Some(outcome));
+        arch::end(link)
+    }
+}
+
+/// The link between a computation's stack and its driver's.
+///
+/// # Safety
+/// The computation has a run.
+#[inline(always)]
+unsafe fn link(computation: NonNull<Computation>) -> *mut usize {
+    // SAFETY: as the caller says.
+    match unsafe { &*computation.as_ref().run.get() } {
+        Some(run) => run.link(),
+        None => unreachable!("a computation that was begun has a run"),
     }
 }
 
 /// Gives a computation a run, on the store's own stack if that is free.
-fn provide_run(execution: &Execution, computation: &Computation) -> Result<StackBounds, Error> {
+fn provide_run(execution: &Execution, computation: &Computation) -> Result<(), Error> {
     let free = execution.run().is_null();
     let made: Result<Run, MapError> = (|| {
         if free {
@@ -109,11 +143,12 @@ fn provide_run(execution: &Execution, computation: &Computation) -> Result<Stack
     })();
     let run = made.map_err(activation::EnterError::from)?;
     run.set_computation(computation);
-    let stack = *run.stack();
+    // SAFETY: the link is nobody else's yet.
+    unsafe { *run.link() = run.stack().base() };
     computation.on_own_stack.set(free);
     // SAFETY: nobody refers to the run of a computation that is over.
     unsafe { *computation.run.get() = Some(run) };
-    Ok(stack)
+    Ok(())
 }
 
 /// What runs at the root of a computation's stack. Never panics.
@@ -159,10 +194,15 @@ unsafe fn enter<T: 'static>(
     })
 }
 
-/// How driving a computation has ended.
+/// What a computation that has switched back has done.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
 enum Driven {
-    Suspended(Suspension),
-    Ended(Result<(), Raised>),
+    /// Nothing: it is to be switched to once more.
+    NotYet,
+    /// `why` says why.
+    Suspended,
+    /// `outcome` says how.
+    Ended,
 }
 
 /// Drives a computation until it is suspended or over, and says which.
@@ -172,6 +212,7 @@ enum Driven {
 ///
 /// # Safety
 /// As for [`start`]; the computation is the next one, begun and neither running nor over.
+#[inline(always)]
 pub(in crate::suspend) unsafe fn drive(
     store: NonNull<StoreInner>,
     computation: NonNull<Computation>,
@@ -179,19 +220,50 @@ pub(in crate::suspend) unsafe fn drive(
 ) -> Result<Progress> {
     altstack::prepare_thread().map_err(activation::EnterError::Thread)?;
     // SAFETY: as the caller says.
-    match unsafe { switch_to(store, computation, waker) } {
-        Driven::Suspended(why) => Ok(Progress::Suspended(why)),
-        Driven::Ended(Ok(())) => {
-            // SAFETY: a computation lives as long as its store; the reference ends with its statement.
-            unsafe { computation.as_ref() }.state.set(State::Returned);
+    unsafe {
+        let driven = switch_to(store, computation, waker);
+        progress(store, computation, driven)
+    }
+}
+
+/// What [`drive`] returns.
+///
+/// # Safety
+/// As for [`drive`].
+#[inline(always)]
+unsafe fn progress(
+    store: NonNull<StoreInner>,
+    computation: NonNull<Computation>,
+    driven: Driven,
+) -> Result<Progress> {
+    // SAFETY: it stays where it is until its store is dropped, and changes behind shared references only.
+    let this = unsafe { computation.as_ref() };
+    if driven == Driven::Suspended {
+        return Ok(Progress::Suspended(this.suspension()));
+    }
+    // SAFETY: nothing of the computation runs any more.
+    unsafe { ended(store, this) }
+}
+
+/// What [`drive`] returns for a computation that has ended.
+///
+/// # Safety
+/// As for [`drive`].
+unsafe fn ended(store: NonNull<StoreInner>, computation: &Computation) -> Result<Progress> {
+    match computation.outcome.take() {
+        Some(Ok(())) => {
+            computation.state.set(State::Returned);
             Ok(Progress::Returned)
         }
-        // SAFETY: nothing of the computation runs any more; the reference ends with its statement.
-        Driven::Ended(Err(raised)) => Err(func::stopped(unsafe { store.as_ref() }, raised)),
+        // SAFETY: the store may be used; the reference ends with its statement.
+        Some(Err(raised)) => Err(func::stopped(unsafe { store.as_ref() }, raised)),
+        None => unreachable!("a computation that has ended says how"),
     }
 }
 
 /// [`drive`] without results or a message for the error.
+///
+/// The switch goes into whoever calls this, what comes before and after it does not: see [`arch::switch`] about calls.
 ///
 /// # Safety
 /// As for [`drive`], except that this thread need not be prepared if no guest code is going to run.
@@ -201,6 +273,37 @@ unsafe fn switch_to(
     place: NonNull<Computation>,
     waker: Option<&Waker>,
 ) -> Driven {
+    // SAFETY: as the caller says.
+    unsafe {
+        let mut driving = step_in(store, place, waker);
+        loop {
+            let ended = arch::switch(link(place));
+            match step_out(store, place, &mut driving, ended) {
+                Driven::NotYet => {}
+                driven => return driven,
+            }
+        }
+    }
+}
+
+/// What a driver knows while its computation runs.
+struct Driving {
+    outside: Outside,
+    running: RunningOn,
+    was_cancelling: bool,
+    is_outermost: bool,
+}
+
+/// All that has to be done before the switch to a computation.
+///
+/// # Safety
+/// As for [`switch_to`], which follows it with the switch.
+#[inline(never)]
+unsafe fn step_in(
+    store: NonNull<StoreInner>,
+    place: NonNull<Computation>,
+    waker: Option<&Waker>,
+) -> Driving {
     let execution: NonNull<Execution> = store.cast();
     // SAFETY: it stays where it is until its store is dropped, and changes behind shared references only.
     let computation = unsafe { place.as_ref() };
@@ -237,47 +340,57 @@ unsafe fn switch_to(
         .polled
         .set(computation.polled.get().wrapping_add(1));
     computation.state.set(State::Running);
-    // SAFETY: the run lives as long as the computation does.
-    let running = unsafe { RunningOn::switch(execution, run) };
-    let why = loop {
-        // SAFETY: nobody else uses the coroutine. What is at its root never unwinds.
-        let result = match unsafe { &mut *computation.coroutine.get() } {
-            Some(coroutine) => coroutine.resume(()),
-            None => unreachable!("a computation that was begun has a coroutine"),
-        };
-        if let CoroutineResult::Return(()) = result {
-            break None;
-        }
-        let why = computation.why.take();
-        let Some(Suspension::Interrupted(interruption)) = why else {
-            break why;
-        };
+    Driving {
+        outside,
+        // SAFETY: the run lives as long as the computation does.
+        running: unsafe { RunningOn::switch(execution, run) },
+        was_cancelling,
+        is_outermost,
+    }
+}
+
+/// All that has to be done when a computation has switched back.
+///
+/// # Safety
+/// `driving` is what `step_in` returned, and the computation has switched back since then.
+#[inline(never)]
+unsafe fn step_out(
+    store: NonNull<StoreInner>,
+    place: NonNull<Computation>,
+    driving: &mut Driving,
+    ended: bool,
+) -> Driven {
+    let execution: NonNull<Execution> = store.cast();
+    // SAFETY: it stays where it is until its store is dropped, and changes behind shared references only.
+    let computation = unsafe { place.as_ref() };
+    if let Why::Interrupted(interruption) = computation.why.get()
+        && !ended
+    {
         // SAFETY: the store may be used: the guest that was interrupted waits.
         match unsafe { decide(execution, Some(interruption)) } {
-            Ok(true) => break why,
-            Ok(false) => {}
-            Err(reason) => computation.failure.set(Some(reason)),
+            Ok(true) => {}
+            Ok(false) => return Driven::NotYet,
+            Err(reason) => {
+                computation.failure.set(Some(reason));
+                return Driven::NotYet;
+            }
         }
-    };
+    }
     computation.waker.set(ptr::null());
-    let Some(why) = why else {
+    if ended {
         // SAFETY: it has ended; the store may be used, references to it end with their statements.
         unsafe {
-            let outcome = finish(store, computation, was_cancelling);
+            finish(store, computation, driving.was_cancelling);
             computation.state.set(State::Idle);
-            drop(running);
-            if is_outermost {
+            driving.running.restore();
+            if driving.is_outermost {
                 execution.as_ref().interrupts().end();
             }
-            return Driven::Ended(outcome);
         }
-    };
-    drop(running);
-    computation.waits_for.set(match &why {
-        Suspension::Yielded(yielded) => WaitsFor::Value(yielded.expects),
-        Suspension::Awaiting => WaitsFor::Poll,
-        Suspension::OutOfFuel | Suspension::Interrupted(_) => WaitsFor::Value(None),
-    });
+        return Driven::Ended;
+    }
+    // SAFETY: as above.
+    unsafe { driving.running.restore() };
     // SAFETY: as above; `outside` is what was found when it was driven.
     unsafe {
         let objects = (*store.as_ptr()).objects_mut();
@@ -286,29 +399,22 @@ unsafe fn switch_to(
         if let Some(inner) = this.computations().suspended() {
             inner.held.set(inner_held);
         }
-        computation.suspended.set(outside.unlink(this));
-        this.computations().step_out(was_cancelling, true);
+        computation.suspended.set(driving.outside.unlink(this));
+        this.computations().step_out(driving.was_cancelling, true);
     }
     computation.state.set(State::Suspended);
-    if is_outermost {
+    if driving.is_outermost {
         // SAFETY: as above.
         unsafe { execution.as_ref() }.interrupts().suspend();
     }
-    Driven::Suspended(why)
+    Driven::Suspended
 }
 
 /// What is left to do when a computation has ended: those that it has started and left suspended end with it.
 ///
 /// # Safety
 /// As for [`switch_to`].
-unsafe fn finish(
-    store: NonNull<StoreInner>,
-    computation: &Computation,
-    was_cancelling: bool,
-) -> Result<(), Raised> {
-    // SAFETY: it has ended, so nobody uses the coroutine.
-    unsafe { *computation.coroutine.get() = None };
-    let outcome = computation.outcome.take();
+unsafe fn finish(store: NonNull<StoreInner>, computation: &Computation, was_cancelling: bool) {
     // SAFETY: the store may be used, as the code that has ended did.
     let inner = catch_unwind(AssertUnwindSafe(|| unsafe { end(store, End::Cancel) }));
     // SAFETY: the store may be used; references to it end with their statements.
@@ -319,13 +425,13 @@ unsafe fn finish(
         let computations = store.cast::<Execution>().as_ref().computations();
         computations.step_out(was_cancelling, false);
     }
-    match (outcome, inner) {
-        (None, _) => unreachable!("a computation that has ended says how"),
-        (Some(Ok(())), Err(payload)) => Err(Raised {
+    if let Err(payload) = inner {
+        let outcome = computation.outcome.take();
+        let outcome = outcome.filter(Result::is_err).unwrap_or(Err(Raised {
             reason: TrapReason::Panic(payload),
             frames: Vec::new(),
-        }),
-        (Some(outcome), _) => outcome,
+        }));
+        computation.outcome.set(Some(outcome));
     }
 }
 
@@ -355,25 +461,29 @@ pub(in crate::suspend) unsafe fn end(store: NonNull<StoreInner>, how: End) {
     };
     // SAFETY: it stays where it is until its store is dropped, and changes behind shared references only.
     let computation = unsafe { place.as_ref() };
-    if computation.waits_for.get() == WaitsFor::Poll && how != End::CancelPolled {
+    if computation.is_awaiting() && how != End::CancelPolled {
         // SAFETY: as the caller says.
         unsafe { abandon(store) };
         return;
     }
     computation.cancelled.set(true);
-    computation.answer.take();
+    computation.value.take();
     // Only host code runs, with a signal stack or without: a fault of its own kills the process in either case.
     drop(altstack::prepare_thread());
     // SAFETY: as the caller says; the computation is suspended.
     let driven = unsafe { switch_to(store, place, None) };
+    debug_assert_eq!(
+        driven,
+        Driven::Ended,
+        "a cancelled computation is not suspended"
+    );
     computation.cancelled.set(false);
-    match driven {
-        Driven::Ended(Err(Raised {
-            reason: TrapReason::Panic(payload),
-            ..
-        })) => resume_unwind(payload),
-        Driven::Ended(_) => {}
-        Driven::Suspended(_) => unreachable!("a computation that is cancelled cannot be suspended"),
+    if let Some(Err(Raised {
+        reason: TrapReason::Panic(payload),
+        ..
+    })) = computation.outcome.take()
+    {
+        resume_unwind(payload);
     }
 }
 
