@@ -426,10 +426,7 @@ fn fuel_is_counted_the_same_however_often_a_guest_is_preempted() {
             done.store(true, SeqCst);
             times
         });
-        (
-            times,
-            store.as_ref().inner().executed_cost().unwrap(),
-        )
+        (times, store.as_ref().inner().executed_cost().unwrap())
     };
     let (_, quiet) = run(false);
     let mut total = 0;
