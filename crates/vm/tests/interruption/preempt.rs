@@ -388,8 +388,10 @@ fn references_in_registers_of_a_preempted_guest_survive_a_collection() {
 
 #[test]
 fn fuel_is_counted_the_same_however_often_a_guest_is_preempted() {
-    let mut knobs = cowling_abi::knobs::Knobs::default();
-    knobs.consume_fuel = true;
+    let knobs = cowling_abi::knobs::Knobs {
+        consume_fuel: true,
+        ..cowling_abi::knobs::Knobs::default()
+    };
     let config = config(knobs);
     let text = r#"(module
         (import "" "next" (func $next (param i64) (result i64)))
