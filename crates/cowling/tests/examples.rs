@@ -4,25 +4,33 @@ use std::process::Command;
 
 /// Runs an example, which has to succeed, and returns what it prints.
 fn example(name: &str, args: &[&str]) -> String {
+    let (success, out, err) = run(name, args);
+    assert!(success, "{name}: {out}{err}");
+    out
+}
+
+/// Runs an example. Returns whether it succeeds and what it prints.
+fn run(name: &str, args: &[&str]) -> (bool, String, String) {
     let output = Command::new(env!("CARGO"))
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .args(["run", "--quiet", "--example", name, "--"])
         .args(args)
         .output()
         .unwrap();
-    let (out, err) = (
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr),
-    );
-    assert!(output.status.success(), "{name}: {out}{err}");
-    out.into_owned()
+    let [out, err] =
+        [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+    (output.status.success(), out, err)
 }
 
 #[test]
-fn guests_that_never_return_get_fair_shares() {
-    let out = example("scheduler", &["40", "25"]);
-    assert!(out.contains("40 guests on 2 threads"), "{out}");
-    assert!(out.contains("every share is within 20 %"), "{out}");
+fn guests_that_never_return_share_two_threads() {
+    let (success, out, err) = run("scheduler", &["40", "25"]);
+    assert!(out.contains("40 guests on 2 threads"), "{out}{err}");
+    // On a machine that is busy with other things shares are what it leaves, and the example says so.
+    assert_eq!(success, out.contains("every share is within 20 %"), "{out}{err}");
+    for line in ["80 % to  85 %", "120 % and more"] {
+        assert!(out.contains(line), "{line:?} is not in {out}{err}");
+    }
 }
 
 #[test]
