@@ -236,7 +236,7 @@ pub(crate) unsafe fn call_guest(
 
 /// The error for a guest that stopped early.
 #[cold]
-pub(crate) fn stopped(store: &StoreInner, raised: Raised) -> Error {
+pub(crate) fn stopped(store: &StoreInner, raised: Box<Raised>) -> Error {
     let error = match raised.reason {
         TrapReason::Panic(payload) => resume_unwind(payload),
         TrapReason::Host(error) => error,
