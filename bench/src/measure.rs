@@ -2,9 +2,11 @@
 //!
 //! A machine's speed drifts: with temperature, with what else runs on it. So the cases of a table are not measured one after the
 //! other but in rounds, each of which measures every case once; a case is compared with another one of the same round, and what
-//! is reported is the median over the rounds.
+//! is reported is the median over the rounds. And what computes is measured by the processor time of its thread, because other
+//! programs take the processor away from long calls more often than from short ones.
 
 use anyhow::Result;
+use rustix::time::{ClockId, clock_gettime};
 use std::time::{Duration, Instant};
 
 /// What can be compared: several ways of doing one thing.
@@ -69,8 +71,8 @@ impl Case {
         }
     }
 
-    /// A case that does the thing `count` times when called. It is called as often as there is time for, and the median call
-    /// counts: some lose the processor to other programs.
+    /// A case that does the thing `count` times when called, on the calling thread. It is called as often as there is time for,
+    /// and the median call counts, by its processor time.
     pub fn timed(
         engine: &'static str,
         name: impl Into<String>,
@@ -80,12 +82,11 @@ impl Case {
         Case::new(engine, name, move |budget| {
             let start = Instant::now();
             let mut calls = Vec::new();
-            let mut before = start;
-            while calls.is_empty() || before - start < budget {
+            while calls.is_empty() || start.elapsed() < budget {
+                let before = processor_time();
                 work()?;
-                let after = Instant::now();
-                calls.push((after - before).as_nanos() as f64 / count as f64);
-                before = after;
+                let time = processor_time() - before;
+                calls.push(time.as_nanos() as f64 / count as f64);
             }
             Ok(median(calls.into_iter()))
         })
@@ -150,6 +151,12 @@ impl Table {
             cases: cases.collect(),
         })
     }
+}
+
+/// Processor time that this thread has had.
+fn processor_time() -> Duration {
+    let now = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec as u32)
 }
 
 /// The median; of an even number of values, the mean of the two in the middle.

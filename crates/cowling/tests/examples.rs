@@ -27,7 +27,11 @@ fn guests_that_never_return_share_two_threads() {
     let (success, out, err) = run("scheduler", &["40", "25"]);
     assert!(out.contains("40 guests on 2 threads"), "{out}{err}");
     // On a machine that is busy with other things shares are what it leaves, and the example says so.
-    assert_eq!(success, out.contains("every share is within 20 %"), "{out}{err}");
+    assert_eq!(
+        success,
+        out.contains("every share is within 20 %"),
+        "{out}{err}"
+    );
     for line in ["80 % to  85 %", "120 % and more"] {
         assert!(out.contains(line), "{line:?} is not in {out}{err}");
     }

@@ -155,8 +155,15 @@ impl Execution {
 
     /// Return address and frame pointer of the guest's last call to the host. Async-signal-safe.
     fn exit(&self) -> (usize, usize) {
-        // SAFETY: plain reads of words that only this thread's code for the store writes.
-        unsafe { ((*self.context.get()).exit_pc, (*self.context.get()).exit_fp) }
+        // SAFETY: reads of words that only this thread's code for the store writes. Volatile, so that they are read one by one, as
+        // they have been written: a processor does not forward two writes to one read.
+        unsafe {
+            let context = self.context.get();
+            (
+                (&raw const (*context).exit_pc).read_volatile(),
+                (&raw const (*context).exit_fp).read_volatile(),
+            )
+        }
     }
 
     /// What interrupts the store's guests.
@@ -537,7 +544,7 @@ pub(crate) unsafe fn enter(
     ctx: *mut u8,
     code: *const u8,
     values: *mut VmValue,
-) -> Result<(), Raised> {
+) -> Result<(), Box<Raised>> {
     let activation = {
         // SAFETY: the caller keeps the execution valid; this reference ends before the guest runs.
         let this = unsafe { execution.as_ref() };
@@ -546,19 +553,19 @@ pub(crate) unsafe fn enter(
         // SAFETY: guests are entered inside call_on_guest_stack or a computation, so there is a run.
         let stack = &unsafe { &*run }.stack;
         if this.is_cancelling() {
-            return Err(Raised {
+            return Err(Box::new(Raised {
                 reason: TrapReason::Host(Cancelled.into()),
                 frames: Vec::new(),
-            });
+            }));
         }
         if arch::stack_pointer() < stack.limit().saturating_add(ENTRY_STACK) {
-            return Err(Raised {
+            return Err(Box::new(Raised {
                 reason: TrapReason::Wasm {
                     trap: Trap::StackOverflow,
                     fault_address: None,
                 },
                 frames: this.backtrace(),
-            });
+            }));
         }
         // SAFETY: only this thread's code for the store uses the context, and none runs right now.
         let outer_exit = unsafe {
@@ -623,7 +630,7 @@ pub(crate) unsafe fn enter(
     let Some(reason) = reason else {
         unreachable!("raising begins with a reason")
     };
-    Err(Raised { reason, frames })
+    Err(Box::new(Raised { reason, frames }))
 }
 
 /// Stops the guest that called the builtin or host function that runs now: its [`enter`] returns `reason`.

@@ -236,7 +236,11 @@ pub(crate) unsafe fn call_guest(
 
 /// The error for a guest that stopped early.
 #[cold]
-pub(crate) fn stopped(store: &StoreInner, raised: Raised) -> Error {
+#[expect(
+    clippy::boxed_local,
+    reason = "it comes in a box; taking it out here keeps that off the path of calls that return"
+)]
+pub(crate) fn stopped(store: &StoreInner, raised: Box<Raised>) -> Error {
     let error = match raised.reason {
         TrapReason::Panic(payload) => resume_unwind(payload),
         TrapReason::Host(error) => error,

@@ -23,7 +23,7 @@ use crate::suspend::Computation;
 use crate::sys::altstack;
 use crate::sys::thread::ThreadId;
 use std::cell::Cell;
-use std::mem::ManuallyDrop;
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::{self, NonNull};
 
@@ -114,6 +114,8 @@ pub(super) struct OwnStack {
 /// # Safety
 /// `execution` must stay valid during the call, and what `f` captures must be usable from another stack of this thread (which
 /// everything but the address of a stack variable used as a stack limit is).
+// Into the caller: what `f` captures and returns is copied word by word otherwise, and the copies take as long as the call.
+#[inline(always)]
 pub(crate) unsafe fn call_on_guest_stack<R>(
     execution: NonNull<Execution>,
     f: impl FnOnce() -> R,
@@ -135,10 +137,23 @@ pub(crate) unsafe fn call_on_guest_stack<R>(
     if unsafe { &*outside }.stack.contains(arch::stack_pointer()) {
         return Ok(f());
     }
+    // SAFETY: the caller's promises are the same.
+    unsafe { call_on_another_stack(execution, f) }
+}
+
+/// [`call_on_guest_stack`] when the store's stack is in use by code that waits for this: a host function that made another thread
+/// call the guest. The store needs another one for the time of this call.
+///
+/// # Safety
+/// As for [`call_on_guest_stack`].
+#[cold]
+#[inline(never)]
+unsafe fn call_on_another_stack<R>(
+    execution: NonNull<Execution>,
+    f: impl FnOnce() -> R,
+) -> Result<R, EnterError> {
     altstack::prepare_thread().map_err(EnterError::Thread)?;
-    // The store's stack is in use by code that waits for this (a host function that made another thread call the guest): it needs
-    // another one for the time of this call.
-    // SAFETY: as above.
+    // SAFETY: as the caller says.
     unsafe {
         let stack = GuestStack::new(execution.as_ref().stack_spec)?;
         let run = execution.as_ref().run_on(&stack);
@@ -172,40 +187,45 @@ impl Drop for RunsOnThread {
 ///
 /// # Safety
 /// As for [`call_on_guest_stack`]; the run is valid and its stack not in use.
-#[inline]
+#[inline(always)]
 unsafe fn run_plain<F: FnOnce() -> R, R>(
     execution: NonNull<Execution>,
     run: *const Run,
     f: F,
 ) -> R {
-    /// A function to call, then what came of it.
-    union Called<F, R> {
-        function: ManuallyDrop<F>,
-        result: ManuallyDrop<std::thread::Result<R>>,
+    /// A function to call, and a place for what comes of it. Addresses, as copies would take as long as the call.
+    struct Called<F, R> {
+        function: *mut F,
+        result: *mut MaybeUninit<std::thread::Result<R>>,
     }
 
     unsafe extern "C" fn call<F: FnOnce() -> R, R>(called: *mut u8) {
         // SAFETY: it is called once, with the function there.
         unsafe {
-            let called = called.cast::<Called<F, R>>();
-            let function = ManuallyDrop::take(&mut (*called).function);
+            let called = &*called.cast::<Called<F, R>>();
+            let function = called.function.read();
             let result = catch_unwind(AssertUnwindSafe(function));
-            (*called).result = ManuallyDrop::new(result);
+            (*called.result).write(result);
         }
     }
 
+    let mut function = ManuallyDrop::new(f);
+    let mut result = MaybeUninit::uninit();
     let mut called = Called {
-        function: ManuallyDrop::new(f),
+        function: &raw mut *function,
+        result: &raw mut result,
     };
-    // SAFETY: as the caller says; `call` leaves a result.
-    let result = unsafe {
+    // SAFETY: as the caller says; `call` takes the function and leaves a result.
+    unsafe {
         let outside = RunningOn::switch(execution, run);
         let (base, link) = ((*run).stack.base(), (*run).link());
         arch::call_on_stack(call::<F, R>, (&raw mut called).cast(), base, link);
         outside.restore();
-        ManuallyDrop::take(&mut called.result)
-    };
-    result.unwrap_or_else(|payload| resume_unwind(payload))
+        match result.assume_init() {
+            Ok(result) => result,
+            Err(payload) => resume_unwind(payload),
+        }
+    }
 }
 
 /// What is outside the run that a store is in.

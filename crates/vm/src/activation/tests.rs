@@ -192,7 +192,7 @@ impl Test {
         self
     }
 
-    fn call(&self, function: u32) -> Result<(), Raised> {
+    fn call(&self, function: u32) -> Result<(), Box<Raised>> {
         let entry = self
             .module
             .entry_trampoline(TypeIndex::from_u32(0))

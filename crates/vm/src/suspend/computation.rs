@@ -98,7 +98,7 @@ pub(crate) struct Computation {
     expects: Cell<Expects>,
     failure: Cell<Option<TrapReason>>,
     /// How it ended.
-    outcome: Cell<Option<Result<(), Raised>>>,
+    outcome: Cell<Option<Result<(), Box<Raised>>>>,
     /// Whom to wake, while it is polled.
     waker: Cell<*const Waker>,
     /// How often it was polled.
@@ -173,11 +173,19 @@ impl Computation {
 
     #[inline(always)]
     fn suspension(&self) -> Suspension {
-        match self.why.get() {
-            Why::Yielded => Suspension::Yielded(Yielded {
+        if self.why.get() == Why::Yielded {
+            return Suspension::Yielded(Yielded {
                 value: self.value.take(),
                 expects: self.expects(),
-            }),
+            });
+        }
+        self.other_suspension()
+    }
+
+    #[inline(never)]
+    fn other_suspension(&self) -> Suspension {
+        match self.why.get() {
+            Why::Yielded => Suspension::Yielded(Yielded::default()),
             Why::Awaiting => Suspension::Awaiting,
             Why::OutOfFuel => Suspension::OutOfFuel,
             Why::Interrupted(why) => Suspension::Interrupted(why),

@@ -159,7 +159,7 @@ unsafe fn enter<T: 'static>(
     store: NonNull<StoreInner>,
     entry: Entry<T>,
     values: *mut VmValue,
-) -> Result<(), Raised> {
+) -> Result<(), Box<Raised>> {
     let called = match entry {
         Entry::Func(func) => {
             // SAFETY: a funcref lives as long as its store and does not change once it has been handed out.
@@ -188,10 +188,10 @@ unsafe fn enter<T: 'static>(
         Ok(Err(error)) => TrapReason::Host(error),
         Err(payload) => TrapReason::Panic(payload),
     };
-    Err(Raised {
+    Err(Box::new(Raised {
         reason,
         frames: Vec::new(),
-    })
+    }))
 }
 
 /// What a computation that has switched back has done.
@@ -427,10 +427,12 @@ unsafe fn finish(store: NonNull<StoreInner>, computation: &Computation, was_canc
     }
     if let Err(payload) = inner {
         let outcome = computation.outcome.take();
-        let outcome = outcome.filter(Result::is_err).unwrap_or(Err(Raised {
-            reason: TrapReason::Panic(payload),
-            frames: Vec::new(),
-        }));
+        let outcome = outcome.filter(Result::is_err).unwrap_or_else(|| {
+            Err(Box::new(Raised {
+                reason: TrapReason::Panic(payload),
+                frames: Vec::new(),
+            }))
+        });
         computation.outcome.set(Some(outcome));
     }
 }
@@ -478,10 +480,8 @@ pub(in crate::suspend) unsafe fn end(store: NonNull<StoreInner>, how: End) {
         "a cancelled computation is not suspended"
     );
     computation.cancelled.set(false);
-    if let Some(Err(Raised {
-        reason: TrapReason::Panic(payload),
-        ..
-    })) = computation.outcome.take()
+    if let Some(Err(raised)) = computation.outcome.take()
+        && let TrapReason::Panic(payload) = raised.reason
     {
         resume_unwind(payload);
     }
