@@ -5,6 +5,7 @@ use cowling::Config;
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::time::Duration;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -69,6 +70,14 @@ pub(crate) struct Run {
     /// The program's own name, as its first argument (default: FILE)
     #[arg(long, value_name = "NAME")]
     pub(crate) argv0: Option<OsString>,
+
+    /// Stops the program when it takes longer than this many seconds, which may have a fraction
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub(crate) timeout: Option<Duration>,
+
+    /// Stops the program when it has executed this much: one unit for most operators (docs/fuel.md has the list)
+    #[arg(long, value_name = "UNITS")]
+    pub(crate) fuel: Option<u64>,
 
     /// Lets imports that nothing provides trap when they are called
     #[arg(long, conflicts_with = "unknown_imports_default")]
@@ -172,6 +181,14 @@ impl Settings {
         }
         Ok(())
     }
+}
+
+/// A time given in seconds.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text
+        .parse()
+        .map_err(|_| "expected a number of seconds, such as 10 or 0.5".to_string())?;
+    Duration::try_from_secs_f64(seconds).map_err(|e| e.to_string())
 }
 
 /// Every setting with its default and what it does.

@@ -32,7 +32,12 @@ fn engine(settings: &Settings, configure: impl FnOnce(&mut Config)) -> Result<En
 }
 
 fn run_program(args: Run) -> Result<(), Failure> {
-    let engine = engine(&args.settings, |config| args.cache.apply(config))?;
+    let engine = engine(&args.settings, |config| {
+        args.cache.apply(config);
+        if args.fuel.is_some() {
+            config.consume_fuel(true);
+        }
+    })?;
     let (file, guest_args) = args
         .program
         .split_first()
@@ -51,6 +56,15 @@ fn run_program(args: Run) -> Result<(), Failure> {
     let argv0 = args.argv0.as_ref().unwrap_or(file);
     let context = wasi::context(argv0, program_args, &args.env, &args.dirs)?;
     let mut store = Store::new(&engine, context);
+    match args.fuel {
+        Some(fuel) => store.set_fuel(fuel)?,
+        // Under `-C consume_fuel=true` alone the program counts, and may go on as long as it likes.
+        None if engine.config().knobs().consume_fuel => store.set_fuel(u64::MAX)?,
+        None => {}
+    }
+    if let Some(timeout) = args.timeout {
+        store.set_timeout(timeout)?;
+    }
     if args.unknown_imports_trap {
         linker.define_unknown_imports_as_traps(&module)?;
     }

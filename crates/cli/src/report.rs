@@ -1,6 +1,6 @@
 //! Failures: what is printed and the process's exit code.
 
-use cowling::{Error, Trap, WasmBacktrace};
+use cowling::{Error, Terminated, Trap, WasmBacktrace};
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
@@ -56,9 +56,13 @@ impl From<io::Error> for Failure {
 /// The reason first, then where the guest was.
 fn stopped(error: &Error) -> String {
     let backtrace = error.downcast_ref::<WasmBacktrace>();
-    let reason = match error.downcast_ref::<Trap>() {
-        Some(trap) => trap.to_string(),
-        None => {
+    let reason = match (
+        error.downcast_ref::<Terminated>(),
+        error.downcast_ref::<Trap>(),
+    ) {
+        (Some(why), _) => why.to_string(),
+        (None, Some(trap)) => trap.to_string(),
+        (None, None) => {
             let shown = backtrace.map(WasmBacktrace::to_string);
             let reasons: Vec<_> = error
                 .chain()

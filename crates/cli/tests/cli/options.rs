@@ -250,3 +250,32 @@ fn a_log_filter_that_makes_no_sense_is_refused() {
     command.arg(guest("queens")).env("COWLING_LOG", "a=b=c");
     assert!(run(command).failure(2).contains("COWLING_LOG"));
 }
+
+#[test]
+fn a_program_that_takes_too_long_or_executes_too_much_is_stopped() {
+    let spins = Temporary::new(
+        "spins.wat",
+        r#"(module (func $spin (export "_start") (loop br 0)))"#,
+    );
+    let cases: [(&[&str], &str); 3] = [
+        (&["--timeout", "0.05"], "its deadline has passed"),
+        (&["--fuel", "100000"], "all fuel consumed"),
+        (
+            &["-C", "consume_fuel=true", "--timeout", "0.05"],
+            "its deadline has passed",
+        ),
+    ];
+    for (options, reason) in cases {
+        let args = ["run"].iter().chain(options).copied();
+        let complaint = cowling(args.chain([spins.text()])).failure(134);
+        assert!(complaint.contains(reason), "{options:?}: {complaint}");
+        assert!(complaint.contains("spin"), "{options:?}: {complaint}");
+    }
+    let ends = Temporary::new("ends.wat", r#"(module (func (export "_start")))"#);
+    let enough = ["run", "--fuel", "100", "--timeout", "60", ends.text()];
+    assert_eq!(cowling(enough).success(), "");
+    for wrong in ["-1", "soon", "1e300"] {
+        let out = cowling(["run", &format!("--timeout={wrong}"), ends.text()]);
+        assert_eq!(out.code, Some(2), "{wrong}: {out:?}");
+    }
+}
