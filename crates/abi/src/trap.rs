@@ -67,7 +67,7 @@ traps! {
 
 /// What it means when an instruction traps.
 ///
-/// As a number below [`TrapSite::WITH_UNTAKEN`] it is the [`Trap`]'s; from there on it is [`Trap::MemoryOutOfBounds`] with the untaken
+/// As a number below `WITH_UNTAKEN` it is the [`Trap`]'s; from there on it is [`Trap::MemoryOutOfBounds`] with the untaken
 /// fuel added.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct TrapSite {
