@@ -92,37 +92,13 @@ impl<T: 'static> StoreMut<'_, T> {
     /// With the payload of a host function that panicked. The store stays usable.
     pub fn call(&mut self, func: FuncHandle, args: &[Value], results: &mut [Value]) -> Result<()> {
         let ty = self.inner().func_type(func)?;
-        if args.len() != ty.params.len() {
-            let (expected, found) = (ty.params.len(), args.len());
-            return Err(CallError::ArgumentCount {
-                expected,
-                found,
-                ty,
-            }
-            .into());
-        }
-        if results.len() != ty.results.len() {
-            let (expected, found) = (ty.results.len(), results.len());
-            return Err(CallError::ResultCount {
-                expected,
-                found,
-                ty,
-            }
-            .into());
-        }
-        let mut values: SmallVec<[VmValue; 16]> =
-            SmallVec::with_capacity(args.len().max(results.len()));
-        for (index, (arg, ty)) in args.iter().zip(&ty.params).enumerate() {
-            let value = arg.lower(self.inner(), *ty);
-            values.push(value.map_err(|source| CallError::Argument { index, source })?);
-        }
-        values.resize(args.len().max(results.len()), VmValue::default());
+        let mut values = SmallVec::new();
+        lower_args(self.inner(), &ty, args, &mut values)?;
+        check_results(&ty, results)?;
         // SAFETY: the function is this store's, the arguments have the types it wants, and there is room for its results.
         unsafe { call_func_ref(self.as_ptr(), func.func, values.as_mut_ptr())? };
-        for ((result, ty), value) in results.iter_mut().zip(&ty.results).zip(&values) {
-            // SAFETY: the function has left values of these types.
-            *result = unsafe { Value::lift(self.inner_mut(), value, *ty) };
-        }
+        // SAFETY: the function has left values of these types.
+        unsafe { lift_results(self.inner_mut(), &ty, &values, results) };
         Ok(())
     }
 
@@ -158,6 +134,61 @@ impl<T: 'static> StoreMut<'_, T> {
             call_func_ref(self.as_ptr(), func.func.func, values.as_mut_ptr().cast())?;
             Ok(R::lift_all(self.inner_mut(), &values))
         }
+    }
+}
+
+/// Checks arguments and appends them to `values`, with room for the results.
+pub(crate) fn lower_args(
+    store: &StoreInner,
+    ty: &FuncType,
+    args: &[Value],
+    values: &mut SmallVec<[VmValue; 16]>,
+) -> Result<()> {
+    if args.len() != ty.params.len() {
+        let (expected, found) = (ty.params.len(), args.len());
+        let ty = ty.clone();
+        return Err(CallError::ArgumentCount {
+            expected,
+            found,
+            ty,
+        }
+        .into());
+    }
+    values.clear();
+    for (index, (arg, ty)) in args.iter().zip(&ty.params).enumerate() {
+        let value = arg.lower(store, *ty);
+        values.push(value.map_err(|source| CallError::Argument { index, source })?);
+    }
+    values.resize(ty.params.len().max(ty.results.len()), VmValue::default());
+    Ok(())
+}
+
+/// Are there as many places as a function has results?
+pub(crate) fn check_results(ty: &FuncType, places: &[Value]) -> Result<(), CallError> {
+    let (expected, found) = (ty.results.len(), places.len());
+    if expected == found {
+        return Ok(());
+    }
+    Err(CallError::ResultCount {
+        expected,
+        found,
+        ty: ty.clone(),
+    })
+}
+
+/// Fills the places with what a function has left.
+///
+/// # Safety
+/// The values have the types of its results.
+pub(crate) unsafe fn lift_results(
+    store: &mut StoreInner,
+    ty: &FuncType,
+    values: &[VmValue],
+    places: &mut [Value],
+) {
+    for ((place, ty), value) in places.iter_mut().zip(&ty.results).zip(values) {
+        // SAFETY: the caller's promise is the same.
+        *place = unsafe { Value::lift(store, value, *ty) };
     }
 }
 

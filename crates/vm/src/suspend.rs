@@ -92,12 +92,11 @@ pub use task::CallFuture;
 
 use crate::activation::Execution;
 use crate::control::Terminated;
-use crate::error::{CallError, Result};
-use crate::func::TypedHandle;
+use crate::error::Result;
+use crate::func::{self, TypedHandle};
 use crate::store::{FuncHandle, StoreInner, StoreMut, StoreRef};
 use crate::values::{AbiValues, TypedBuffer, Value};
 use computation::{End, Entry};
-use cowling_abi::FuncType;
 use cowling_abi::layout::VmValue;
 use smallvec::SmallVec;
 use std::any::{Any, TypeId};
@@ -227,32 +226,6 @@ pub type ComputationBody<T> = Box<dyn FnOnce(StoreMut<'_, T>) -> Result<()> + Se
 /// What a call of an asynchronous host function waits for.
 pub type HostFuture<'a, R> = Pin<Box<dyn Future<Output = R> + Send + 'a>>;
 
-/// Checks arguments and appends them to `values`, with room for the results.
-fn lower_args(
-    store: &StoreInner,
-    ty: &FuncType,
-    args: &[Value],
-    values: &mut SmallVec<[VmValue; 16]>,
-) -> Result<()> {
-    if args.len() != ty.params.len() {
-        let (expected, found) = (ty.params.len(), args.len());
-        let ty = ty.clone();
-        return Err(CallError::ArgumentCount {
-            expected,
-            found,
-            ty,
-        }
-        .into());
-    }
-    values.clear();
-    for (index, (arg, ty)) in args.iter().zip(&ty.params).enumerate() {
-        let value = arg.lower(store, *ty);
-        values.push(value.map_err(|source| CallError::Argument { index, source })?);
-    }
-    values.resize(ty.params.len().max(ty.results.len()), VmValue::default());
-    Ok(())
-}
-
 impl<T: 'static> StoreMut<'_, T> {
     /// Begins a computation that can be suspended: calls a function. In a host function this begins one inside the one that runs,
     /// driven by that host function.
@@ -269,7 +242,7 @@ impl<T: 'static> StoreMut<'_, T> {
             computation::start::<T>(
                 self.as_ptr(),
                 Entry::Func(func),
-                |store, values| lower_args(store, &ty, args, values),
+                |store, values| func::lower_args(store, &ty, args, values),
                 None,
             )
         }
@@ -361,27 +334,17 @@ impl<T: 'static> StoreMut<'_, T> {
     /// scope.
     ///
     /// # Errors
-    /// [`NoResults`], or [`CallError`] when there are not as many places: then they can still be taken.
+    /// [`NoResults`], or [`CallError`](crate::error::CallError) when there are not as many places: then they can still be taken.
     pub fn take_results(&mut self, results: &mut [Value]) -> Result<()> {
         let computation = self.inner().execution().computations().next();
         let returned = computation.and_then(|one| Some((NonNull::from(one), one.returned()?)));
         let (computation, func) = returned.ok_or(NoResults)?;
         let ty = self.inner().func_type(func)?;
-        if results.len() != ty.results.len() {
-            let (expected, found) = (ty.results.len(), results.len());
-            return Err(CallError::ResultCount {
-                expected,
-                found,
-                ty,
-            }
-            .into());
-        }
+        func::check_results(&ty, results)?;
         // SAFETY: it stays where it is until its store is dropped, and nobody uses its values; they have these types.
         unsafe {
             let values = &*computation.as_ref().values();
-            for ((result, ty), value) in results.iter_mut().zip(&ty.results).zip(values) {
-                *result = Value::lift(self.inner_mut(), value, *ty);
-            }
+            func::lift_results(self.inner_mut(), &ty, values, results);
             computation.as_ref().forget_results();
         }
         Ok(())

@@ -1,6 +1,10 @@
 //! What the tests share.
 
-use cowling::{Engine, Error, Instance, Linker, Module, Result, Store, Trap};
+#[path = "../common/errors.rs"]
+mod errors;
+
+use cowling::{Engine, Instance, Linker, Module, Result, Store};
+pub(crate) use errors::{assert_says, trap};
 
 /// An instance of a module without imports, in a store of its own.
 pub(crate) fn instance(wat: &str) -> (Store<()>, Instance) {
@@ -29,21 +33,4 @@ pub(crate) fn run<T>(store: &mut Store<T>, instance: &Instance, name: &str) -> R
     instance
         .get_typed_func::<(), ()>(&mut *store, name)?
         .call(store, ())
-}
-
-/// The trap in an error.
-#[track_caller]
-pub(crate) fn trap(error: &Error) -> Trap {
-    *error
-        .downcast_ref::<Trap>()
-        .unwrap_or_else(|| panic!("not a trap: {error:?}"))
-}
-
-/// Asserts that an error, with its causes, says all of this.
-#[track_caller]
-pub(crate) fn assert_says(error: &Error, expected: &[&str]) {
-    let message = format!("{error:#}");
-    for part in expected {
-        assert!(message.contains(part), "{part:?} is not in {message:?}");
-    }
 }

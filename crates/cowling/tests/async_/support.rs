@@ -1,6 +1,10 @@
 //! What the tests share.
 
-use cowling::{AsContextMut, Engine, Error, Instance, Linker, Module, Result, Store, Trap};
+#[path = "../common/errors.rs"]
+mod errors;
+
+use cowling::{AsContextMut, Engine, Instance, Linker, Module, Result, Store};
+pub(crate) use errors::{assert_says, trap};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -115,21 +119,4 @@ pub(crate) async fn run_async<T: Send>(
         .get_typed_func::<(), ()>(&mut *store, name)?
         .call_async(store, ())
         .await
-}
-
-/// The trap in an error.
-#[track_caller]
-pub(crate) fn trap(error: &Error) -> Trap {
-    *error
-        .downcast_ref::<Trap>()
-        .unwrap_or_else(|| panic!("not a trap: {error:?}"))
-}
-
-/// Asserts that an error, with its causes, says all of this.
-#[track_caller]
-pub(crate) fn assert_says(error: &Error, expected: &[&str]) {
-    let message = format!("{error:#}");
-    for part in expected {
-        assert!(message.contains(part), "{part:?} is not in {message:?}");
-    }
 }

@@ -3,10 +3,11 @@
 use super::computation::{self, End, Entry};
 use super::{
     Cancelled, CannotSuspend, ComputationBody, HostFuture, Progress, ResumeError, Suspension,
-    YieldValue, lower_args,
+    YieldValue,
 };
 use crate::activation::Execution;
 use crate::error::Result;
+use crate::func;
 use crate::store::{FuncHandle, StoreMut};
 use crate::values::Value;
 use std::cell::Cell;
@@ -198,7 +199,7 @@ impl<'a, T: 'static> CallFuture<'a, T> {
                     computation::start::<T>(
                         store,
                         Entry::Func(func),
-                        |store, values| lower_args(store, &ty, &args, values),
+                        |store, values| func::lower_args(store, &ty, &args, values),
                         Some(waker),
                     )
                 }
