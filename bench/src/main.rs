@@ -7,63 +7,109 @@
 //! | file | job |
 //! |---|---|
 //! | `groups` | what is measured, a file per group |
-//! | `engines` | what the groups need of each engine, written once for all |
-//! | `guests` | the guests that are measured |
+//! | `lab` | what they are measured with: wishes, scratch files, the program that measures Wasmer |
+//! | `engines` | the engines, and the ways they are used |
+//! | `process` | processes that measure for this one |
 //! | `measure` | rounds, medians, ratios |
-//! | `report` | Markdown and JSON |
+//! | `report` | Markdown, JSON and plots |
 
 mod engines;
 mod groups;
-mod guests;
+mod lab;
 mod measure;
+mod process;
 mod report;
 
 use anyhow::{Result, bail};
 use clap::Parser;
+use indicatif::{ProgressBar, ProgressStyle};
+use lab::{Lab, Wishes};
+use measure::{Effort, Table};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// Measures Cowling and its peers side by side.
+/// Measures Cowling and its peers side by side, and writes tables and plots.
+///
+/// All cases of a table take turns in rounds, so that the machine's moods hit all alike; what is shown are medians of the rounds.
+/// An engine that cannot do a thing is shown as failed. The first run builds Wasmer, which takes some minutes.
 #[derive(Parser)]
 struct Args {
     /// Groups to measure, separated by commas; all if not given.
     #[arg(long, value_delimiter = ',')]
     group: Vec<String>,
+    /// Engines to measure, separated by commas, as the tables call them; all if not given.
+    #[arg(long, value_delimiter = ',')]
+    engine: Vec<String>,
     /// Lists the groups and measures nothing.
     #[arg(long)]
     list: bool,
+    /// Measures once, briefly and with less of everything: only to see whether everything works.
+    #[arg(long, conflicts_with_all = ["rounds", "milliseconds"])]
+    quick: bool,
     /// How many rounds count.
     #[arg(long, default_value_t = 15)]
     rounds: usize,
     /// For how long a case is measured in each round, in milliseconds.
     #[arg(long, default_value_t = 40)]
     milliseconds: u64,
+    /// Numbers of threads for the group `threads`, separated by commas; powers of two up to the number of cores if not given.
+    #[arg(long, value_delimiter = ',')]
+    threads: Vec<usize>,
+    /// A WebAssembly binary that the group `compile` compiles, too. May be given several times.
+    #[arg(long)]
+    module: Vec<PathBuf>,
     /// Where the results go.
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/results"))]
     out: PathBuf,
     /// Fails if a target was missed.
     #[arg(long)]
     strict: bool,
+    /// Measures a job for another process.
+    #[arg(long, hide = true, num_args = 2)]
+    measure: Vec<String>,
 }
 
 fn main() -> Result<ExitCode> {
     let args = Args::parse();
+    if let [setup, job] = &args.measure[..] {
+        engines::serve(setup, job)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     if args.list {
         for group in groups::ALL {
             println!("{:12} {}", group.name, group.about);
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let groups = select(&args.group)?;
+    let effort = Effort {
+        rounds: if args.quick { 1 } else { args.rounds },
+        budget: Duration::from_millis(if args.quick { 1 } else { args.milliseconds }),
+    };
+    let lab = Lab::new(Wishes {
+        quick: args.quick,
+        threads: args.threads,
+        modules: args.module,
+    })?;
     let mut missed = 0;
-    for group in groups {
+    for group in select(&args.group)? {
         let mut measured = Vec::new();
-        for table in (group.tables)()? {
-            eprintln!("{}: {} ...", group.name, table.title);
-            measured.push(table.measure(args.rounds, Duration::from_millis(args.milliseconds))?);
+        for table in (group.tables)(&lab)? {
+            let table = match &args.engine[..] {
+                [] => Some(table),
+                engines => table.only(engines),
+            };
+            if let Some(table) = table {
+                let progress = progress(group.name, &table);
+                measured.extend(table.measure(effort, &progress)?);
+                progress.finish_and_clear();
+            }
         }
-        let report = report::Report::new(group.name, group.about, args.rounds, measured);
+        if measured.is_empty() {
+            eprintln!("{}: none of these engines is in it", group.name);
+            continue;
+        }
+        let report = report::Report::new(group.name, group.about, measured);
         println!("{}", report.write(&args.out)?);
         missed += report.missed();
     }
@@ -91,4 +137,16 @@ fn select(names: &[String]) -> Result<Vec<&'static groups::Group>> {
         }
     };
     names.iter().map(find).collect()
+}
+
+/// Shows how far a table is, on a terminal; elsewhere only that it has begun.
+fn progress(group: &str, table: &Table) -> ProgressBar {
+    let progress = ProgressBar::new(0);
+    if progress.is_hidden() {
+        eprintln!("{group}: {} ...", table.title());
+    }
+    let style = ProgressStyle::with_template("{prefix} [{bar:30}] {pos}/{len} {eta} {wide_msg}");
+    progress
+        .with_prefix(format!("{group}: {}", table.title()))
+        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }

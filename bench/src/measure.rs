@@ -2,171 +2,366 @@
 //!
 //! A machine's speed drifts: with temperature, with what else runs on it. So the cases of a table are not measured one after the
 //! other but in rounds, each of which measures every case once; a case is compared with another one of the same round, and what
-//! is reported is the median over the rounds. And what computes is measured by the processor time of its thread, because other
-//! programs take the processor away from long calls more often than from short ones.
+//! is reported is the median over the rounds.
+//!
+//! A case is prepared when its table is measured, not before, and one that fails is reported as failed: the others go on.
 
-use anyhow::Result;
-use rustix::time::{ClockId, clock_gettime};
-use std::time::{Duration, Instant};
+use anyhow::{Error, Result, anyhow, bail};
+use indicatif::ProgressBar;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+pub use cowling_bench_harness::{Run, median, timed};
 
 /// What can be compared: several ways of doing one thing.
 pub struct Table {
-    pub title: String,
+    title: String,
+    quantities: Vec<Quantity>,
+    cases: Vec<Case>,
+    /// Rounds that count are at most as many as this.
+    most_rounds: usize,
+    /// Is there a round that does not count?
+    warms_up: bool,
+}
+
+/// What a case is measured by. Less is better.
+#[derive(Copy, Clone, Debug)]
+pub struct Quantity {
+    /// Added to the title of its table, unless empty.
+    pub name: &'static str,
+    pub unit: Unit,
     /// What is counted, as in "nanoseconds per ...".
     pub per: &'static str,
-    pub cases: Vec<Case>,
+}
+
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Unit {
+    Nanoseconds,
+    Bytes,
+    Count,
 }
 
 /// One way of doing it.
 pub struct Case {
     pub engine: &'static str,
     pub name: String,
-    /// The case of the same table that it is compared with, by its position.
-    pub baseline: Option<usize>,
-    pub target: Option<Target>,
-    run: Box<dyn FnMut(Duration) -> Result<f64>>,
+    comparisons: Vec<Comparison>,
+    /// At most that much of the first quantity.
+    most: Option<f64>,
+    work: Work,
 }
 
-/// What a case should reach.
+/// With which case of the same table, by its position, a case is compared, and what ratio it should reach.
+#[derive(Copy, Clone, Debug)]
+struct Comparison {
+    baseline: usize,
+    target: Option<f64>,
+}
+
+/// What a case should reach in the first quantity of its table.
 #[derive(Copy, Clone, Debug)]
 pub enum Target {
-    /// At most this many times its baseline.
+    /// At most this many times the baseline that was named last.
     Ratio(f64),
-    /// At most this many nanoseconds.
+    /// At most this many nanoseconds, or whatever the quantity's unit is.
     Nanoseconds(f64),
 }
 
-/// What was measured of a table.
+/// How a case comes to its samples.
+enum Work {
+    Prepare(Box<dyn FnOnce() -> Result<Run>>),
+    Run(Run),
+    Failed(String),
+}
+
+/// What was measured of a table, for one of its quantities.
 pub struct Measured {
     pub title: String,
-    pub per: &'static str,
+    pub quantity: Quantity,
     pub cases: Vec<MeasuredCase>,
+    pub rounds: usize,
 }
 
 /// What was measured of a case.
 pub struct MeasuredCase {
     pub engine: &'static str,
     pub name: String,
-    /// Nanoseconds, a sample per round.
-    pub samples: Vec<f64>,
-    pub median: f64,
-    /// Which case it was compared with, and the median of the rounds' ratios.
-    pub ratio: Option<(usize, f64)>,
-    pub target: Option<Target>,
+    /// A sample per round, or why there are none.
+    pub samples: Result<Vec<f64>, String>,
+    pub ratios: Vec<Ratio>,
+    /// At most that much.
+    pub most: Option<f64>,
+}
+
+/// How a case compares with another one of its table.
+pub struct Ratio {
+    pub baseline: usize,
+    /// The median of the rounds' ratios; none if one of the two failed.
+    pub ratio: Option<f64>,
+    /// At most that.
+    pub target: Option<f64>,
+}
+
+/// How thoroughly to measure.
+#[derive(Copy, Clone, Debug)]
+pub struct Effort {
+    pub rounds: usize,
+    /// For how long each case is measured in each round.
+    pub budget: Duration,
 }
 
 impl Case {
-    /// A case that times itself: what it returns are nanoseconds, from measuring for about as long as it is told to.
-    pub fn new(
+    /// A case that is prepared when its table is measured.
+    pub fn prepared(
         engine: &'static str,
         name: impl Into<String>,
-        run: impl FnMut(Duration) -> Result<f64> + 'static,
+        prepare: impl FnOnce() -> Result<Run> + 'static,
     ) -> Case {
         Case {
             engine,
             name: name.into(),
-            baseline: None,
-            target: None,
-            run: Box::new(run),
+            comparisons: Vec::new(),
+            most: None,
+            work: Work::Prepare(Box::new(prepare)),
         }
     }
 
-    /// A case that does the thing `count` times when called, on the calling thread. It is called as often as there is time for,
-    /// and the median call counts, by its processor time.
-    pub fn timed(
-        engine: &'static str,
-        name: impl Into<String>,
-        count: u64,
-        mut work: impl FnMut() -> Result<()> + 'static,
-    ) -> Case {
-        Case::new(engine, name, move |budget| {
-            let start = Instant::now();
-            let mut calls = Vec::new();
-            while calls.is_empty() || start.elapsed() < budget {
-                let before = processor_time();
-                work()?;
-                let time = processor_time() - before;
-                calls.push(time.as_nanos() as f64 / count as f64);
-            }
-            Ok(median(calls.into_iter()))
-        })
-    }
-
+    /// Compares it with a case of the same table, by its position. It may be compared with several.
     pub fn compared_with(mut self, baseline: usize) -> Case {
-        self.baseline = Some(baseline);
+        self.comparisons.push(Comparison {
+            baseline,
+            target: None,
+        });
         self
     }
 
+    /// What it should reach. A ratio is one to the case that was named last.
     pub fn target(mut self, target: Target) -> Case {
-        self.target = Some(target);
+        match target {
+            Target::Ratio(most) => {
+                if let Some(comparison) = self.comparisons.last_mut() {
+                    comparison.target = Some(most);
+                }
+            }
+            Target::Nanoseconds(most) => self.most = Some(most),
+        }
         self
     }
-}
 
-impl MeasuredCase {
-    /// Does it reach its target? `None` without one.
-    pub fn reaches_target(&self) -> Option<bool> {
-        Some(match self.target? {
-            Target::Ratio(most) => self.ratio.is_some_and(|(_, ratio)| ratio <= most),
-            Target::Nanoseconds(most) => self.median <= most,
-        })
+    /// Takes a sample, unless an earlier one failed.
+    fn sample(&mut self, budget: Duration) -> Option<Vec<f64>> {
+        let sample = || {
+            if let Work::Prepare(_) = &self.work
+                && let Work::Prepare(prepare) =
+                    std::mem::replace(&mut self.work, Work::Failed("its preparation".into()))
+            {
+                self.work = Work::Run(prepare()?);
+            }
+            match &mut self.work {
+                Work::Run(run) => run(budget).map(Some),
+                _ => Ok(None),
+            }
+        };
+        let error: Error = match catch_unwind(AssertUnwindSafe(sample)) {
+            Ok(Ok(figures)) => return figures,
+            Ok(Err(error)) => error,
+            Err(_) => anyhow!("it panicked"),
+        };
+        self.work = Work::Failed(format!("{error:#}"));
+        None
     }
 }
 
 impl Table {
-    /// Measures every case in every round, for about `budget` each time, after a round that warms up and does not count.
-    pub fn measure(mut self, rounds: usize, budget: Duration) -> Result<Measured> {
+    /// A table of what takes time, `per` something.
+    pub fn new(title: impl Into<String>, per: &'static str, cases: Vec<Case>) -> Table {
+        let time = Quantity {
+            name: "",
+            unit: Unit::Nanoseconds,
+            per,
+        };
+        Table::of(title, vec![time], cases)
+    }
+
+    /// A table of cases whose samples have a figure for each of these quantities.
+    pub fn of(title: impl Into<String>, quantities: Vec<Quantity>, cases: Vec<Case>) -> Table {
+        Table {
+            title: title.into(),
+            quantities,
+            cases,
+            most_rounds: usize::MAX,
+            warms_up: true,
+        }
+    }
+
+    /// Measures in fewer rounds, because they take long or are always the same.
+    pub fn most_rounds(mut self, rounds: usize) -> Table {
+        self.most_rounds = rounds;
+        self
+    }
+
+    /// Counts the first round, because each sample has a process of its own and what comes before does not matter.
+    pub fn without_warm_up(mut self) -> Table {
+        self.warms_up = false;
+        self
+    }
+
+    pub fn title(&self) -> &str {
+        &self.title
+    }
+
+    /// Keeps only the cases of these engines. Comparisons with others are no more. `None` if nothing is left.
+    pub fn only(mut self, engines: &[String]) -> Option<Table> {
+        let is_kept = |case: &Case| engines.iter().any(|engine| engine == case.engine);
+        let kept: Vec<bool> = self.cases.iter().map(is_kept).collect();
+        let position = |baseline: usize| {
+            kept[baseline].then(|| kept[..baseline].iter().filter(|&&kept| kept).count())
+        };
+        self.cases.retain(is_kept);
+        for case in &mut self.cases {
+            case.comparisons.retain_mut(|comparison| {
+                let position = position(comparison.baseline);
+                comparison.baseline = position.unwrap_or_default();
+                position.is_some()
+            });
+        }
+        (!self.cases.is_empty()).then_some(self)
+    }
+
+    /// Measures every case in every round, after a round that warms up and does not count. One result per quantity.
+    ///
+    /// # Errors
+    /// When the table itself is wrong. Cases that fail are part of the result.
+    pub fn measure(mut self, effort: Effort, progress: &ProgressBar) -> Result<Vec<Measured>> {
         let count = self.cases.len();
+        let rounds = effort.rounds.min(self.most_rounds).max(1);
+        let first = usize::from(!self.warms_up);
+        progress.set_length(((rounds + 1 - first) * count) as u64);
         let mut samples = vec![Vec::with_capacity(rounds); count];
-        for round in 0..=rounds {
+        for round in first..=rounds {
             // Whoever comes first may find the caches, or the processor's clock, in another state than the others.
             for position in 0..count {
                 let index = (position + round) % count;
-                let sample = (self.cases[index].run)(budget)?;
-                if round > 0 {
-                    samples[index].push(sample);
+                let case = &mut self.cases[index];
+                progress.set_message(format!("{}, {}", case.engine, case.name));
+                if let Some(figures) = case.sample(effort.budget)
+                    && round > 0
+                {
+                    if figures.len() != self.quantities.len() {
+                        bail!("{}: a sample of {} figures", self.title, figures.len());
+                    }
+                    samples[index].push(figures);
                 }
+                progress.inc(1);
             }
         }
-        let ratio = |case: &Case, index: usize| {
-            let baseline = case.baseline?;
-            let ratios = samples[index].iter().zip(&samples[baseline]);
-            Some((baseline, median(ratios.map(|(a, b)| a / b))))
+        let quantities = self.quantities.iter().enumerate();
+        Ok(quantities
+            .map(|(index, &quantity)| self.measured(rounds, &samples, index, quantity))
+            .collect())
+    }
+
+    fn measured(
+        &self,
+        rounds: usize,
+        samples: &[Vec<Vec<f64>>],
+        index: usize,
+        quantity: Quantity,
+    ) -> Measured {
+        let of = |case: usize| match &self.cases[case].work {
+            Work::Failed(reason) => Err(reason.clone()),
+            _ => Ok(samples[case].iter().map(|figures| figures[index]).collect()),
         };
-        let ratios: Vec<_> = (self.cases.iter().enumerate())
-            .map(|(index, case)| ratio(case, index))
-            .collect();
-        let cases = self.cases.into_iter().zip(ratios).zip(samples);
-        let cases = cases.map(|((case, ratio), samples)| MeasuredCase {
-            engine: case.engine,
-            name: case.name,
-            median: median(samples.iter().copied()),
-            samples,
-            ratio,
-            target: case.target,
-        });
-        Ok(Measured {
-            title: self.title,
-            per: self.per,
+        let samples: Vec<Result<Vec<f64>, String>> = (0..self.cases.len()).map(of).collect();
+        let ratio = |case: usize, comparison: &Comparison| Ratio {
+            baseline: comparison.baseline,
+            ratio: match (&samples[case], &samples[comparison.baseline]) {
+                (Ok(case), Ok(baseline)) => Some(median(case.iter().zip(baseline).map(
+                    // Nothing is as much as nothing.
+                    |(a, b)| if a == b { 1.0 } else { a / b },
+                ))),
+                _ => None,
+            },
+            target: comparison.target.filter(|_| index == 0),
+        };
+        let cases = self
+            .cases
+            .iter()
+            .enumerate()
+            .map(|(case, this)| MeasuredCase {
+                engine: this.engine,
+                name: this.name.clone(),
+                samples: samples[case].clone(),
+                ratios: (this.comparisons.iter())
+                    .map(|comparison| ratio(case, comparison))
+                    .collect(),
+                most: this.most.filter(|_| index == 0),
+            });
+        Measured {
+            title: match quantity.name {
+                "" => self.title.clone(),
+                name => format!("{}: {name}", self.title),
+            },
+            quantity,
             cases: cases.collect(),
-        })
+            rounds,
+        }
     }
 }
 
-/// Processor time that this thread has had.
-fn processor_time() -> Duration {
-    let now = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec as u32)
+impl MeasuredCase {
+    /// The median over the rounds, if there is one.
+    pub fn median(&self) -> Option<f64> {
+        let samples = self.samples.as_ref().ok()?;
+        Some(median(samples.iter().copied()))
+    }
+
+    /// How many targets it misses. Failing is missing them all.
+    pub fn missed(&self) -> usize {
+        let ratios = self.ratios.iter();
+        let ratios = ratios.filter(|ratio| ratio.reaches_target() == Some(false));
+        ratios.count() + usize::from(self.reaches_most() == Some(false))
+    }
+
+    /// Is it at most what it should be? `None` without a target.
+    pub fn reaches_most(&self) -> Option<bool> {
+        let most = self.most?;
+        Some(self.median().is_some_and(|median| median <= most))
+    }
 }
 
-/// The median; of an even number of values, the mean of the two in the middle.
-pub fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    match values.len() {
-        0 => f64::NAN,
-        n if n % 2 == 1 => values[middle],
-        _ => (values[middle - 1] + values[middle]) / 2.0,
+impl Ratio {
+    /// Is it at most what it should be? `None` without a target.
+    pub fn reaches_target(&self) -> Option<bool> {
+        let target = self.target?;
+        Some(self.ratio.is_some_and(|ratio| ratio <= target))
+    }
+}
+
+impl Unit {
+    /// A figure, readable.
+    pub fn show(self, value: f64) -> String {
+        match self {
+            Unit::Nanoseconds => match value {
+                ns if ns < 1e3 => format!("{ns:.1} ns"),
+                ns if ns < 1e6 => format!("{:.2} µs", ns / 1e3),
+                ns if ns < 1e9 => format!("{:.2} ms", ns / 1e6),
+                ns => format!("{:.2} s", ns / 1e9),
+            },
+            Unit::Bytes => match value {
+                bytes if bytes < 1024.0 => format!("{bytes:.0} B"),
+                bytes if bytes < 1024.0 * 1024.0 => format!("{:.1} KiB", bytes / 1024.0),
+                bytes => format!("{:.1} MiB", bytes / 1024.0 / 1024.0),
+            },
+            Unit::Count => format!("{value:.0}"),
+        }
+    }
+
+    /// What less and more of it are called.
+    pub fn less_and_more(self) -> (&'static str, &'static str) {
+        match self {
+            Unit::Nanoseconds => ("faster", "slower"),
+            Unit::Bytes | Unit::Count => ("less", "more"),
+        }
     }
 }

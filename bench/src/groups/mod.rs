@@ -1,8 +1,15 @@
 //! What is measured. A group is a file here and a line in [`ALL`].
 
+mod calls;
+mod compile;
+mod density;
+mod instantiate;
 mod interrupt;
+mod load;
 mod suspend;
+mod threads;
 
+use crate::lab::Lab;
 use crate::measure::Table;
 use anyhow::Result;
 use std::pin::Pin;
@@ -13,11 +20,21 @@ pub struct Group {
     /// What `--group` calls it, and its results.
     pub name: &'static str,
     pub about: &'static str,
-    pub tables: fn() -> Result<Vec<Table>>,
+    /// The tables in their order. Making them is quick: their cases are prepared when they are measured.
+    pub tables: fn(&Lab) -> Result<Vec<Table>>,
 }
 
 /// Every group.
-pub const ALL: &[Group] = &[suspend::GROUP, interrupt::GROUP];
+pub const ALL: &[Group] = &[
+    instantiate::GROUP,
+    calls::GROUP,
+    suspend::GROUP,
+    interrupt::GROUP,
+    threads::GROUP,
+    density::GROUP,
+    load::GROUP,
+    compile::GROUP,
+];
 
 /// A future that is ready when it is polled a second time.
 #[derive(Default)]

@@ -1,7 +1,4 @@
-//! What the groups need of each engine. Cowling's names and signatures are those of the `wasmtime` crate, so it is written once.
-
-use anyhow::{Error, anyhow};
-use std::fmt::Display;
+//! One guest, ready to be called, for the groups that suspend and interrupt it.
 
 /// What makes a running guest stop, or count.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -20,16 +17,12 @@ pub const FAR_AWAY: u64 = 1 << 40;
 /// More fuel than can be burnt.
 pub const PLENTY: u64 = 1 << 60;
 
-/// An engine's error as one of ours.
-pub fn failed(error: impl Display) -> Error {
-    anyhow!("{error:#}")
-}
-
 macro_rules! engines {
     ($($engine:ident),*) => {$(
         pub mod $engine {
-            use super::{FAR_AWAY, Metering, PLENTY, failed};
-            use crate::guests;
+            use super::{FAR_AWAY, Metering, PLENTY};
+            use crate::engines::failed;
+            use cowling_bench_harness::guests;
             use ::$engine::{Caller, Config, Engine, Instance, Linker, Module, Store, TypedFunc};
             use anyhow::Result;
             use std::pin::Pin;

@@ -1,0 +1,70 @@
+//! What guests take while they live.
+
+use super::Group;
+use crate::engines::{
+    COWLING, COWLING_REGION, Setup, WASMER_CRANELIFT, WASMTIME_ON_DEMAND, WASMTIME_POOLING,
+};
+use crate::lab::Lab;
+use crate::measure::{Quantity, Table, Target, Unit};
+use anyhow::Result;
+use cowling_bench_harness::{Job, Subject, guests};
+
+pub const GROUP: Group = Group {
+    name: "density",
+    about: "What many guests take that are alive at the same time, each of which was called and has written to one page. Each \
+            engine has a process of its own. The system's limit on mappings, `vm.max_map_count`, is 65,530 unless changed.",
+    tables,
+};
+
+const SETUPS: [&Setup; 5] = [
+    &COWLING,
+    &COWLING_REGION,
+    &WASMTIME_POOLING,
+    &WASMTIME_ON_DEMAND,
+    &WASMER_CRANELIFT,
+];
+const BASELINE: usize = 2;
+
+fn tables(lab: &Lab) -> Result<Vec<Table>> {
+    let subject = Subject {
+        module: lab.module("small", guests::SMALL)?,
+        call: Some("touch".into()),
+        memory: 1 << 20,
+    };
+    let table = |guests: usize| {
+        let quantities = vec![
+            Quantity {
+                name: "memory",
+                unit: Unit::Bytes,
+                per: "guest",
+            },
+            Quantity {
+                name: "page tables",
+                unit: Unit::Bytes,
+                per: "guest",
+            },
+            Quantity {
+                name: "mappings",
+                unit: Unit::Count,
+                per: "process",
+            },
+        ];
+        let cases = SETUPS.iter().enumerate().map(|(index, setup)| {
+            let job = Job::Density {
+                subject: subject.clone(),
+                guests,
+            };
+            let case = setup.case(lab, "", job);
+            match setup.engine {
+                "cowling" => case.compared_with(BASELINE).target(Target::Ratio(1.0)),
+                _ if index == BASELINE => case,
+                _ => case.compared_with(BASELINE),
+            }
+        });
+        Table::of(format!("{guests} live guests"), quantities, cases.collect())
+            .most_rounds(3)
+            .without_warm_up()
+    };
+    let counts: &[usize] = lab.or_quick(&[5_000, 10_000], &[200]);
+    Ok(counts.iter().map(|&guests| table(guests)).collect())
+}
