@@ -27,6 +27,8 @@ pub struct Wishes {
     pub threads: Vec<usize>,
     /// Modules that the group `compile` compiles besides its own.
     pub modules: Vec<PathBuf>,
+    /// The folder whose programs the group `suite` runs.
+    pub suite: Option<PathBuf>,
 }
 
 impl Lab {

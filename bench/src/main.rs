@@ -9,6 +9,7 @@
 //! | `groups` | what is measured, a file per group |
 //! | `lab` | what they are measured with: wishes, scratch files, the program that measures Wasmer |
 //! | `engines` | the engines, and the ways they are used |
+//! | `native` | programs as native code |
 //! | `process` | processes that measure for this one |
 //! | `measure` | rounds, medians, ratios |
 //! | `report` | Markdown, JSON and plots |
@@ -17,6 +18,7 @@ mod engines;
 mod groups;
 mod lab;
 mod measure;
+mod native;
 mod process;
 mod report;
 
@@ -59,6 +61,10 @@ struct Args {
     /// A WebAssembly binary that the group `compile` compiles, too. May be given several times.
     #[arg(long)]
     module: Vec<PathBuf>,
+    /// Runs the WASI programs of a folder, which read files from there and call `bench.start` and `bench.end` around what is to be
+    /// timed; of groups, only those that are named. Results are those of a group `suite`.
+    #[arg(long, value_name = "DIR")]
+    suite: Option<PathBuf>,
     /// Where the results go.
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/results"))]
     out: PathBuf,
@@ -86,13 +92,15 @@ fn main() -> Result<ExitCode> {
         rounds: if args.quick { 1 } else { args.rounds },
         budget: Duration::from_millis(if args.quick { 1 } else { args.milliseconds }),
     };
+    let groups = select(&args.group, args.suite.is_some())?;
     let lab = Lab::new(Wishes {
         quick: args.quick,
         threads: args.threads,
         modules: args.module,
+        suite: args.suite,
     })?;
     let mut missed = 0;
-    for group in select(&args.group)? {
+    for group in groups {
         let mut measured = Vec::new();
         for table in (group.tables)(&lab)? {
             let table = match &args.engine[..] {
@@ -122,7 +130,15 @@ fn main() -> Result<ExitCode> {
     })
 }
 
-fn select(names: &[String]) -> Result<Vec<&'static groups::Group>> {
+fn select(names: &[String], suite: bool) -> Result<Vec<&'static groups::Group>> {
+    if suite {
+        let mut groups = match names {
+            [] => Vec::new(),
+            names => select(names, false)?,
+        };
+        groups.push(&groups::suite::GROUP);
+        return Ok(groups);
+    }
     if names.is_empty() {
         return Ok(groups::ALL.iter().collect());
     }

@@ -22,6 +22,8 @@ pub struct Table {
     most_rounds: usize,
     /// Is there a round that does not count?
     warms_up: bool,
+    /// Is it shown as a line of one table for all such?
+    is_line: bool,
 }
 
 /// What a case is measured by. Less is better.
@@ -39,6 +41,8 @@ pub enum Unit {
     Nanoseconds,
     Bytes,
     Count,
+    /// To what something else takes.
+    Ratio,
 }
 
 /// One way of doing it.
@@ -80,6 +84,8 @@ pub struct Measured {
     pub quantity: Quantity,
     pub cases: Vec<MeasuredCase>,
     pub rounds: usize,
+    /// Is it shown as a line of one table for all such?
+    pub is_line: bool,
 }
 
 /// What was measured of a case.
@@ -191,6 +197,7 @@ impl Table {
             cases,
             most_rounds: usize::MAX,
             warms_up: true,
+            is_line: false,
         }
     }
 
@@ -203,6 +210,13 @@ impl Table {
     /// Counts the first round, because each sample has a process of its own and what comes before does not matter.
     pub fn without_warm_up(mut self) -> Table {
         self.warms_up = false;
+        self
+    }
+
+    /// Shows it as a line of one table, together with the others of its group that do the same with different things. All of them
+    /// have the same cases.
+    pub fn shown_as_line(mut self) -> Table {
+        self.is_line = true;
         self
     }
 
@@ -305,6 +319,7 @@ impl Table {
             quantity,
             cases: cases.collect(),
             rounds,
+            is_line: self.is_line,
         }
     }
 }
@@ -354,13 +369,14 @@ impl Unit {
                 bytes => format!("{:.1} MiB", bytes / 1024.0 / 1024.0),
             },
             Unit::Count => format!("{value:.0}"),
+            Unit::Ratio => format!("{value:.3}"),
         }
     }
 
     /// What less and more of it are called.
     pub fn less_and_more(self) -> (&'static str, &'static str) {
         match self {
-            Unit::Nanoseconds => ("faster", "slower"),
+            Unit::Nanoseconds | Unit::Ratio => ("faster", "slower"),
             Unit::Bytes | Unit::Count => ("less", "more"),
         }
     }

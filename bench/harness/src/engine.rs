@@ -4,6 +4,7 @@ use crate::job::{CallKind, Job, Subject};
 use crate::resources::{Peak, Usage};
 use crate::timing::{Run, repeated};
 use anyhow::{Context, Result, bail};
+use cowling_bench_wasi::{Outcome, Program};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -43,7 +44,13 @@ pub trait Engine: Send + Sync + Sized + 'static {
 
     /// Calls between guests and host, see [`Job::Call`].
     fn calls(&self, kind: CallKind, module: &[u8], other: &[u8]) -> Result<Run>;
+
+    /// Compiles a program. Calling what is returned runs it once, in an instance of its own.
+    fn program(&self, program: &Program) -> Result<Runs>;
 }
+
+/// Runs a program whenever it is called.
+pub type Runs = Box<dyn FnMut() -> Result<Outcome>>;
 
 /// Begins a job.
 pub fn start<E: Engine>(engine: E, job: &Job) -> Result<Run> {
@@ -98,7 +105,20 @@ pub fn start<E: Engine>(engine: E, job: &Job) -> Result<Run> {
                 Ok(vec![time.as_nanos() as f64, peak as f64, artifact as f64])
             }))
         }
+        Job::Program(program) => {
+            let runs = engine.program(&program)?;
+            Ok(timed_parts(program, runs))
+        }
     }
+}
+
+/// Runs a program for each sample, and takes the time of its timed part if it printed what it has to.
+pub fn timed_parts(program: Program, mut runs: impl FnMut() -> Result<Outcome> + 'static) -> Run {
+    Box::new(move |_| {
+        let outcome = runs()?;
+        program.check(&outcome)?;
+        Ok(vec![outcome.nanoseconds as f64])
+    })
 }
 
 fn read(module: &Path) -> Result<Vec<u8>> {

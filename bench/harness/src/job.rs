@@ -4,6 +4,7 @@
 //! lines, each the milliseconds that a sample may take, and answers each with a line that is a [`Reply`] as JSON. It ends when
 //! there is nothing more to read.
 
+use cowling_bench_wasi::Program;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -27,6 +28,8 @@ pub enum Job {
     Load { subject: Subject, artifact: PathBuf },
     /// Nanoseconds for compiling, bytes of memory that this takes at most, and bytes of the artifact. Needs a process of its own.
     Compile { module: PathBuf },
+    /// Nanoseconds that the timed part of a program takes; a sample is a run.
+    Program(Program),
 }
 
 /// Guests that are made, and what they do.
@@ -75,7 +78,7 @@ impl Job {
             Job::Threads { threads, .. } => *threads,
             Job::Density { guests, .. } => guests + 1,
             Job::Call { .. } => 2,
-            Job::Create(_) | Job::Load { .. } | Job::Compile { .. } => 1,
+            Job::Create(_) | Job::Load { .. } | Job::Compile { .. } | Job::Program(_) => 1,
         }
     }
 
@@ -86,7 +89,7 @@ impl Job {
             | Job::Threads { subject, .. }
             | Job::Density { subject, .. }
             | Job::Load { subject, .. } => subject.memory,
-            Job::Call { .. } | Job::Compile { .. } => 1 << 20,
+            Job::Call { .. } | Job::Compile { .. } | Job::Program(_) => 1 << 20,
         }
     }
 }

@@ -28,7 +28,7 @@ mod resources;
 mod serve;
 mod timing;
 
-pub use engine::{Engine, start};
+pub use engine::{Engine, Runs, start, timed_parts};
 pub use job::{CallKind, Job, Reply, Subject};
 pub use serve::serve;
 pub use timing::{Run, median, repeated, timed};

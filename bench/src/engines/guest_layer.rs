@@ -3,7 +3,8 @@
 use super::failed;
 use anyhow::{Context, Result, bail};
 use cowling::{Config, Engine, Guest, InstancePre, Linker, Module, Region};
-use cowling_bench_harness::{CallKind, Job, Run};
+use cowling_bench_harness::{CallKind, Job, Run, Runs};
+use cowling_bench_wasi::Program;
 use std::path::Path;
 
 /// An engine, and a region that all guests are in.
@@ -69,5 +70,9 @@ impl cowling_bench_harness::Engine for GuestLayer {
             "calls in a region are those of a store ({kind:?}, {} bytes)",
             module.len()
         )
+    }
+
+    fn program(&self, program: &Program) -> Result<Runs> {
+        bail!("{} in a region runs like one in a store", program.name())
     }
 }

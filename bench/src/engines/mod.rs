@@ -5,11 +5,13 @@
 //! | this | every [`Setup`]: an engine, how it is configured, and in which process it is measured |
 //! | `store_api` | what the jobs of `cowling_bench_harness` need of Cowling's Store layer and of Wasmtime |
 //! | `guest_layer` | the same of Cowling's Guest layer |
+//! | `program` | whole programs with either |
 //! | `single` | one guest of either, for the groups that suspend and interrupt it |
 //!
 //! Wasmer is in a program of its own, `wasmer/`.
 
 mod guest_layer;
+mod program;
 mod single;
 mod store_api;
 

@@ -8,7 +8,8 @@ macro_rules! store_api {
                 Caller, Config, Engine, Instance, InstancePre, Linker, Memory, Module, ModuleExport, Store, Val,
             };
             use anyhow::{Context, Result};
-            use cowling_bench_harness::{CallKind, Run, repeated, timed};
+            use cowling_bench_harness::{CallKind, Run, Runs, repeated, timed};
+            use cowling_bench_wasi::Program;
             use std::hint::black_box;
             use std::path::Path;
 
@@ -69,6 +70,11 @@ macro_rules! store_api {
 
                 fn load(&self, artifact: &Path) -> Result<Module> {
                     super::$load(&self.engine, artifact)
+                }
+
+                fn program(&self, program: &Program) -> Result<Runs> {
+                    let runs = crate::engines::program::$engine::program(&self.engine, program)?;
+                    Ok(Box::new(runs))
                 }
 
                 fn calls(&self, kind: CallKind, module: &[u8], other: &[u8]) -> Result<Run> {

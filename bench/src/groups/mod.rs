@@ -6,8 +6,10 @@ mod density;
 mod instantiate;
 mod interrupt;
 mod load;
+pub mod suite;
 mod suspend;
 mod threads;
+mod throughput;
 
 use crate::lab::Lab;
 use crate::measure::Table;
@@ -34,6 +36,7 @@ pub const ALL: &[Group] = &[
     density::GROUP,
     load::GROUP,
     compile::GROUP,
+    throughput::GROUP,
 ];
 
 /// A future that is ready when it is polled a second time.

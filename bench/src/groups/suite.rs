@@ -25,10 +25,13 @@ fn tables(lab: &Lab) -> Result<Vec<Table>> {
         folder.display()
     );
     let table = |module: &PathBuf| {
-        let name = module.strip_prefix(folder).unwrap_or(module).with_extension("");
+        let name = module
+            .strip_prefix(folder)
+            .unwrap_or(module)
+            .with_extension("");
         let name = name.display().to_string();
         let program = program(lab, &format!("suite-{}", name.replace('/', "-")), module)?;
-        Ok(Table::new(name, "run", cases(lab, &program)).as_line())
+        Ok(Table::new(name, "run", cases(lab, &program)).shown_as_line())
     };
     modules.iter().map(table).collect()
 }

@@ -4,9 +4,9 @@ use super::Group;
 use crate::engines::{COWLING, Setup, WASMER_CRANELIFT, WASMER_SINGLEPASS, WASMTIME_ON_DEMAND};
 use crate::lab::Lab;
 use crate::measure::{Case, Run, Table};
-use crate::native::{CLANG, Compiler, GCC};
+use crate::native::{self, Compiler};
 use anyhow::{Context, Result};
-use cowling_bench_harness::{Job, programs};
+use cowling_bench_harness::{Job, timed_parts};
 use cowling_bench_wasi::Program;
 use std::path::{Path, PathBuf};
 
@@ -34,21 +34,21 @@ fn tables(lab: &Lab) -> Result<Vec<Table>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("programs");
     let mut modules = binaries(&folder)?;
     modules.truncate(lab.or_quick(usize::MAX, 3));
-    let compilers: Vec<&Compiler> = match CLANG.exists() {
-        true => vec![&GCC, &CLANG],
-        false => vec![&GCC],
-    };
+    let compilers = native::compilers();
     let table = |module: &PathBuf| {
         let program = program(lab, "throughput", module)?;
         let mut cases = cases(lab, &program);
         for compiler in &compilers {
             cases.push(native(compiler, &program));
         }
-        let cases = cases.into_iter().enumerate().map(|(index, case)| match index {
-            NATIVE => case,
-            _ => case.compared_with(NATIVE),
-        });
-        Ok(Table::new(program.name(), "run", cases.collect()).as_line())
+        let cases = cases
+            .into_iter()
+            .enumerate()
+            .map(|(index, case)| match index {
+                NATIVE => case,
+                _ => case.compared_with(NATIVE),
+            });
+        Ok(Table::new(program.name(), "run", cases.collect()).shown_as_line())
     };
     modules.iter().map(table).collect()
 }
@@ -59,7 +59,10 @@ pub fn binaries(folder: &Path) -> Result<Vec<PathBuf>> {
         .with_context(|| format!("cannot read the folder {}", folder.display()))?;
     let paths: std::io::Result<Vec<_>> = entries.map(|entry| Ok(entry?.path())).collect();
     let mut paths = paths?;
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "wasm"));
+    paths.retain(|path| {
+        path.extension()
+            .is_some_and(|extension| extension == "wasm")
+    });
     paths.sort();
     Ok(paths)
 }
@@ -101,7 +104,7 @@ fn native(compiler: &'static Compiler, program: &Program) -> Case {
     let prepare = move || -> Result<Run> {
         let source = program.module.with_extension("c");
         let run = compiler.program(&source, &program)?;
-        Ok(programs(program, run))
+        Ok(timed_parts(program, run))
     };
     Case::prepared("native", compiler.name, prepare).compared_with(BASELINE)
 }

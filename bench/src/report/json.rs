@@ -48,7 +48,12 @@ pub fn of(report: &Report) -> Result<String> {
         group: report.group,
         about: report.about,
         origin: &report.origin,
-        tables: report.tables.iter().map(table).collect(),
+        tables: report
+            .tables
+            .iter()
+            .chain(&report.lines)
+            .map(table)
+            .collect(),
     };
     Ok(serde_json::to_string_pretty(&json)? + "\n")
 }
@@ -77,6 +82,7 @@ fn table(table: &Measured) -> Table<'_> {
             Unit::Nanoseconds => "nanoseconds",
             Unit::Bytes => "bytes",
             Unit::Count => "count",
+            Unit::Ratio => "ratio",
         },
         per: table.quantity.per,
         rounds: table.rounds,

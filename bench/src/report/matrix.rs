@@ -26,6 +26,31 @@ pub fn means(lines: &[Measured]) -> Vec<Measured> {
     baselines(lines).into_iter().map(table).collect()
 }
 
+/// For each case that others are compared with: the ratios of the first case, which is ours, of all lines as a table of its own.
+pub fn ratios(lines: &[Measured]) -> Vec<Measured> {
+    let Some(first) = lines.first() else {
+        return Vec::new();
+    };
+    let table = |baseline: usize| Measured {
+        title: format!(
+            "{}, compared with {}",
+            first.name_of(0),
+            first.name_of(baseline)
+        ),
+        quantity: Quantity {
+            name: "",
+            unit: Unit::Ratio,
+            per: first.quantity.per,
+        },
+        cases: lines.iter().map(|line| line.ratio(baseline)).collect(),
+        rounds: first.rounds,
+        is_line: false,
+    };
+    let baselines = baselines(lines).into_iter();
+    let others = baselines.filter(|&baseline| is_compared(lines, 0, baseline));
+    others.map(table).collect()
+}
+
 /// The lines: their medians, and the ratios to each case that others are compared with.
 pub fn markdown(lines: &[Measured]) -> Result<String> {
     let mut out = String::new();
@@ -60,11 +85,31 @@ pub fn markdown(lines: &[Measured]) -> Result<String> {
     for line in lines {
         for (index, case) in line.cases.iter().enumerate() {
             if let Err(reason) = &case.samples {
-                writeln!(out, "\n{} failed with {}: {reason}", line.title, line.name_of(index))?;
+                writeln!(
+                    out,
+                    "\n{} failed with {}: {reason}",
+                    line.title,
+                    line.name_of(index)
+                )?;
             }
         }
     }
     Ok(out)
+}
+
+impl Measured {
+    /// The ratio of the first case, as a case called like this table.
+    fn ratio(&self, baseline: usize) -> MeasuredCase {
+        let case = &self.cases[0];
+        let ratio = ratio(case, baseline);
+        MeasuredCase {
+            engine: case.engine,
+            name: self.title.clone(),
+            samples: ratio.map_or_else(|| Err("there is none".into()), |ratio| Ok(vec![ratio])),
+            ratios: Vec::new(),
+            most: None,
+        }
+    }
 }
 
 fn table(
@@ -92,7 +137,9 @@ fn table(
 /// The positions of cases that others are compared with.
 fn baselines(lines: &[Measured]) -> Vec<usize> {
     let cases = lines.iter().flat_map(|line| &line.cases);
-    let baselines = cases.flat_map(|case| &case.ratios).map(|ratio| ratio.baseline);
+    let baselines = cases
+        .flat_map(|case| &case.ratios)
+        .map(|ratio| ratio.baseline);
     let mut baselines: Vec<usize> = baselines.collect();
     baselines.sort_unstable();
     baselines.dedup();
@@ -101,11 +148,16 @@ fn baselines(lines: &[Measured]) -> Vec<usize> {
 
 fn is_compared(lines: &[Measured], case: usize, baseline: usize) -> bool {
     let compared = lines[0].cases[case].ratios.iter();
-    compared.map(|ratio| ratio.baseline).any(|with| with == baseline)
+    compared
+        .map(|ratio| ratio.baseline)
+        .any(|with| with == baseline)
 }
 
 fn ratio(case: &MeasuredCase, baseline: usize) -> Option<f64> {
-    let ratio = case.ratios.iter().find(|ratio| ratio.baseline == baseline)?;
+    let ratio = case
+        .ratios
+        .iter()
+        .find(|ratio| ratio.baseline == baseline)?;
     ratio.ratio
 }
 
@@ -120,7 +172,9 @@ fn mean(lines: &[Measured], case: usize, baseline: usize) -> MeasuredCase {
     let pairs: Vec<_> = pairs.collect();
     let rounds = pairs.iter().map(|(case, _)| case.len()).min();
     let round = |round: usize| {
-        let logarithms = pairs.iter().map(|(case, baseline)| (case[round] / baseline[round]).ln());
+        let logarithms = pairs
+            .iter()
+            .map(|(case, baseline)| (case[round] / baseline[round]).ln());
         (logarithms.sum::<f64>() / pairs.len() as f64).exp()
     };
     MeasuredCase {

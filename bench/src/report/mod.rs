@@ -3,11 +3,13 @@
 //! | file | job |
 //! |---|---|
 //! | this | the Markdown and the files |
+//! | `matrix` | tables that are lines of one, and their means |
 //! | `json` | the same as JSON |
 //! | `plot` | the same as bars |
 //! | `origin` | where, when and with which versions it was measured |
 
 mod json;
+mod matrix;
 mod origin;
 mod plot;
 
@@ -23,15 +25,22 @@ pub struct Report {
     about: &'static str,
     origin: Origin,
     tables: Vec<Measured>,
+    /// Tables that are shown as one, below the others.
+    lines: Vec<Measured>,
 }
 
 impl Report {
     pub fn new(group: &'static str, about: &'static str, tables: Vec<Measured>) -> Report {
+        let origin = Origin::here(&tables);
+        let (lines, mut tables): (Vec<_>, Vec<_>) =
+            tables.into_iter().partition(|table| table.is_line);
+        tables.extend(matrix::means(&lines));
         Report {
             group,
             about,
-            origin: Origin::here(&tables),
+            origin,
             tables,
+            lines,
         }
     }
 
@@ -54,7 +63,8 @@ impl Report {
 
     /// How many targets were missed.
     pub fn missed(&self) -> usize {
-        let cases = self.tables.iter().flat_map(|table| &table.cases);
+        let tables = self.tables.iter().chain(&self.lines);
+        let cases = tables.flat_map(|table| &table.cases);
         cases.map(MeasuredCase::missed).sum()
     }
 
@@ -84,6 +94,7 @@ impl Report {
                 writeln!(out, "{}", table.row(case))?;
             }
         }
+        out += &matrix::markdown(&self.lines)?;
         Ok(out)
     }
 }

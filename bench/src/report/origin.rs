@@ -1,6 +1,7 @@
 //! Where, when and with which versions something was measured. Times compare only with those of the same run.
 
 use crate::measure::Measured;
+use crate::native;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -60,6 +61,9 @@ impl fmt::Display for Origin {
 
 /// The version of an engine, by the name it has in the tables, which is its crate's. `None` for what is no engine.
 fn version(engine: &str) -> Option<String> {
+    if engine == "native" {
+        return native::versions();
+    }
     let locked = [
         include_str!("../../Cargo.lock"),
         include_str!("../../wasmer/Cargo.lock"),

@@ -11,7 +11,7 @@
 //! It is written by hand rather than with a plotting crate, because its colours follow the reader's light or dark theme, which is
 //! a style sheet in the picture.
 
-use super::Report;
+use super::{Report, matrix};
 use crate::measure::{Measured, MeasuredCase, Unit};
 use anyhow::Result;
 use std::fmt::Write as _;
@@ -39,7 +39,7 @@ text{font:12px system-ui,sans-serif;fill:#1f2328}.t{font-weight:600;font-size:14
 pub fn of(report: &Report) -> Result<String> {
     let mut charts = String::new();
     let mut y = MARGIN;
-    for table in &report.tables {
+    for table in report.tables.iter().chain(&matrix::ratios(&report.lines)) {
         y = chart(&mut charts, table, y)?;
     }
     writeln!(charts, r#"<text class="s" x="{MARGIN}" y="{y}">"#)?;

@@ -14,6 +14,7 @@
 //!
 //! An engine goes through a module's imports, looks each up with [`function`], and defines for it a host function that hands its
 //! arguments to [`Function::call`].
+#![forbid(unsafe_code)]
 
 mod calls;
 mod files;

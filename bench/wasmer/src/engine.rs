@@ -1,7 +1,8 @@
 //! What the jobs of `cowling_bench_harness` need of Wasmer.
 
 use anyhow::{Context, Result};
-use cowling_bench_harness::{CallKind, Run, repeated, timed};
+use cowling_bench_harness::{CallKind, Run, Runs, repeated, timed};
+use cowling_bench_wasi::Program;
 use std::hint::black_box;
 use std::path::Path;
 use wasmer::sys::{Cranelift, EngineBuilder, Singlepass};
@@ -99,6 +100,15 @@ impl cowling_bench_harness::Engine for Wasmer {
     fn load(&self, artifact: &Path) -> Result<Module> {
         // SAFETY: this program has just written the file, with bytes that Wasmer gave it, into a directory of its own.
         Ok(unsafe { Module::deserialize_from_file_unchecked(&self.engine, artifact) }?)
+    }
+
+    fn program(&self, program: &Program) -> Result<Runs> {
+        let module = self.compile(&program.wasm()?)?;
+        Ok(Box::new(crate::program::program(
+            &self.engine,
+            module,
+            program,
+        )))
     }
 
     fn calls(&self, kind: CallKind, module: &[u8], other: &[u8]) -> Result<Run> {

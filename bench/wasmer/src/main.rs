@@ -1,6 +1,7 @@
 //! Measures Wasmer for `cowling-bench`, which builds and starts it: see `cowling_bench_harness`.
 
 mod engine;
+mod program;
 
 use anyhow::{Context, Result, bail};
 use cowling_bench_harness::{serve, start};

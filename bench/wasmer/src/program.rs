@@ -57,14 +57,19 @@ fn imports(store: &mut Store, guest: &FunctionEnv<Guest>, module: &Module) -> Re
     let mut imports = Imports::new();
     for import in module.imports() {
         let (module, name) = (import.module(), import.name());
-        let (Some(function), ExternType::Function(ty)) = (function(module, name), import.ty()) else {
+        let (Some(function), ExternType::Function(ty)) = (function(module, name), import.ty())
+        else {
             bail!("there is nothing to import as \"{module}\".\"{name}\"");
         };
         let has_result = !ty.results().is_empty();
         let call = move |caller: FunctionEnvMut<'_, Guest>, parameters: &[Value]| {
             let answer = call(function, caller, parameters);
             let answer = answer.map_err(|exit| RuntimeError::user(Box::new(exit)))?;
-            Ok(if has_result { vec![Value::I32(answer)] } else { Vec::new() })
+            Ok(if has_result {
+                vec![Value::I32(answer)]
+            } else {
+                Vec::new()
+            })
         };
         let host = wasmer::Function::new_with_env(store, guest, ty, call);
         imports.define(module, name, host);
