@@ -38,7 +38,7 @@
 mod run;
 
 use run::OwnStack;
-pub(crate) use run::{Outside, Run, RunningOn, Suspended, call_on_guest_stack};
+pub(crate) use run::{Outside, Run, Suspended, call_on_guest_stack};
 
 use crate::arch;
 use crate::fuel::Fuel;
@@ -342,7 +342,8 @@ pub(crate) struct Activation {
     previous: Cell<*const Activation>,
     outer: Cell<*const Activation>,
     /// `exit_pc` and `exit_fp` of the outer activation.
-    outer_exit: Cell<(usize, usize)>,
+    outer_exit_pc: Cell<usize>,
+    outer_exit_fp: Cell<usize>,
     reason: UnsafeCell<Option<TrapReason>>,
 }
 
@@ -441,13 +442,17 @@ impl Activation {
         }
     }
 
+    fn outer_exit(&self) -> (usize, usize) {
+        (self.outer_exit_pc.get(), self.outer_exit_fp.get())
+    }
+
     /// Frames of the activations of the same store outside this one.
     fn outer_frames(&self) -> impl Iterator<Item = usize> {
         let mut inner = self;
         std::iter::from_fn(move || {
             // SAFETY: activations of a store are nested, so outer ones outlive inner ones.
             let outer = unsafe { inner.outer.get().as_ref()? };
-            let (pc, fp) = inner.outer_exit.get();
+            let (pc, fp) = inner.outer_exit();
             let frames = outer.frames(pc, fp);
             inner = outer;
             Some(frames.map(Frame::call_site))
@@ -581,7 +586,8 @@ pub(crate) unsafe fn enter(
             run,
             previous: Cell::new(CURRENT.get()),
             outer: Cell::new(this.innermost.get()),
-            outer_exit: Cell::new(outer_exit),
+            outer_exit_pc: Cell::new(outer_exit.0),
+            outer_exit_fp: Cell::new(outer_exit.1),
             reason: UnsafeCell::new(None),
         }
     };
@@ -618,7 +624,7 @@ pub(crate) unsafe fn enter(
     // SAFETY: as above, the guest does not run any more.
     let this = unsafe { execution.as_ref() };
     this.innermost.set(activation.outer.get());
-    this.set_exit(activation.outer_exit.get());
+    this.set_exit(activation.outer_exit());
     this.interrupts.guest_left();
     if raised == 0 {
         return Ok(());

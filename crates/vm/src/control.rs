@@ -67,7 +67,10 @@ use crate::epoch::{EpochClock, EpochDeadline};
 use crate::sys::thread::{self, ThreadId};
 use crate::test_points::{Point, point};
 use crate::timer;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{
+    AtomicBool, AtomicI32, AtomicU64,
+    Ordering::{Relaxed, SeqCst},
+};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -440,8 +443,13 @@ impl Control {
 
     /// The store is entered or resumed by this thread, which calls. Returns the requests there are.
     pub(crate) fn enter(&self, thread: ThreadId, suspendable: bool) -> Word {
-        self.thread.store(thread.0, SeqCst);
-        self.suspendable.store(suspendable, SeqCst);
+        // Ordered before the word by the change of that. Nearly always they are right already, and reading them costs nothing.
+        if self.thread.load(Relaxed) != thread.0 {
+            self.thread.store(thread.0, Relaxed);
+        }
+        if self.suspendable.load(Relaxed) != suspendable {
+            self.suspendable.store(suspendable, Relaxed);
+        }
         let running = |word: Word| Some(word.in_phase(Phase::Running));
         let entered = self.update(running);
         debug_assert!(entered.is_ok_and(|word| word.phase() != Phase::Gone));

@@ -23,7 +23,7 @@
 use crate::activation::{self, Execution};
 use crate::instance::{Instance, InstancePtr};
 use crate::store::StoreInner;
-use crate::suspend::{CannotSuspend, Suspension};
+use crate::suspend::{CannotSuspend, Why};
 use crate::trap::TrapReason;
 use cowling_abi::Trap;
 use cowling_abi::layout::VmContext;
@@ -176,7 +176,7 @@ pub(crate) unsafe extern "C" fn out_of_fuel(vmctx: *mut VmContext) {
         let instance = InstancePtr::new(Instance::from_vmctx(NonNull::new_unchecked(vmctx)));
         let execution: NonNull<Execution> = instance.store().cast();
         if execution.as_ref().refuel() == Refuelled::Yield {
-            match Execution::suspend(execution, Suspension::OutOfFuel) {
+            match Execution::suspend(execution, Why::OutOfFuel) {
                 Err(CannotSuspend::Cancelled(cancelled)) => {
                     activation::raise(execution, TrapReason::Host(cancelled.into()));
                 }
@@ -184,7 +184,7 @@ pub(crate) unsafe extern "C" fn out_of_fuel(vmctx: *mut VmContext) {
                     activation::raise(execution, TrapReason::Terminated(why));
                 }
                 // It goes on where it cannot be suspended.
-                Err(_) | Ok(_) => {}
+                Err(_) | Ok(()) => {}
             }
         }
         // Whoever resumed it may have taken all fuel away.

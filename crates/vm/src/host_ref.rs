@@ -153,20 +153,30 @@ struct Root {
 pub struct RootScope(usize);
 
 /// Roots that a suspended computation may use again: scopes that end outside do not end them before the computation does.
+///
+/// They are those before the position `below`; `ended` is the lowest position at which a scope began that has ended meanwhile. One
+/// word, as it is moved whenever a computation is suspended or resumed: `below` in its lower half, `ended` in the upper one.
 #[derive(Copy, Clone, Debug)]
-pub(crate) struct HeldRoots {
-    /// They are those before this position.
-    below: usize,
-    /// The lowest position at which a scope began that has ended meanwhile.
-    ended: usize,
+pub(crate) struct HeldRoots(u64);
+
+impl HeldRoots {
+    fn new(below: usize, ended: u32) -> HeldRoots {
+        // Positions of roots fit: they are `u32` in `Rooted`.
+        HeldRoots(below as u32 as u64 | u64::from(ended) << 32)
+    }
+
+    fn below(self) -> usize {
+        self.0 as u32 as usize
+    }
+
+    fn ended(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
 }
 
 impl Default for HeldRoots {
     fn default() -> Self {
-        HeldRoots {
-            below: 0,
-            ended: usize::MAX,
-        }
+        HeldRoots::new(0, u32::MAX)
     }
 }
 
@@ -246,31 +256,35 @@ impl ObjectTable {
     #[inline]
     pub(crate) fn exit_scope(&mut self, scope: RootScope) {
         if self.roots.len() > scope.0 {
-            if scope.0 < self.held.below {
-                self.held.ended = self.held.ended.min(scope.0);
+            let below = self.held.below();
+            if scope.0 < below {
+                let ended = self.held.ended().min(scope.0 as u32);
+                self.held = HeldRoots::new(below, ended);
             }
-            self.roots.truncate(scope.0.max(self.held.below));
+            self.roots.truncate(scope.0.max(below));
             self.generation += 1;
         }
     }
 
     /// Holds other roots; returns what was held.
+    #[inline]
     pub(crate) fn exchange_held(&mut self, held: HeldRoots) -> HeldRoots {
         std::mem::replace(&mut self.held, held)
     }
 
     /// Holds all roots there are, on behalf of a computation that has been suspended and for which `before` was held until it was
     /// resumed. Returns what was held.
+    #[inline]
     pub(crate) fn hold_roots(&mut self, before: HeldRoots) -> HeldRoots {
-        let below = self.roots.len();
-        self.exchange_held(HeldRoots { below, ..before })
+        self.exchange_held(HeldRoots::new(self.roots.len(), before.ended()))
     }
 
     /// Holds no roots any more: the computation for which `held` was is over. Ends the scopes that would have ended meanwhile.
     pub(crate) fn release_roots(&mut self, held: HeldRoots) {
         self.held = HeldRoots::default();
-        if held.ended < self.roots.len() {
-            self.exit_scope(RootScope(held.ended));
+        let ended = held.ended() as usize;
+        if ended < self.roots.len() {
+            self.exit_scope(RootScope(ended));
         }
         self.held = HeldRoots::default();
     }

@@ -120,7 +120,7 @@ pub use store::{
     StoreId, StoreInner, StoreMut, StoreRef, TableHandle, TagHandle,
 };
 pub use suspend::{
-    CallFuture, Cancelled, CannotSuspend, ComputationBody, Expects, HostFuture, Interruption,
+    CallFuture, Cancelled, CannotSuspend, ComputationBody, Expects, Halt, HostFuture, Interruption,
     NoResults, Progress, ResumeError, StoreSuspended, Suspension, YieldValue, Yielded,
 };
 pub use table::MAX_TABLE_ELEMENTS;

@@ -87,30 +87,64 @@
 mod computation;
 mod task;
 
-pub(crate) use computation::{Computation, Computations};
+pub(crate) use computation::{Computation, Computations, Why};
 pub use task::CallFuture;
 
-use crate::activation::Execution;
+use crate::activation::{EnterError, Execution};
 use crate::control::Terminated;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::func::{self, TypedHandle};
 use crate::store::{FuncHandle, StoreInner, StoreMut, StoreRef};
+use crate::sys::altstack;
 use crate::values::{AbiValues, TypedBuffer, Value};
-use computation::{End, Entry};
+use computation::{Driven, End, Entry};
 use cowling_abi::layout::VmValue;
 use smallvec::SmallVec;
 use std::any::{Any, TypeId};
+use std::fmt;
 use std::future::Future;
 use std::mem::MaybeUninit;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::ptr::NonNull;
-use std::task::Waker;
 
 /// A value that crosses a suspension, in either direction.
 pub type YieldValue = Box<dyn Any + Send>;
 
-/// The type of value that a suspended computation expects: its identity, and its name for messages.
-pub type Expects = (TypeId, &'static str);
+/// The type of value that a suspended computation expects. One word, so that it is moved in a register.
+#[derive(Copy, Clone)]
+pub struct Expects(fn() -> (TypeId, &'static str));
+
+impl Expects {
+    /// That type.
+    pub fn of<V: Any>() -> Expects {
+        Expects(|| (TypeId::of::<V>(), std::any::type_name::<V>()))
+    }
+
+    /// Its identity.
+    pub fn type_id(self) -> TypeId {
+        (self.0)().0
+    }
+
+    /// Its name, for messages.
+    pub fn type_name(self) -> &'static str {
+        (self.0)().1
+    }
+}
+
+impl PartialEq for Expects {
+    fn eq(&self, other: &Self) -> bool {
+        self.type_id() == other.type_id()
+    }
+}
+
+impl Eq for Expects {}
+
+impl fmt::Debug for Expects {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Expects").field(&self.type_name()).finish()
+    }
+}
 
 /// How far a computation has come.
 #[derive(Debug)]
@@ -293,17 +327,41 @@ impl<T: 'static> StoreMut<'_, T> {
     ///
     /// # Panics
     /// With the payload of a host function that panicked.
-    #[inline]
     pub fn resume(&mut self, value: Option<YieldValue>) -> Result<Progress> {
-        self.resume_with(value, None)
+        match self.resume_to_yield(value) {
+            Ok(yielded) => Ok(Progress::Suspended(Suspension::Yielded(yielded))),
+            Err(other) => other.unwrap_or_else(|payload| resume_unwind(payload)),
+        }
     }
 
+    /// [`resume`](Self::resume) for those who count on a yield, and want panics as values.
+    ///
+    /// All of it that happens when a host function yields again goes into the caller, as [`arch::switch`](crate::arch::switch)
+    /// explains: a loop that resumes a computation loses half of what a resumption costs for each function between it and this.
+    ///
+    /// # Errors
+    /// Everything but a yield: what [`resume`](Self::resume) returns, or the payload it panics with.
     #[inline(always)]
-    fn resume_with(
-        &mut self,
-        value: Option<YieldValue>,
-        waker: Option<&Waker>,
-    ) -> Result<Progress> {
+    pub fn resume_to_yield(&mut self, value: Option<YieldValue>) -> Result<Yielded, Box<Halt>> {
+        let suspended = match self.check_resume(value.as_ref()) {
+            Ok(suspended) => suspended,
+            Err(error) => return Err(refused(error)),
+        };
+        // SAFETY: a computation stays where it is until its store is dropped, and changes behind shared references only.
+        let computation = unsafe { &*suspended.as_ptr() };
+        computation.put_value(value);
+        // SAFETY: the store is borrowed for change; the computation is suspended, and the thread prepared.
+        let driven = unsafe { computation::drive(self.as_ptr(), suspended, None) };
+        if driven == Driven::Suspended && computation.why() == Why::Yielded {
+            return Ok(computation.yielded());
+        }
+        // SAFETY: as above; this is what became of it.
+        Err(unsafe { halted(self.as_ptr(), suspended, driven) })
+    }
+
+    /// The suspended computation, if it may be resumed by this thread with this value.
+    #[inline(always)]
+    fn check_resume(&self, value: Option<&YieldValue>) -> Result<NonNull<Computation>> {
         let computations = self.inner().execution().computations();
         if computations.is_cancelling() {
             return Err(Cancelled.into());
@@ -314,20 +372,22 @@ impl<T: 'static> StoreMut<'_, T> {
         if suspended.is_awaiting() {
             return Err(ResumeError::Awaiting.into());
         }
-        match (suspended.expects(), &value) {
+        match (suspended.expects(), value) {
             (None, None) => {}
             (None, Some(_)) => return Err(ResumeError::Unexpected.into()),
-            (Some((_, expected)), None) => return Err(ResumeError::Missing { expected }.into()),
-            (Some((id, expected)), Some(value)) => {
-                if (**value).type_id() != id {
+            (Some(expects), None) => {
+                let expected = expects.type_name();
+                return Err(ResumeError::Missing { expected }.into());
+            }
+            (Some(expects), Some(value)) => {
+                if (**value).type_id() != expects.type_id() {
+                    let expected = expects.type_name();
                     return Err(ResumeError::WrongType { expected }.into());
                 }
             }
         }
-        suspended.set_answer(value);
-        let suspended = NonNull::from(suspended);
-        // SAFETY: the store is borrowed for change; the computation is suspended.
-        unsafe { computation::drive(self.as_ptr(), suspended, waker) }
+        altstack::prepare_thread().map_err(EnterError::Thread)?;
+        Ok(NonNull::from(suspended))
     }
 
     /// Takes the results of the computation that has [returned](Progress::Returned); references are rooted in the current
@@ -406,10 +466,33 @@ impl<T: 'static> StoreMut<'_, T> {
         value: Option<YieldValue>,
         expects: Option<Expects>,
     ) -> Result<Option<YieldValue>, CannotSuspend> {
-        let why = Suspension::Yielded(Yielded { value, expects });
+        let yielded = Yielded { value, expects };
         // SAFETY: the store is borrowed for change, so no other reference to it is alive.
-        unsafe { Execution::suspend(self.as_ptr().cast(), why) }
+        unsafe { Execution::suspend_yielding(self.as_ptr().cast(), yielded) }
     }
+}
+
+/// What a resumption led to that was no yield: what it returns, or the payload of a panic.
+pub type Halt = std::thread::Result<Result<Progress>>;
+
+#[cold]
+#[inline(never)]
+fn refused(error: Error) -> Box<Halt> {
+    Box::new(Ok(Err(error)))
+}
+
+/// # Safety
+/// As for [`computation::progress`].
+#[cold]
+#[inline(never)]
+unsafe fn halted(
+    store: NonNull<StoreInner>,
+    computation: NonNull<Computation>,
+    driven: Driven,
+) -> Box<Halt> {
+    // SAFETY: the caller's promises are the same.
+    let progress = || unsafe { computation::progress(store, computation, driven) };
+    Box::new(catch_unwind(AssertUnwindSafe(progress)))
 }
 
 impl<T: 'static> StoreRef<'_, T> {

@@ -19,7 +19,6 @@ use crate::store::{AsContextMut, StoreData};
 use crate::types::FuncType;
 use crate::val::{Val, Values};
 use cowling_vm::{CallFuture, HostCaller, Progress, StoreMut, Value};
-use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -147,36 +146,85 @@ impl<Params: WasmParams, Results: WasmResults> TypedFunc<Params, Results> {
 }
 
 /// Polls a computation until it has returned.
-pub(crate) async fn drive<T: 'static>(mut call: CallFuture<'_, StoreData<T>>) -> Result<()> {
-    let span = tracing::trace_span!("call_async");
+pub(crate) fn drive<T: 'static>(mut call: CallFuture<'_, StoreData<T>>) -> Drive<'_, T> {
     *call.store().data_mut().epoch_wait() = None;
-    let progress = poll_fn(|context| {
+    Drive {
+        call,
+        span: tracing::trace_span!("call_async"),
+    }
+}
+
+/// The future that [`drive`] returns. Not an `async` function, as its `poll` has to go into whoever polls it: see
+/// [`CallFuture`]'s.
+pub(crate) struct Drive<'a, T: 'static> {
+    call: CallFuture<'a, StoreData<T>>,
+    span: tracing::Span,
+}
+
+impl<T: 'static> Future for Drive<'_, T> {
+    type Output = Result<()>;
+
+    #[inline(always)]
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
+        let this = self.get_mut();
         // Entered only while something runs: between polls the thread does other things. Nearly always nobody listens.
-        let _entered = (!span.is_disabled()).then(|| span.enter());
-        poll_call(&mut call, context)
-    })
-    .await?;
-    match progress {
-        Progress::Returned => Ok(()),
-        Progress::Suspended(_) => {
-            call.store().cancel();
-            Err(YieldedInAsyncCall.into())
+        if !this.span.is_disabled() {
+            return this.poll_in_span(context);
+        }
+        match poll_call(&mut this.call, context) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(progress) => Poll::Ready(this.settle(progress)),
+        }
+    }
+}
+
+impl<T: 'static> Drive<'_, T> {
+    #[cold]
+    #[inline(never)]
+    fn poll_in_span(&mut self, context: &mut Context<'_>) -> Poll<Result<()>> {
+        let polled = {
+            let _entered = self.span.enter();
+            poll_call(&mut self.call, context)
+        };
+        polled.map(|progress| self.settle(progress))
+    }
+
+    fn settle(&mut self, progress: Result<Progress>) -> Result<()> {
+        match progress? {
+            Progress::Returned => Ok(()),
+            Progress::Suspended(_) => {
+                self.call.store().cancel();
+                Err(YieldedInAsyncCall.into())
+            }
         }
     }
 }
 
 /// Polls a computation, or what an epoch callback wants it to wait for.
+#[inline(always)]
 pub(crate) fn poll_call<T: 'static>(
     call: &mut CallFuture<'_, StoreData<T>>,
     context: &mut Context<'_>,
 ) -> Poll<Result<Progress>> {
+    if call.store().data_mut().epoch_wait().is_some() {
+        ready!(poll_epoch_wait(call, context));
+    }
+    Pin::new(call).poll(context)
+}
+
+#[cold]
+#[inline(never)]
+fn poll_epoch_wait<T: 'static>(
+    call: &mut CallFuture<'_, StoreData<T>>,
+    context: &mut Context<'_>,
+) -> Poll<()> {
     let mut store = call.store();
     let epoch_wait = store.data_mut().epoch_wait();
     if let Some(wait) = epoch_wait {
         ready!(wait.as_mut().poll(context));
         *epoch_wait = None;
     }
-    Pin::new(call).poll(context)
+    Poll::Ready(())
 }
 
 /// Runs a function of the host on the store's guest stack, where it may call guests that wait.

@@ -3,7 +3,8 @@
 use super::termination::{Payload, Terminate};
 use crate::error::{Result, format_err};
 use crate::func::Caller;
-use std::any::{Any, TypeId, type_name};
+use cowling_vm::Expects;
+use std::any::{Any, type_name};
 
 impl<T: 'static> Caller<'_, T> {
     /// Suspends the guest, with everything that runs in it: the innermost `run` or `resume` around this call returns
@@ -13,6 +14,7 @@ impl<T: 'static> Caller<'_, T> {
     /// [`CannotSuspend`](crate::CannotSuspend): when no [`Guest`](crate::Guest) runs but a plain call, when another store's guest
     /// or another thread is in between, or when the guest is reset or dropped instead of being resumed. The host function
     /// should return then.
+    #[inline(always)]
     pub fn yield_(&mut self) -> Result<()> {
         self.vm_mut().yield_now(None, None)?;
         Ok(())
@@ -22,6 +24,7 @@ impl<T: 'static> Caller<'_, T> {
     ///
     /// # Errors
     /// As [`yield_`](Self::yield_).
+    #[inline]
     pub fn yield_val<A: Any + Send>(&mut self, value: A) -> Result<()> {
         self.vm_mut().yield_now(Some(Box::new(value)), None)?;
         Ok(())
@@ -44,8 +47,7 @@ impl<T: 'static> Caller<'_, T> {
     }
 
     fn yield_both<R: Any + Send>(&mut self, value: Option<Box<dyn Any + Send>>) -> Result<R> {
-        let expects = (TypeId::of::<R>(), type_name::<R>());
-        let given = self.vm_mut().yield_now(value, Some(expects))?;
+        let given = self.vm_mut().yield_now(value, Some(Expects::of::<R>()))?;
         // What the guest is resumed with was checked before anything ran.
         let given = given.and_then(|given| given.downcast::<R>().ok());
         let wrong = || format_err!("resumed without the value of type {}", type_name::<R>());

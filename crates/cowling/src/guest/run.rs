@@ -7,8 +7,10 @@
 //!   run_async, resume_async ─ the same, with `step` polled
 //! ```
 //!
-//! Whether an operation is allowed is decided before `step`, from the state alone; [`settle`](Guest::settle) is the only place
-//! that leaves `Running`.
+//! Whether an operation is allowed is decided before `step`, from the state alone; [`settle`](Guest::settle) decides which comes
+//! next. `Running` is a state only where somebody may see it: while the future of an asynchronous run lives.
+//!
+//! A resumption that leads to another yield, as nearly all do, takes none of these ways but goes into the caller as a whole.
 
 use super::error::GuestError;
 use super::fault::{self, FaultAction, FaultDetails};
@@ -22,10 +24,10 @@ use crate::instance::Instance;
 use crate::store::{AsContext, StoreData};
 use crate::val::{Val, Values};
 use cowling_vm::{
-    CallFuture, EnterError, Expects, FuncHandle, Progress, ResumeError, StoreMut, StoreSuspended,
-    Suspension, Value, WasmBacktrace, Yielded,
+    CallFuture, EnterError, Expects, FuncHandle, Halt, Progress, ResumeError, StoreMut,
+    StoreSuspended, Suspension, Value, WasmBacktrace, Yielded,
 };
-use std::any::{Any, TypeId};
+use std::any::Any;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -104,12 +106,12 @@ impl YieldedValue {
     pub fn expects<V: Any>(&self) -> bool {
         self.0
             .expects
-            .is_some_and(|(id, _)| id == TypeId::of::<V>())
+            .is_some_and(|expects| expects == Expects::of::<V>())
     }
 
     /// Name of the type of the value that the host function wants to be resumed with.
     pub fn expected_type(&self) -> Option<&'static str> {
-        self.0.expects.map(|(_, name)| name)
+        self.0.expects.map(Expects::type_name)
     }
 }
 
@@ -230,9 +232,11 @@ impl<T: 'static> Guest<T> {
     /// # Errors
     /// [`Resume`](GuestError::Resume) when it is not suspended or expects a value: it is as it was then. Otherwise as
     /// [`run`](Self::run).
+    // Into the caller, with everything that happens when a host function yields again: see `StoreMut::resume_to_yield`.
+    #[inline(always)]
     pub fn resume(&mut self) -> Result<RunResult, GuestError> {
         self.check_resume(None)?;
-        self.step_dynamic(|store| store.resume(None))
+        self.continue_with(None)
     }
 
     /// Resumes a guest that expects a value of this type.
@@ -240,9 +244,10 @@ impl<T: 'static> Guest<T> {
     /// # Errors
     /// [`Resume`](GuestError::Resume) when it is not suspended, expects no value or one of another type: it is as it was then,
     /// and the value is gone. Otherwise as [`run`](Self::run).
+    #[inline(always)]
     pub fn resume_with_val<V: Any + Send>(&mut self, value: V) -> Result<RunResult, GuestError> {
-        self.check_resume(Some(TypeId::of::<V>()))?;
-        self.step_dynamic(|store| store.resume(Some(Box::new(value))))
+        self.check_resume(Some(Expects::of::<V>()))?;
+        self.continue_with(Some(Box::new(value)))
     }
 
     /// Runs an exported function; asynchronous host functions that it calls may wait, and the guest yields to the executor when
@@ -298,7 +303,7 @@ impl<T: 'static> Guest<T> {
     where
         T: Send,
     {
-        self.check_resume(Some(TypeId::of::<V>()))?;
+        self.check_resume(Some(Expects::of::<V>()))?;
         self.step_async(|store| CallFuture::resume(store, Some(Box::new(value))))
             .await
     }
@@ -330,16 +335,22 @@ impl<T: 'static> Guest<T> {
         Ok(ty.map_err(TypeMismatch::from)?.results.len())
     }
 
-    fn check_resume(&self, given: Option<TypeId>) -> Result<(), ResumeError> {
+    #[inline(always)]
+    fn check_resume(&self, given: Option<Expects>) -> Result<(), ResumeError> {
         if !self.state.is_suspended() {
             return Err(ResumeError::NotSuspended);
         }
         match (self.run.expects, given) {
             (None, None) => Ok(()),
             (None, Some(_)) => Err(ResumeError::Unexpected),
-            (Some((_, expected)), None) => Err(ResumeError::Missing { expected }),
-            (Some((id, _)), Some(given)) if id == given => Ok(()),
-            (Some((_, expected)), Some(_)) => Err(ResumeError::WrongType { expected }),
+            (Some(expected), Some(given)) if expected == given => Ok(()),
+            (Some(expected), given) => {
+                let expected = expected.type_name();
+                Err(match given {
+                    Some(_) => ResumeError::WrongType { expected },
+                    None => ResumeError::Missing { expected },
+                })
+            }
         }
     }
 
@@ -349,6 +360,27 @@ impl<T: 'static> Guest<T> {
         let args: Values<Value> = args.iter().map(|v| v.to_vm()).collect();
         self.run.results = self.result_count(func.to_vm())?;
         self.step_dynamic(|store| store.start(func.to_vm(), &args))
+    }
+
+    /// Resumes the guest with a value that it expects, or none.
+    #[inline(always)]
+    fn continue_with(
+        &mut self,
+        value: Option<Box<dyn Any + Send>>,
+    ) -> Result<RunResult, GuestError> {
+        match self.store.vm_mut().resume_to_yield(value) {
+            Ok(yielded) => Ok(self.yielded(yielded)),
+            Err(halt) => *self.halted(halt),
+        }
+    }
+
+    /// [`settle`](Self::settle) of a resumption that did not just lead to another yield. In a box, so that what it leads to
+    /// otherwise need not be in memory.
+    #[cold]
+    #[inline(never)]
+    fn halted(&mut self, halt: Box<Halt>) -> Box<Result<RunResult, GuestError>> {
+        let results = self.run.results;
+        Box::new(self.settle(*halt, |store| take_results(store, results)))
     }
 
     fn step_dynamic(
@@ -364,11 +396,10 @@ impl<T: 'static> Guest<T> {
         step: impl FnOnce(&mut StoreMut<'_, StoreData<T>>) -> Result<Progress>,
         results: impl FnOnce(&mut StoreMut<'_, StoreData<T>>) -> Result<R>,
     ) -> Result<RunResult<R>, GuestError> {
-        let before = mem::replace(&mut self.state, State::Running);
         let mut store = self.store.vm_mut();
         // A panic of a host function's ends this guest, not the embedder.
         let outcome = catch_unwind(AssertUnwindSafe(|| step(&mut store)));
-        self.settle(before, outcome, results)
+        self.settle(outcome, results)
     }
 
     async fn step_async(
@@ -391,16 +422,16 @@ impl<T: 'static> Guest<T> {
             mem::forget(unfinished);
             outcome
         };
+        self.state = before;
         let results = self.run.results;
-        self.settle(before, outcome, |store| take_results(store, results))
+        self.settle(outcome, |store| take_results(store, results))
     }
 
     // --- after ---
 
-    /// Leaves `Running` for where a step has led. `before` is the state to go back to when the step was refused.
+    /// Brings the guest to the state where a step has led: the one it was in before if the step was refused.
     fn settle<R>(
         &mut self,
-        before: State,
         outcome: thread::Result<Result<Progress>>,
         results: impl FnOnce(&mut StoreMut<'_, StoreData<T>>) -> Result<R>,
     ) -> Result<RunResult<R>, GuestError> {
@@ -413,8 +444,7 @@ impl<T: 'static> Guest<T> {
             Ok(Ok(Progress::Suspended(why))) => self.suspended(why),
             Ok(Err(error)) => match refused(error) {
                 Ok(refusal) => {
-                    self.state = before;
-                    if !before.is_suspended() {
+                    if !self.state.is_suspended() {
                         self.end_run();
                     }
                     Err(refusal)
@@ -430,14 +460,8 @@ impl<T: 'static> Guest<T> {
     }
 
     fn suspended<R>(&mut self, why: Suspension) -> Result<RunResult<R>, GuestError> {
-        self.run.expects = None;
         let (state, result) = match why {
-            Suspension::Yielded(yielded) => {
-                self.run.expects = yielded.expects;
-                let expects = yielded.expects.map(|(_, name)| name);
-                let result = RunResult::Yielded(YieldedValue(yielded));
-                (State::Yielded { expects }, result)
-            }
+            Suspension::Yielded(yielded) => return Ok(self.yielded(yielded)),
             Suspension::Interrupted(_) => (State::Preempted, RunResult::Preempted),
             Suspension::OutOfFuel => (State::BoundExpired, RunResult::BoundExpired),
             Suspension::Awaiting => {
@@ -446,8 +470,18 @@ impl<T: 'static> Guest<T> {
                 return Err(GuestError::Terminated(details));
             }
         };
+        self.run.expects = None;
         self.state = state;
         Ok(result)
+    }
+
+    /// A host function has yielded.
+    #[inline(always)]
+    fn yielded<R>(&mut self, yielded: Yielded) -> RunResult<R> {
+        self.run.expects = yielded.expects;
+        let expects = yielded.expects.map(Expects::type_name);
+        self.state = State::Yielded { expects };
+        RunResult::Yielded(YieldedValue(yielded))
     }
 
     /// The run has failed: what that means for the guest, and what whoever ran it gets to know.

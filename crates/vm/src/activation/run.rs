@@ -229,7 +229,7 @@ unsafe fn run_plain<F: FnOnce() -> R, R>(
 }
 
 /// What is outside the run that a store is in.
-pub(crate) struct RunningOn {
+struct RunningOn {
     execution: NonNull<Execution>,
     outside: *const Run,
     outside_limit: usize,
@@ -241,7 +241,7 @@ impl RunningOn {
     /// # Safety
     /// The execution and the run are valid until [`restore`](Self::restore) has been called.
     #[inline(always)]
-    pub(crate) unsafe fn switch(execution: NonNull<Execution>, run: *const Run) -> RunningOn {
+    unsafe fn switch(execution: NonNull<Execution>, run: *const Run) -> RunningOn {
         // SAFETY: as the caller says. Only this thread's code for the store uses the context, and none runs right now.
         unsafe {
             let this = execution.as_ref();
@@ -259,7 +259,7 @@ impl RunningOn {
     /// # Safety
     /// To be called once, where [`switch`](Self::switch) was.
     #[inline(always)]
-    pub(crate) unsafe fn restore(&self) {
+    unsafe fn restore(&self) {
         // SAFETY: as for `switch`.
         unsafe {
             let this = self.execution.as_ref();
@@ -270,83 +270,149 @@ impl RunningOn {
 }
 
 /// Activations of one run that are not in the lists, because the run is suspended.
-#[derive(Copy, Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Suspended {
-    innermost: *const Activation,
-    outermost: *const Activation,
+    innermost: Cell<*const Activation>,
+    /// Null if there are none.
+    outermost: Cell<*const Activation>,
     /// Return address and frame pointer of the innermost one's last call to the host.
-    exit: (usize, usize),
+    exit_pc: Cell<usize>,
+    exit_fp: Cell<usize>,
 }
 
-/// The ends of the lists, as code outside a run sees them: what is restored when the run is suspended.
-#[derive(Copy, Clone, Debug)]
-pub(crate) struct Outside {
-    current: *const Activation,
-    innermost: *const Activation,
-    exit: (usize, usize),
+/// Reads a word that was written by itself, and not together with the next one as a compiler likes to do for copies: a processor
+/// does not forward two writes to one read, which then takes as long as a quarter of a resumption.
+#[inline(always)]
+fn word(cell: &Cell<usize>) -> usize {
+    // SAFETY: a cell may always be read.
+    unsafe { cell.as_ptr().read_volatile() }
 }
 
-impl Outside {
-    /// As it is now.
-    #[inline]
-    pub(crate) fn of(execution: &Execution) -> Outside {
-        Outside {
-            current: CURRENT.get(),
-            innermost: execution.innermost.get(),
-            exit: execution.exit(),
+impl Suspended {
+    pub(crate) const fn none() -> Suspended {
+        Suspended {
+            innermost: Cell::new(ptr::null()),
+            outermost: Cell::new(ptr::null()),
+            exit_pc: Cell::new(0),
+            exit_fp: Cell::new(0),
         }
     }
 
-    /// Puts the activations of a suspended run into the lists, on this thread.
-    ///
-    /// # Safety
-    /// They live, their run is going to be driven on this thread, and this is how the lists end now.
-    #[inline]
-    pub(crate) unsafe fn link(&self, execution: &Execution, run: Suspended) {
-        // SAFETY: as the caller says.
-        let outermost = unsafe { &*run.outermost };
-        outermost.previous.set(self.current);
-        outermost.outer.set(self.innermost);
-        outermost.outer_exit.set(self.exit);
-        execution.innermost.set(run.innermost);
-        execution.set_exit(run.exit);
-        CURRENT.set(run.innermost);
+    /// There are none any more.
+    pub(crate) fn forget(&self) {
+        self.outermost.set(ptr::null());
+    }
+}
+
+/// What code outside a computation sees of lists and stacks: noted when the computation is driven, restored when it stops.
+///
+/// It stays where it is and is written and read word by word: structures that are moved cost as much as the switch of stacks,
+/// above all when a processor that has written two words is made to read both at once.
+#[derive(Debug)]
+pub(crate) struct Outside {
+    current: Cell<*const Activation>,
+    innermost: Cell<*const Activation>,
+    exit_pc: Cell<usize>,
+    exit_fp: Cell<usize>,
+    run: Cell<*const Run>,
+    limit: Cell<usize>,
+}
+
+impl Outside {
+    pub(crate) const fn nowhere() -> Outside {
+        Outside {
+            current: Cell::new(ptr::null()),
+            innermost: Cell::new(ptr::null()),
+            exit_pc: Cell::new(0),
+            exit_fp: Cell::new(0),
+            run: Cell::new(ptr::null()),
+            limit: Cell::new(0),
+        }
     }
 
-    /// Takes the activations of a run that was suspended out of the lists; `None` if it has none.
+    /// Notes how things are, and puts the store into a computation's run, with the activations that were suspended with it.
     ///
     /// # Safety
-    /// This is what was found before the run was driven, on this thread.
-    #[inline]
-    pub(crate) unsafe fn unlink(&self, execution: &Execution) -> Option<Suspended> {
-        let innermost = execution.innermost.get();
-        if innermost == self.innermost {
-            return None;
+    /// The activations live, and so does the run, which is going to be driven on this thread, until [`restore`](Self::restore).
+    #[inline(always)]
+    pub(crate) unsafe fn leave(&self, execution: &Execution, run: *const Run, inside: &Suspended) {
+        let (pc, fp) = execution.exit();
+        let (current, innermost) = (CURRENT.get(), execution.innermost.get());
+        self.current.set(current);
+        self.innermost.set(innermost);
+        self.exit_pc.set(pc);
+        self.exit_fp.set(fp);
+        self.run.set(execution.run.replace(run));
+        // SAFETY: only this thread's code for the store uses the context, and none runs right now; the run lives.
+        unsafe {
+            let limit = &raw mut (*execution.context.get()).host_stack_limit;
+            self.limit.set(limit.replace((*run).host_stack_limit));
+        }
+        // SAFETY: as the caller says.
+        if let Some(outermost) = unsafe { inside.outermost.get().as_ref() } {
+            outermost.previous.set(current);
+            outermost.outer.set(innermost);
+            outermost.outer_exit_pc.set(pc);
+            outermost.outer_exit_fp.set(fp);
+            execution.innermost.set(inside.innermost.get());
+            execution.set_exit((word(&inside.exit_pc), word(&inside.exit_fp)));
+            CURRENT.set(inside.innermost.get());
+        }
+    }
+
+    /// Puts the store back to where it was, after the run was suspended, and notes the run's activations.
+    ///
+    /// # Safety
+    /// To be called once for [`leave`](Self::leave), on the same thread.
+    #[inline(always)]
+    pub(crate) unsafe fn return_from_suspended(&self, execution: &Execution, inside: &Suspended) {
+        let (innermost, outside) = (execution.innermost.get(), self.innermost.get());
+        // SAFETY: as the caller says.
+        unsafe { self.return_from_ended(execution) };
+        if innermost == outside {
+            inside.forget();
+            return;
         }
         let mut outermost = innermost;
         // SAFETY: activations of a store are nested, so all between the innermost and the one outside belong to the run and live.
         unsafe {
-            while (*outermost).outer.get() != self.innermost {
+            while (*outermost).outer.get() != outside {
                 outermost = (*outermost).outer.get();
             }
         }
-        let exit = execution.exit();
-        CURRENT.set(self.current);
-        execution.innermost.set(self.innermost);
-        execution.set_exit(self.exit);
-        Some(Suspended {
-            innermost,
-            outermost,
-            exit,
-        })
+        let (pc, fp) = execution.exit();
+        inside.innermost.set(innermost);
+        inside.outermost.set(outermost);
+        inside.exit_pc.set(pc);
+        inside.exit_fp.set(fp);
+        CURRENT.set(self.current.get());
+        execution.innermost.set(outside);
+        execution.set_exit((word(&self.exit_pc), word(&self.exit_fp)));
+    }
+
+    /// Puts the store back to where it was, after the run has ended, and all its activations with it.
+    ///
+    /// # Safety
+    /// As for [`return_from_suspended`](Self::return_from_suspended).
+    #[inline(always)]
+    pub(crate) unsafe fn return_from_ended(&self, execution: &Execution) {
+        execution.run.set(self.run.get());
+        // SAFETY: only this thread's code for the store uses the context, and none runs right now.
+        unsafe { (*execution.context.get()).host_stack_limit = self.limit.get() };
+    }
+
+    /// Was it noted outside every run of the store?
+    #[inline(always)]
+    pub(crate) fn is_outermost(&self) -> bool {
+        self.run.get().is_null()
     }
 
     /// Is the innermost activation of the run that was driven from there also the thread's, or has neither one?
-    #[inline]
+    #[inline(always)]
     pub(crate) fn is_innermost_of_thread(&self, execution: &Execution) -> bool {
         let innermost = execution.innermost.get();
-        if innermost == self.innermost {
-            CURRENT.get() == self.current
+        if innermost == self.innermost.get() {
+            CURRENT.get() == self.current.get()
         } else {
             CURRENT.get() == innermost
         }

@@ -2,7 +2,7 @@
 
 mod drive;
 
-pub(super) use drive::{End, Entry, drive, end, start};
+pub(super) use drive::{Driven, End, Entry, drive, end, progress, start};
 
 use super::task::PollFrame;
 use super::{Cancelled, CannotSuspend, Expects, Interruption, Suspension, YieldValue, Yielded};
@@ -15,7 +15,6 @@ use crate::store::{FuncHandle, StoreInner};
 use crate::trap::{Raised, TrapReason};
 use cowling_abi::layout::VmValue;
 use smallvec::SmallVec;
-use std::any::TypeId;
 use std::cell::{Cell, UnsafeCell};
 use std::fmt;
 use std::ops::Range;
@@ -63,11 +62,10 @@ pub(super) enum State {
     Returned,
 }
 
-/// Why a computation is suspended. What else [`Suspension`] says is put where it stays, as moving it would take as long as the
-/// switch.
+/// Why a computation is suspended. What else [`Suspension`] says stays in the computation until its driver takes it.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub(super) enum Why {
-    /// With a value in `value`, and waiting for one of type `expects` if `expecting`.
+pub(crate) enum Why {
+    /// With a value in `value` or none, and waiting for one of the type in `expects` or for none.
     Yielded,
     Awaiting,
     OutOfFuel,
@@ -82,8 +80,12 @@ pub(crate) struct Computation {
     on_own_stack: Cell<bool>,
     state: Cell<State>,
     cancelled: Cell<bool>,
-    outside: Cell<Option<Outside>>,
-    suspended: Cell<Option<Suspended>>,
+    /// What the code that drives it sees: from when it is driven to when it stops.
+    outside: Outside,
+    /// Was that code being cancelled?
+    outside_cancelling: Cell<bool>,
+    /// Its activations, while it is suspended.
+    activations: Suspended,
     /// Where its stack is in use, while it is suspended.
     stack_pointer: Cell<usize>,
     /// Where more registers of its guest are, while it is suspended.
@@ -92,10 +94,11 @@ pub(crate) struct Computation {
     held: Cell<HeldRoots>,
     /// Why it is, or was last, suspended.
     why: Cell<Why>,
-    /// The value yielded, on the way out, and the one it is resumed with, on the way in.
+    /// The value yielded, from the switch out until its driver has it, and the one it is resumed with, from when that is given
+    /// until the host function has it. `None` otherwise, so who yields nothing, or resumes with nothing, leaves it alone.
     value: Cell<Option<YieldValue>>,
-    expecting: Cell<bool>,
-    expects: Cell<Expects>,
+    /// The type of value it expects, if it has yielded.
+    expects: Cell<Option<Expects>>,
     failure: Cell<Option<TrapReason>>,
     /// How it ended.
     outcome: Cell<Option<Result<(), Box<Raised>>>>,
@@ -118,15 +121,15 @@ impl Computation {
             on_own_stack: Cell::new(false),
             state: Cell::new(State::Idle),
             cancelled: Cell::new(false),
-            outside: Cell::new(None),
-            suspended: Cell::new(None),
+            outside: Outside::nowhere(),
+            outside_cancelling: Cell::new(false),
+            activations: Suspended::none(),
             stack_pointer: Cell::new(0),
             registers: Cell::new((0, 0)),
             held: Cell::default(),
             why: Cell::new(Why::Awaiting),
             value: Cell::new(None),
-            expecting: Cell::new(false),
-            expects: Cell::new((TypeId::of::<()>(), "()")),
+            expects: Cell::new(None),
             failure: Cell::new(None),
             outcome: Cell::new(None),
             waker: Cell::new(ptr::null()),
@@ -137,55 +140,57 @@ impl Computation {
         }
     }
 
+    /// Why it is, or was last, suspended.
+    #[inline(always)]
+    pub(super) fn why(&self) -> Why {
+        self.why.get()
+    }
+
     /// Does it wait for being polled, and nothing else?
-    #[inline]
+    #[inline(always)]
     pub(super) fn is_awaiting(&self) -> bool {
         self.why.get() == Why::Awaiting
     }
 
     /// The type of value that it waits for.
-    #[inline]
+    #[inline(always)]
     pub(super) fn expects(&self) -> Option<Expects> {
-        (self.why.get() == Why::Yielded && self.expecting.get()).then(|| self.expects.get())
-    }
-
-    #[inline]
-    pub(super) fn set_answer(&self, answer: Option<YieldValue>) {
-        self.value.set(answer);
-    }
-
-    #[inline(always)]
-    fn set_why(&self, why: Suspension) {
-        self.why.set(match why {
-            Suspension::Yielded(yielded) => {
-                self.value.set(yielded.value);
-                self.expecting.set(yielded.expects.is_some());
-                if let Some(expects) = yielded.expects {
-                    self.expects.set(expects);
-                }
-                Why::Yielded
-            }
-            Suspension::Awaiting => Why::Awaiting,
-            Suspension::OutOfFuel => Why::OutOfFuel,
-            Suspension::Interrupted(why) => Why::Interrupted(why),
-        });
-    }
-
-    #[inline(always)]
-    fn suspension(&self) -> Suspension {
-        if self.why.get() == Why::Yielded {
-            return Suspension::Yielded(Yielded {
-                value: self.value.take(),
-                expects: self.expects(),
-            });
-        }
-        self.other_suspension()
-    }
-
-    #[inline(never)]
-    fn other_suspension(&self) -> Suspension {
         match self.why.get() {
-            Why::Yielded => Suspension::Yielded(Yielded::default()),
+            Why::Yielded => self.expects.get(),
+            _ => None,
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn put_value(&self, value: Option<YieldValue>) {
+        if value.is_some() {
+            self.value.set(value);
+        }
+    }
+
+    #[inline(always)]
+    fn take_value(&self) -> Option<YieldValue> {
+        // Looked at before it is moved, as it is nearly always `None` and moving that takes as long.
+        // SAFETY: only this thread uses the computation; the reference ends with the statement.
+        if unsafe { &*self.value.as_ptr() }.is_none() {
+            return None;
+        }
+        self.value.take()
+    }
+
+    /// What was yielded by the host function that has suspended it.
+    #[inline(always)]
+    pub(super) fn yielded(&self) -> Yielded {
+        Yielded {
+            value: self.take_value(),
+            expects: self.expects.get(),
+        }
+    }
+
+    /// Why it is suspended, with what was yielded.
+    pub(super) fn suspension(&self) -> Suspension {
+        match self.why.get() {
+            Why::Yielded => Suspension::Yielded(self.yielded()),
             Why::Awaiting => Suspension::Awaiting,
             Why::OutOfFuel => Suspension::OutOfFuel,
             Why::Interrupted(why) => Suspension::Interrupted(why),
@@ -257,33 +262,38 @@ impl Computations {
     }
 
     /// The computation that the code that runs started last, whatever its state.
-    #[inline]
+    #[inline(always)]
     pub(super) fn next(&self) -> Option<&Computation> {
         self.at(self.level.get())
     }
 
     /// [`next`](Self::next), if it is suspended.
-    #[inline]
+    #[inline(always)]
     pub(super) fn suspended(&self) -> Option<&Computation> {
         self.next()
             .filter(|next| next.state.get() == State::Suspended)
     }
 
-    /// The next computation becomes one that runs. Returns whether what runs now is being cancelled, for `step_out`.
-    fn step_in(&self, cancelled: bool) -> bool {
+    /// The next computation becomes one that runs. Returns the roots held by one that is suspended inside it.
+    #[inline(always)]
+    fn step_in(&self, computation: &Computation) -> HeldRoots {
         self.level.set(self.level.get() + 1);
-        self.blocked.set(self.suspended().is_some());
-        self.cancelling.replace(cancelled)
+        let inner = self.suspended();
+        self.blocked.set(inner.is_some());
+        let was_cancelling = self.cancelling.replace(computation.cancelled.get());
+        computation.outside_cancelling.set(was_cancelling);
+        inner.map_or(HeldRoots::default(), |inner| inner.held.get())
     }
 
     /// The innermost running computation is over or `suspended`.
-    fn step_out(&self, was_cancelling: bool, suspended: bool) {
+    #[inline(always)]
+    fn step_out(&self, computation: &Computation, suspended: bool) {
         self.level.set(self.level.get() - 1);
         self.blocked.set(suspended);
-        self.cancelling.set(was_cancelling);
+        self.cancelling.set(computation.outside_cancelling.get());
     }
 
-    #[inline]
+    #[inline(always)]
     fn at(&self, level: usize) -> Option<&Computation> {
         // SAFETY: nobody keeps a reference to the list. A computation stays where it is, changes behind shared references only, and
         // is dropped with the store.
@@ -424,8 +434,7 @@ impl Execution {
             return Err(Cancelled.into());
         }
         let here = run.stack().contains(arch::stack_pointer());
-        let outside = computation.outside.get();
-        if !here || !outside.is_some_and(|outside| outside.is_innermost_of_thread(self)) {
+        if !here || !computation.outside.is_innermost_of_thread(self) {
             return Err(CannotSuspend::InBetween);
         }
         if std::thread::panicking() {
@@ -434,8 +443,7 @@ impl Execution {
         Ok(computation)
     }
 
-    /// Suspends the computation that called the host function or builtin that runs now, until it is resumed; returns the value
-    /// it is resumed with.
+    /// Suspends the computation that called the host function or builtin that runs now, until it is resumed.
     ///
     /// # Errors
     /// When it cannot be suspended, or is cancelled: then the caller returns, or raises, as soon as it can.
@@ -445,17 +453,59 @@ impl Execution {
     #[inline(always)]
     pub(crate) unsafe fn suspend(
         execution: NonNull<Execution>,
-        why: Suspension,
-    ) -> Result<Option<YieldValue>, CannotSuspend> {
+        why: Why,
+    ) -> Result<(), CannotSuspend> {
         // SAFETY: as the caller says.
         let computation = NonNull::from(unsafe { execution.as_ref() }.suspendable()?);
         // SAFETY: it was just found to be the one to suspend.
-        let answer = unsafe { Self::switch(computation, why)? };
+        unsafe { Self::switch_unless_ended(execution, computation, why) }
+    }
+
+    /// [`suspend`](Self::suspend) of the computation that may be suspended.
+    ///
+    /// # Errors
+    /// When it has been cancelled or ended from outside meanwhile.
+    ///
+    /// # Safety
+    /// As for [`suspend`](Self::suspend); the computation is the one that [`suspendable`](Self::suspendable) has just returned.
+    #[inline(always)]
+    pub(super) unsafe fn switch_unless_ended(
+        execution: NonNull<Execution>,
+        computation: NonNull<Computation>,
+        why: Why,
+    ) -> Result<(), CannotSuspend> {
+        // SAFETY: as the caller says.
+        unsafe { Self::switch(computation, why)? };
         // SAFETY: as the caller says.
         match unsafe { execution.as_ref() }.interrupts().shall_end() {
-            None => Ok(answer),
+            None => Ok(()),
             Some(why) => Err(why.into()),
         }
+    }
+
+    /// [`suspend`](Self::suspend) with something for whoever drives the computation; returns the value it is resumed with.
+    ///
+    /// # Errors
+    /// As [`suspend`](Self::suspend).
+    ///
+    /// # Safety
+    /// As for [`suspend`](Self::suspend).
+    #[inline(always)]
+    pub(super) unsafe fn suspend_yielding(
+        execution: NonNull<Execution>,
+        yielded: Yielded,
+    ) -> Result<Option<YieldValue>, CannotSuspend> {
+        // SAFETY: as the caller says.
+        let computation = NonNull::from(unsafe { execution.as_ref() }.suspendable()?);
+        // SAFETY: a computation lives until it has ended, and changes behind shared references only.
+        let this = unsafe { &*computation.as_ptr() };
+        let is_answered = yielded.expects.is_some();
+        this.put_value(yielded.value);
+        this.expects.set(yielded.expects);
+        // SAFETY: as the caller says; that was just checked.
+        let resumed = unsafe { Self::switch_unless_ended(execution, computation, Why::Yielded) };
+        let answer = if is_answered { this.take_value() } else { None };
+        resumed.map(|()| answer)
     }
 
     /// Switches to the driver of a computation, until that drives it on.
@@ -465,12 +515,12 @@ impl Execution {
     #[inline(always)]
     pub(super) unsafe fn switch(
         computation: NonNull<Computation>,
-        why: Suspension,
-    ) -> Result<Option<YieldValue>, Cancelled> {
+        why: Why,
+    ) -> Result<(), Cancelled> {
         // SAFETY: a computation lives until it has ended; the reference is not used by anybody else for change.
         let this = unsafe { computation.as_ref() };
         PollFrame::keep_wakers(this.polls.get());
-        this.set_why(why);
+        this.why.set(why);
         this.stack_pointer.set(arch::stack_pointer());
         // SAFETY: it is running, so it has a run, and its driver expects this.
         unsafe {
@@ -481,7 +531,7 @@ impl Execution {
         if this.cancelled.get() {
             return Err(Cancelled);
         }
-        Ok(this.value.take())
+        Ok(())
     }
 
     /// Suspends the computation whose guest was interrupted at any instruction. Runs on any stack that stays as it is
@@ -530,7 +580,7 @@ impl Execution {
         };
         at_instruction(true);
         // SAFETY: the caller vouches for what `suspendable` would check.
-        let resumed = unsafe { Self::switch(computation, Suspension::Interrupted(why)) };
+        let resumed = unsafe { Self::switch(computation, Why::Interrupted(why)) };
         at_instruction(false);
         this.registers.set((0, 0));
         resumed.map_err(|cancelled| TrapReason::Host(cancelled.into()))?;

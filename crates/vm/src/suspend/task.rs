@@ -1,14 +1,15 @@
 //! Waiting for futures on a guest stack, and polling a computation as a future.
 
-use super::computation::{self, End, Entry};
+use super::computation::{self, Computation, Driven, End, Entry, Why};
 use super::{
     Cancelled, CannotSuspend, ComputationBody, HostFuture, Progress, ResumeError, Suspension,
     YieldValue,
 };
-use crate::activation::Execution;
+use crate::activation::{EnterError, Execution};
 use crate::error::Result;
 use crate::func;
 use crate::store::{FuncHandle, StoreMut};
+use crate::sys::altstack;
 use crate::values::Value;
 use std::cell::Cell;
 use std::fmt;
@@ -80,6 +81,7 @@ impl<T: 'static> StoreMut<'_, T> {
     ///
     /// # Errors
     /// [`CannotSuspend`]: `NoTask` before `make` is called, `Cancelled` after the future was dropped.
+    #[inline]
     pub fn await_future<R>(
         &mut self,
         make: impl for<'b> FnOnce(StoreMut<'b, T>) -> HostFuture<'b, R>,
@@ -119,14 +121,8 @@ impl<T: 'static> StoreMut<'_, T> {
                 Poll::Pending if this.polled() != polled => {}
                 Poll::Pending => {
                     // What the future did may have ended the right to suspend.
-                    // SAFETY: as above.
-                    unsafe { execution.as_ref() }.suspendable()?;
-                    // SAFETY: that was just checked.
-                    unsafe { Execution::switch(computation, Suspension::Awaiting)? };
-                    // SAFETY: as above.
-                    if let Some(why) = unsafe { execution.as_ref() }.interrupts().shall_end() {
-                        return Err(why.into());
-                    }
+                    // SAFETY: as above; no reference to the store is alive but in the future, which nobody uses meanwhile.
+                    unsafe { Execution::suspend(execution, Why::Awaiting)? };
                 }
             }
         }
@@ -208,36 +204,49 @@ impl<'a, T: 'static> CallFuture<'a, T> {
                 // SAFETY: the store is borrowed for change; there are no values.
                 unsafe { computation::start(store, Entry::Body(body), |_, _| Ok(()), Some(waker)) }
             }
-            Next::Resume(value) => self.store.resume_with(value, Some(waker)),
+            Next::Resume(value) => {
+                let suspended = self.store.check_resume(value.as_ref())?;
+                // SAFETY: the store is borrowed for change; the computation is suspended and the thread prepared.
+                unsafe {
+                    suspended.as_ref().put_value(value);
+                    let driven = computation::drive(store, suspended, Some(waker));
+                    computation::progress(store, suspended, driven)
+                }
+            }
             Next::Poll => {
                 let suspended = self.store.inner().execution().computations().suspended();
                 let Some(suspended) = suspended.map(NonNull::from) else {
                     return Err(ResumeError::NotSuspended.into());
                 };
+                altstack::prepare_thread().map_err(EnterError::Thread)?;
                 // SAFETY: the store is borrowed for change, and has been since this future suspended the computation.
-                unsafe { computation::drive(store, suspended, Some(waker)) }
+                unsafe {
+                    let driven = computation::drive(store, suspended, Some(waker));
+                    computation::progress(store, suspended, driven)
+                }
             }
             Next::Done => Err(ResumeError::NotSuspended.into()),
         }
     }
-}
 
-impl<T: 'static> Future for CallFuture<'_, T> {
-    type Output = Result<Progress>;
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.get_mut();
-        if this
-            .store
-            .inner()
-            .execution()
-            .computations()
-            .is_cancelling()
-        {
-            return Poll::Ready(Err(Cancelled.into()));
+    /// The computation that this future has begun, if it is to be polled again, and may be by this thread.
+    #[inline(always)]
+    fn polled(&self) -> Option<NonNull<Computation>> {
+        let Next::Poll = self.next else { return None };
+        let computations = self.store.inner().execution().computations();
+        if computations.is_cancelling() || !altstack::is_prepared() {
+            return None;
         }
+        computations.suspended().map(NonNull::from)
+    }
+
+    /// What to do about what was driven, when it does not just wait.
+    fn settle(
+        &mut self,
+        mut progress: Result<Progress>,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Progress>> {
         loop {
-            let progress = this.advance(context.waker());
             match progress {
                 Ok(Progress::Suspended(Suspension::Awaiting)) => return Poll::Pending,
                 Ok(Progress::Suspended(Suspension::OutOfFuel | Suspension::Interrupted(_))) => {
@@ -245,24 +254,80 @@ impl<T: 'static> Future for CallFuture<'_, T> {
                     return Poll::Pending;
                 }
                 Ok(Progress::Suspended(Suspension::Yielded(yielded))) => {
-                    let execution: NonNull<Execution> = this.store.as_ptr().cast();
+                    let execution: NonNull<Execution> = self.store.as_ptr().cast();
                     // SAFETY: the execution is the store's first part; the reference ends with its statement.
                     if unsafe { execution.as_ref() }.suspendable().is_err() {
-                        this.next = Next::Done;
+                        self.next = Next::Done;
                         return Poll::Ready(Ok(Progress::Suspended(Suspension::Yielded(yielded))));
                     }
-                    // SAFETY: that it can be suspended was just checked; no reference to the store is alive.
-                    match unsafe { Execution::suspend(execution, Suspension::Yielded(yielded)) } {
-                        Ok(value) => this.next = Next::Resume(value),
+                    // SAFETY: no reference to the store is alive.
+                    match unsafe { Execution::suspend_yielding(execution, yielded) } {
+                        Ok(value) => self.next = Next::Resume(value),
                         // Being dropped, this cancels what it polled.
                         Err(error) => return Poll::Ready(Err(error.into())),
                     }
                 }
                 done => {
-                    this.next = Next::Done;
+                    self.next = Next::Done;
                     return Poll::Ready(done);
                 }
             }
+            progress = self.advance(context.waker());
+        }
+    }
+
+    /// # Safety
+    /// As for [`computation::progress`].
+    #[cold]
+    #[inline(never)]
+    unsafe fn settle_driven(
+        &mut self,
+        computation: NonNull<Computation>,
+        driven: Driven,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Progress>> {
+        // SAFETY: the caller's promises are the same.
+        let progress = unsafe { computation::progress(self.store.as_ptr(), computation, driven) };
+        self.settle(progress, context)
+    }
+
+    /// [`poll`](Future::poll) when the computation cannot just be polled.
+    #[cold]
+    #[inline(never)]
+    fn poll_slowly(&mut self, context: &mut Context<'_>) -> Poll<Result<Progress>> {
+        let computations = self.store.inner().execution().computations();
+        if computations.is_cancelling() {
+            return Poll::Ready(Err(Cancelled.into()));
+        }
+        let progress = self.advance(context.waker());
+        self.settle(progress, context)
+    }
+}
+
+impl<T: 'static> Future for CallFuture<'_, T> {
+    type Output = Result<Progress>;
+
+    /// What happens when it is pending again goes into the caller: see [`arch::switch`](crate::arch::switch).
+    #[inline(always)]
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let Some(computation) = this.polled() else {
+            return this.poll_slowly(context);
+        };
+        let store = this.store.as_ptr();
+        // SAFETY: the store is borrowed for change, and has been since this future suspended the computation, which stays where it is
+        // until its store is dropped. The thread is prepared.
+        let waits = unsafe {
+            let driven = computation::drive(store, computation, Some(context.waker()));
+            match driven == Driven::Suspended && computation.as_ref().is_awaiting() {
+                true => None,
+                false => Some(driven),
+            }
+        };
+        match waits {
+            None => Poll::Pending,
+            // SAFETY: as above; this is what became of it.
+            Some(driven) => unsafe { this.settle_driven(computation, driven, context) },
         }
     }
 }

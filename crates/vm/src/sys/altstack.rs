@@ -41,7 +41,13 @@ thread_local! {
 /// When there is no memory for one, or the thread is already running its last destructors.
 #[inline]
 pub(crate) fn prepare_thread() -> io::Result<()> {
-    if READY.get() { Ok(()) } else { install() }
+    if is_prepared() { Ok(()) } else { install() }
+}
+
+/// Has [`prepare_thread`] been called?
+#[inline]
+pub(crate) fn is_prepared() -> bool {
+    READY.get()
 }
 
 #[cold]

@@ -418,7 +418,7 @@ fn a_yield_ends_the_future_and_the_computation_goes_on_with_another() {
         (func (export "f") (result i32)
             (call $waits (i32.add (call $waits (i32.const 1)) (call $yields)))))"#;
     let yields: ImportValue<()> = host(|mut caller: HostCaller<'_, ()>, ()| {
-        let expects = Some((std::any::TypeId::of::<i32>(), "i32"));
+        let expects = Some(Expects::of::<i32>());
         let value = caller.store.yield_now(Some(Box::new("some")), expects)?;
         Ok(*value.unwrap().downcast::<i32>().unwrap())
     });
@@ -450,7 +450,7 @@ fn a_yield_in_a_call_inside_goes_all_the_way_out() {
     let never = || Box::pin(std::future::pending()) as Pin<Box<dyn Future<Output = i32> + Send>>;
     let yields = host(|mut caller: HostCaller<'_, ()>, n: i32| {
         caller.store.await_future(|_| Box::pin(rounds(1)))?;
-        let expects = Some((std::any::TypeId::of::<i32>(), "i32"));
+        let expects = Some(Expects::of::<i32>());
         let value = caller.store.yield_now(Some(Box::new(n)), expects)?;
         // The first round is waited for in the poll that was given up by the yield; with the new task it is polled again.
         caller.store.await_future(|_| Box::pin(rounds(2)))?;

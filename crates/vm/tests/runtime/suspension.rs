@@ -3,13 +3,12 @@
 use crate::engine::*;
 use cowling_abi::Trap;
 use cowling_vm::*;
-use std::any::TypeId;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 fn expects<V: 'static>() -> Option<Expects> {
-    Some((TypeId::of::<V>(), std::any::type_name::<V>()))
+    Some(Expects::of::<V>())
 }
 
 fn boxed<V: Send + 'static>(value: V) -> Option<YieldValue> {

@@ -1,7 +1,7 @@
 //! Starting computations and driving them: to where they are suspended, to their end, or to an early one.
 
 use super::{Computation, State, Why, decide};
-use crate::activation::{self, Execution, Outside, Run, RunningOn};
+use crate::activation::{self, Execution, Run};
 use crate::error::{Error, Result};
 use crate::host_ref::HeldRoots;
 use crate::slot::MapError;
@@ -68,6 +68,7 @@ pub(in crate::suspend) unsafe fn start<T: 'static>(
         Entry::Body(_) => None,
     };
     computation.func.set(func);
+    computation.activations.forget();
     computation.cancelled.set(false);
     let mut beginning = MaybeUninit::new(Beginning {
         store,
@@ -76,11 +77,11 @@ pub(in crate::suspend) unsafe fn start<T: 'static>(
     });
     // SAFETY: the stack is not in use; what begins on it is in `beginning`, and takes it before anything else.
     unsafe {
-        let mut driving = step_in(store, place, waker);
-        let mut ended = arch::begin(link(place), root::<T>, beginning.as_mut_ptr().cast());
+        let link = step_in(store, place, waker);
+        let mut ended = arch::begin(link, root::<T>, beginning.as_mut_ptr().cast());
         loop {
-            match step_out(store, place, &mut driving, ended) {
-                Driven::NotYet => ended = arch::switch(link(place)),
+            match step_out(store, place, ended) {
+                Driven::NotYet => ended = arch::switch(link),
                 driven => return progress(store, place, driven),
             }
         }
@@ -110,19 +111,6 @@ unsafe extern "C" fn root<T: 'static>(link: *mut usize, argument: *mut u8) -> ! 
         let outcome = enter(store, entry, values);
         computation.as_ref().outcome.set(Some(outcome));
         arch::end(link)
-    }
-}
-
-/// The link between a computation's stack and its driver's.
-///
-/// # Safety
-/// The computation has a run.
-#[inline(always)]
-unsafe fn link(computation: NonNull<Computation>) -> *mut usize {
-    // SAFETY: as the caller says.
-    match unsafe { &*computation.as_ref().run.get() } {
-        Some(run) => run.link(),
-        None => unreachable!("a computation that was begun has a run"),
     }
 }
 
@@ -196,42 +184,53 @@ unsafe fn enter<T: 'static>(
 
 /// What a computation that has switched back has done.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-enum Driven {
+pub(in crate::suspend) enum Driven {
     /// Nothing: it is to be switched to once more.
     NotYet,
-    /// `why` says why.
+    /// [`Computation::why`] says why.
     Suspended,
-    /// `outcome` says how.
+    /// [`progress`] says how.
     Ended,
 }
 
 /// Drives a computation until it is suspended or over, and says which.
 ///
-/// # Errors
-/// What the computation ends with.
+/// The switch goes into whoever calls this, what comes before and after it does not: see [`arch::switch`] about calls.
 ///
 /// # Safety
-/// As for [`start`]; the computation is the next one, begun and neither running nor over.
+/// As for [`start`]; the computation is the next one, begun and neither running nor over. This thread is prepared, if guest code may
+/// run.
 #[inline(always)]
 pub(in crate::suspend) unsafe fn drive(
     store: NonNull<StoreInner>,
-    computation: NonNull<Computation>,
+    place: NonNull<Computation>,
     waker: Option<&Waker>,
-) -> Result<Progress> {
-    altstack::prepare_thread().map_err(activation::EnterError::Thread)?;
+) -> Driven {
     // SAFETY: as the caller says.
     unsafe {
-        let driven = switch_to(store, computation, waker);
-        progress(store, computation, driven)
+        let link = step_in(store, place, waker);
+        loop {
+            let ended = arch::switch(link);
+            match step_out(store, place, ended) {
+                Driven::NotYet => {}
+                driven => return driven,
+            }
+        }
     }
 }
 
-/// What [`drive`] returns.
+/// What a computation that was [driven](drive) has come to.
+///
+/// # Errors
+/// What it has ended with.
+///
+/// # Panics
+/// If it has ended with a panic.
 ///
 /// # Safety
-/// As for [`drive`].
-#[inline(always)]
-unsafe fn progress(
+/// As for [`drive`], which has returned `driven` for it.
+#[inline(never)]
+pub(in crate::suspend) unsafe fn progress(
     store: NonNull<StoreInner>,
     computation: NonNull<Computation>,
     driven: Driven,
@@ -241,180 +240,139 @@ unsafe fn progress(
     if driven == Driven::Suspended {
         return Ok(Progress::Suspended(this.suspension()));
     }
-    // SAFETY: nothing of the computation runs any more.
-    unsafe { ended(store, this) }
-}
-
-/// What [`drive`] returns for a computation that has ended.
-///
-/// # Safety
-/// As for [`drive`].
-unsafe fn ended(store: NonNull<StoreInner>, computation: &Computation) -> Result<Progress> {
-    match computation.outcome.take() {
+    match this.outcome.take() {
         Some(Ok(())) => {
-            computation.state.set(State::Returned);
+            this.state.set(State::Returned);
             Ok(Progress::Returned)
         }
-        // SAFETY: the store may be used; the reference ends with its statement.
+        // SAFETY: the store may be used, as nothing of the computation runs any more; the reference ends with its statement.
         Some(Err(raised)) => Err(func::stopped(unsafe { store.as_ref() }, raised)),
         None => unreachable!("a computation that has ended says how"),
     }
 }
 
-/// [`drive`] without results or a message for the error.
-///
-/// The switch goes into whoever calls this, what comes before and after it does not: see [`arch::switch`] about calls.
+/// All that has to be done before the switch to a computation. Returns the link to switch by.
 ///
 /// # Safety
-/// As for [`drive`], except that this thread need not be prepared if no guest code is going to run.
-#[inline(always)]
-unsafe fn switch_to(
-    store: NonNull<StoreInner>,
-    place: NonNull<Computation>,
-    waker: Option<&Waker>,
-) -> Driven {
-    // SAFETY: as the caller says.
-    unsafe {
-        let mut driving = step_in(store, place, waker);
-        loop {
-            let ended = arch::switch(link(place));
-            match step_out(store, place, &mut driving, ended) {
-                Driven::NotYet => {}
-                driven => return driven,
-            }
-        }
-    }
-}
-
-/// What a driver knows while its computation runs.
-struct Driving {
-    outside: Outside,
-    running: RunningOn,
-    was_cancelling: bool,
-    is_outermost: bool,
-}
-
-/// All that has to be done before the switch to a computation.
-///
-/// # Safety
-/// As for [`switch_to`], which follows it with the switch.
+/// As for [`drive`], which follows it with the switch.
 #[inline(never)]
 unsafe fn step_in(
     store: NonNull<StoreInner>,
     place: NonNull<Computation>,
     waker: Option<&Waker>,
-) -> Driving {
+) -> *mut usize {
     let execution: NonNull<Execution> = store.cast();
     // SAFETY: it stays where it is until its store is dropped, and changes behind shared references only.
     let computation = unsafe { place.as_ref() };
+    let waker = waker.map_or(ptr::null(), ptr::from_ref);
+    computation.waker.set(waker);
+    (computation.polled).set(computation.polled.get().wrapping_add(1));
+    computation.state.set(State::Running);
+    // SAFETY: nobody changes the run of a computation that has begun.
+    let Some(run) = (unsafe { &*computation.run.get() }) else {
+        unreachable!("a computation that was begun has a run")
+    };
     // SAFETY: the store may be used; references to it end with the block.
-    let (outside, run, was_cancelling, is_outermost) = unsafe {
+    let inner_held = unsafe {
         let this = execution.as_ref();
-        let is_outermost = this.run().is_null();
-        if is_outermost {
+        if this.run().is_null() {
             this.interrupts().run();
         }
-        let was_cancelling = this.computations().step_in(computation.cancelled.get());
-        let outside = Outside::of(this);
-        if let Some(suspended) = computation.suspended.take() {
-            outside.link(this, suspended);
-        }
-        let Some(run) = &*computation.run.get() else {
-            unreachable!("a computation that was begun has a run")
-        };
-        (outside, ptr::from_ref(run), was_cancelling, is_outermost)
+        (computation.outside).leave(this, run, &computation.activations);
+        this.computations().step_in(computation)
     };
     // Its roots are its own business again; those of one that is suspended inside it are not.
-    // SAFETY: the store may be used; the references end with their statements.
-    unsafe {
-        let inner = execution.as_ref().computations().suspended();
-        let inner = inner.map_or(HeldRoots::default(), |inner| inner.held.get());
-        let objects = (*store.as_ptr()).objects_mut();
-        computation.held.set(objects.exchange_held(inner));
-    }
-    computation.outside.set(Some(outside));
-    computation
-        .waker
-        .set(waker.map_or(ptr::null(), ptr::from_ref));
-    computation
-        .polled
-        .set(computation.polled.get().wrapping_add(1));
-    computation.state.set(State::Running);
-    Driving {
-        outside,
-        // SAFETY: the run lives as long as the computation does.
-        running: unsafe { RunningOn::switch(execution, run) },
-        was_cancelling,
-        is_outermost,
-    }
+    // SAFETY: as above, with its statement.
+    let held = unsafe { (*store.as_ptr()).objects_mut().exchange_held(inner_held) };
+    computation.held.set(held);
+    run.link()
 }
 
-/// All that has to be done when a computation has switched back.
+/// All that has to be done when a computation has switched back; `ended`: for the last time.
 ///
 /// # Safety
-/// `driving` is what `step_in` returned, and the computation has switched back since then.
+/// [`step_in`] was called, and the computation has switched back since then.
 #[inline(never)]
-unsafe fn step_out(
+unsafe fn step_out(store: NonNull<StoreInner>, place: NonNull<Computation>, ended: bool) -> Driven {
+    let execution: NonNull<Execution> = store.cast();
+    // SAFETY: as in `step_in`.
+    let computation = unsafe { place.as_ref() };
+    if ended || matches!(computation.why.get(), Why::Interrupted(_)) {
+        // SAFETY: as the caller says.
+        let driven = unsafe { ended_or_interrupted(store, place, ended) };
+        if driven != Driven::Suspended {
+            return driven;
+        }
+    }
+    computation.state.set(State::Suspended);
+    // SAFETY: as in `step_in`.
+    let inner_held = unsafe {
+        let objects = (*store.as_ptr()).objects_mut();
+        objects.hold_roots(computation.held.get())
+    };
+    // SAFETY: as in `step_in`; the run and its activations are what `leave` was called for. References end with the block.
+    unsafe {
+        let this = execution.as_ref();
+        let computations = this.computations();
+        if let Some(inner) = computations.suspended() {
+            inner.held.set(inner_held);
+        }
+        computations.step_out(computation, true);
+        (computation.outside).return_from_suspended(this, &computation.activations);
+        if computation.outside.is_outermost() {
+            this.interrupts().suspend();
+        }
+    }
+    Driven::Suspended
+}
+
+/// [`step_out`] of a computation that has ended, or whose guest was interrupted: does that suspend it?
+///
+/// # Safety
+/// As for [`step_out`].
+#[cold]
+#[inline(never)]
+unsafe fn ended_or_interrupted(
     store: NonNull<StoreInner>,
     place: NonNull<Computation>,
-    driving: &mut Driving,
     ended: bool,
 ) -> Driven {
     let execution: NonNull<Execution> = store.cast();
     // SAFETY: it stays where it is until its store is dropped, and changes behind shared references only.
     let computation = unsafe { place.as_ref() };
-    if let Why::Interrupted(interruption) = computation.why.get()
-        && !ended
-    {
+    if !ended {
+        let why = match computation.why.get() {
+            Why::Interrupted(interruption) => Some(interruption),
+            _ => None,
+        };
         // SAFETY: the store may be used: the guest that was interrupted waits.
-        match unsafe { decide(execution, Some(interruption)) } {
-            Ok(true) => {}
-            Ok(false) => return Driven::NotYet,
+        return match unsafe { decide(execution, why) } {
+            Ok(true) => Driven::Suspended,
+            Ok(false) => Driven::NotYet,
             Err(reason) => {
                 computation.failure.set(Some(reason));
-                return Driven::NotYet;
+                Driven::NotYet
             }
-        }
+        };
     }
     computation.waker.set(ptr::null());
-    if ended {
-        // SAFETY: it has ended; the store may be used, references to it end with their statements.
-        unsafe {
-            finish(store, computation, driving.was_cancelling);
-            computation.state.set(State::Idle);
-            driving.running.restore();
-            if driving.is_outermost {
-                execution.as_ref().interrupts().end();
-            }
-        }
-        return Driven::Ended;
-    }
-    // SAFETY: as above.
-    unsafe { driving.running.restore() };
-    // SAFETY: as above; `outside` is what was found when it was driven.
+    // SAFETY: it has ended; the store may be used, references to it end with their statements.
     unsafe {
-        let objects = (*store.as_ptr()).objects_mut();
-        let inner_held = objects.hold_roots(computation.held.get());
-        let this = execution.as_ref();
-        if let Some(inner) = this.computations().suspended() {
-            inner.held.set(inner_held);
+        finish(store, computation);
+        computation.state.set(State::Idle);
+        (computation.outside).return_from_ended(execution.as_ref());
+        if computation.outside.is_outermost() {
+            execution.as_ref().interrupts().end();
         }
-        computation.suspended.set(driving.outside.unlink(this));
-        this.computations().step_out(driving.was_cancelling, true);
     }
-    computation.state.set(State::Suspended);
-    if driving.is_outermost {
-        // SAFETY: as above.
-        unsafe { execution.as_ref() }.interrupts().suspend();
-    }
-    Driven::Suspended
+    Driven::Ended
 }
 
 /// What is left to do when a computation has ended: those that it has started and left suspended end with it.
 ///
 /// # Safety
-/// As for [`switch_to`].
-unsafe fn finish(store: NonNull<StoreInner>, computation: &Computation, was_cancelling: bool) {
+/// As for [`drive`].
+unsafe fn finish(store: NonNull<StoreInner>, computation: &Computation) {
     // SAFETY: the store may be used, as the code that has ended did.
     let inner = catch_unwind(AssertUnwindSafe(|| unsafe { end(store, End::Cancel) }));
     // SAFETY: the store may be used; references to it end with their statements.
@@ -423,7 +381,7 @@ unsafe fn finish(store: NonNull<StoreInner>, computation: &Computation, was_canc
             .objects_mut()
             .release_roots(computation.held.get());
         let computations = store.cast::<Execution>().as_ref().computations();
-        computations.step_out(was_cancelling, false);
+        computations.step_out(computation, false);
     }
     if let Err(payload) = inner {
         let outcome = computation.outcome.take();
@@ -473,7 +431,7 @@ pub(in crate::suspend) unsafe fn end(store: NonNull<StoreInner>, how: End) {
     // Only host code runs, with a signal stack or without: a fault of its own kills the process in either case.
     drop(altstack::prepare_thread());
     // SAFETY: as the caller says; the computation is suspended.
-    let driven = unsafe { switch_to(store, place, None) };
+    let driven = unsafe { drive(store, place, None) };
     debug_assert_eq!(
         driven,
         Driven::Ended,
