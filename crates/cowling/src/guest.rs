@@ -142,9 +142,10 @@ impl<T: 'static> Guest<T> {
     }
 
     /// Makes the guest as new, whatever its state: memory, globals and tables as its module says, its start function not yet
-    /// run, kill switches without effect, no deadline and no quantum. A suspended run is cancelled.
+    /// run, kill switches and preempters without effect, no deadline, no epoch deadline and no quantum. A suspended run is cancelled.
     ///
-    /// The embedder's data and contexts stay, and so do the handlers, the bound and the instruction count. Functions, memories
+    /// The embedder's data and contexts stay, and so do the handlers, the bound of [`set_bound`](Self::set_bound) (one that
+    /// [`run_async`](Self::run_async) was given ends with its run) and the instruction count. Functions, memories
     /// and other handles from before belong to what is no more: using them is [`WrongStore`](crate::WrongStore).
     ///
     /// # Errors

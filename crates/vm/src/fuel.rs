@@ -273,6 +273,21 @@ mod tests {
     }
 
     #[test]
+    fn a_store_that_is_reset_has_no_fuel_no_interval_and_has_executed_nothing() {
+        let mut store = store(true);
+        store.as_mut().inner_mut().set_fuel(100).unwrap();
+        (store.as_mut().inner_mut().set_fuel_yield_interval(Some(4))).unwrap();
+        execute(store.as_ref().inner(), 1);
+        store.reset();
+        let mut store = store.as_mut();
+        let store = store.inner_mut();
+        assert_eq!((store.fuel(), store.executed_cost()), (Ok(0), Ok(0)));
+        store.set_fuel(10).unwrap();
+        assert_eq!(store.execution().fuel_count(), 10);
+        assert_eq!(store.execution().refuel(), Refuelled::Continue);
+    }
+
+    #[test]
     fn stores_of_engines_that_do_not_count_have_no_fuel() {
         let mut store = store(false);
         let mut store = store.as_mut();

@@ -172,7 +172,8 @@ impl<T: 'static> Store<T> {
     }
 
     /// Drops everything in the store but the embedder's data; settings and limiter stay. It has a new id: what was made in it
-    /// before is another store's.
+    /// before is another store's. What has been set for its guests is gone too: fuel, the interval for yielding and the cost counted
+    /// so far, deadline, quantum, epoch deadline and what happens then, repair callback, and every [`Control`](crate::Control).
     ///
     /// # Panics
     /// When a suspended computation panics while it is [cancelled](StoreMut::cancel). The store is reset nevertheless.

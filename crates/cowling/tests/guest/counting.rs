@@ -4,6 +4,9 @@ use crate::support::{
     assert_fails, counting_engine, guest, guest_of, returned, returned_i32, terminated,
 };
 use cowling::*;
+use std::pin::pin;
+use std::task::{Context, Waker};
+use std::time::{Duration, Instant};
 
 #[test]
 fn without_the_setting_nothing_is_counted() {
@@ -97,6 +100,35 @@ fn a_guest_at_its_bound_can_be_killed() {
     assert_eq!(guest.kill_switch().terminate(), Ok(KillSuccess::Pending));
     let details = terminated(guest.resume());
     assert!(matches!(details, TerminationDetails::Remote), "{details:?}");
+}
+
+#[test]
+fn what_interrupts_a_guest_does_not_outlive_a_reset() {
+    let engine = counting_engine();
+    let long = [Val::I32(20_000_000)];
+    // Each would interrupt the run.
+    let interrupt: [fn(&mut Guest<()>); 4] = [
+        |guest| guest.set_deadline(Some(Instant::now())).unwrap(),
+        |guest| guest.set_quantum(Some(Duration::from_micros(100))).unwrap(),
+        |guest| {
+            let mut store = guest.as_context_mut();
+            store.epoch_deadline_trap();
+            store.set_epoch_deadline(1);
+        },
+        |guest| {
+            let mut run = pin!(guest.run_async("run", &[Val::I32(-1)], Some(1_000)));
+            let mut context = Context::from_waker(Waker::noop());
+            assert!(run.as_mut().poll(&mut context).is_pending());
+        },
+    ];
+    for (which, interrupt) in interrupt.into_iter().enumerate() {
+        let mut guest = guest_of::<()>(&engine, LOOP, |_| {});
+        interrupt(&mut guest);
+        guest.reset().unwrap();
+        engine.increment_epoch();
+        let result = guest.run("run", &long);
+        assert_eq!(returned_i32(result), 20_000_000, "{which}");
+    }
 }
 
 #[test]
