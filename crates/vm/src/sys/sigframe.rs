@@ -17,6 +17,10 @@
 //! Two things in the frame belong to the thread and not to what it ran: the signal mask and the alternate stack.
 //! They are replaced by those of the thread that continues.
 //!
+//! A third one is not replaced: the rights of protection keys (PKRU), which are part of the xstate, at a place that differs between
+//! processors. A guest continues with those of the thread that it was interrupted on, so an embedder that uses protection keys has to
+//! give the same rights to all threads on which it resumes guests; `docs/guest.md` says so.
+//!
 //! Invariant: a copy is continued at most once, and by code of this module's choice of registers only where [`redirect`] was used.
 //!
 //! [`redirect`]: Interrupted::redirect
