@@ -103,22 +103,28 @@ pub(crate) struct Execution {
 #[derive(Debug)]
 struct Captured {
     count: Cell<usize>,
+    /// Were functions left out?
+    cut: Cell<bool>,
     frames: [Cell<usize>; MAX_TRAP_FRAMES],
 }
 
 impl Captured {
-    fn record(&self, frames: impl Iterator<Item = usize>) {
+    fn record(&self, mut frames: impl Iterator<Item = usize>) {
         let mut count = 0;
-        for (place, frame) in self.frames.iter().zip(frames) {
+        for (place, frame) in self.frames.iter().zip(frames.by_ref()) {
             place.set(frame);
             count += 1;
         }
         self.count.set(count);
+        // The last is the entry trampoline's, so one more is no function.
+        self.cut.set(frames.nth(1).is_some());
     }
 
-    fn take(&self) -> Vec<usize> {
+    /// The frames, and after how many of them others were left out.
+    fn take(&self) -> (Vec<usize>, Option<usize>) {
         let count = self.count.replace(0);
-        self.frames[..count].iter().map(Cell::get).collect()
+        let frames = self.frames[..count].iter().map(Cell::get).collect();
+        (frames, self.cut.replace(false).then_some(count))
     }
 }
 
@@ -145,6 +151,7 @@ impl Execution {
             host_stack_reserve: usize::try_from(host_stack_reserve).unwrap_or(usize::MAX),
             captured: Captured {
                 count: Cell::new(0),
+                cut: Cell::new(false),
                 frames: [const { Cell::new(0) }; MAX_TRAP_FRAMES],
             },
             fuel: Fuel::default(),
@@ -561,6 +568,7 @@ pub(crate) unsafe fn enter(
             return Err(Box::new(Raised {
                 reason: TrapReason::Host(Cancelled.into()),
                 frames: Vec::new(),
+                cut_after: None,
             }));
         }
         if arch::stack_pointer() < stack.limit().saturating_add(ENTRY_STACK) {
@@ -570,6 +578,7 @@ pub(crate) unsafe fn enter(
                     fault_address: None,
                 },
                 frames: this.backtrace(),
+                cut_after: None,
             }));
         }
         // SAFETY: only this thread's code for the store uses the context, and none runs right now.
@@ -629,14 +638,18 @@ pub(crate) unsafe fn enter(
     if raised == 0 {
         return Ok(());
     }
-    let mut frames = this.captured.take();
+    let (mut frames, cut_after) = this.captured.take();
     frames.extend(activation.outer_frames());
     // SAFETY: whoever raised has put the reason there and does not run any more.
     let reason = unsafe { (*activation.reason.get()).take() };
     let Some(reason) = reason else {
         unreachable!("raising begins with a reason")
     };
-    Err(Box::new(Raised { reason, frames }))
+    Err(Box::new(Raised {
+        reason,
+        frames,
+        cut_after,
+    }))
 }
 
 /// Stops the guest that called the builtin or host function that runs now: its [`enter`] returns `reason`.

@@ -61,23 +61,33 @@ impl fmt::Debug for FrameInfo {
     }
 }
 
+/// Stands for frames that are missing.
+const CUT: &str = "\n  ...: further functions, not recorded";
+
 /// The guest functions that were active when a guest stopped, innermost first.
 #[derive(Clone, Debug)]
 pub struct WasmBacktrace {
     frames: Vec<FrameInfo>,
+    cut_after: Option<usize>,
     pc: Option<usize>,
 }
 
 impl WasmBacktrace {
     /// From addresses inside instructions of guest code. Addresses of trampolines, and of modules that are gone, are left out.
-    pub(crate) fn from_addresses(addresses: &[usize]) -> WasmBacktrace {
-        let frames = addresses.iter().filter_map(|&pc| {
+    /// `cut_after`: after so many of them others are missing.
+    pub(crate) fn from_addresses(addresses: &[usize], cut_after: Option<usize>) -> WasmBacktrace {
+        let frame = |&pc: &usize| {
             let module = registry::module_at(pc)?;
             let location = module.lookup_pc(pc)?;
             Some(FrameInfo { module, location })
-        });
+        };
+        let (before, after) = addresses.split_at(cut_after.unwrap_or(0));
+        let mut frames: Vec<FrameInfo> = before.iter().filter_map(frame).collect();
+        let cut_after = cut_after.map(|_| frames.len());
+        frames.extend(after.iter().filter_map(frame));
         WasmBacktrace {
-            frames: frames.collect(),
+            frames,
+            cut_after,
             pc: addresses.first().copied(),
         }
     }
@@ -85,7 +95,7 @@ impl WasmBacktrace {
     /// The guest functions that are active in a store now: those that called the host function that asks.
     #[doc(hidden)]
     pub fn capture(store: &StoreInner) -> WasmBacktrace {
-        Self::from_addresses(&store.execution().backtrace())
+        Self::from_addresses(&store.execution().backtrace(), None)
     }
 
     /// Address of the machine instruction in the innermost guest function that was being executed, or an address inside it if it
@@ -94,9 +104,15 @@ impl WasmBacktrace {
         self.pc
     }
 
-    /// The frames, innermost first. Of a guest that overflowed its stack these are only the innermost.
+    /// The frames, innermost first. Not all of a guest that was deep in calls: see [`cut_after`](Self::cut_after).
     pub fn frames(&self) -> &[FrameInfo] {
         &self.frames
+    }
+
+    /// After how many of the frames others are missing, if any are. Of a guest that traps, at most 64 frames are noted, the
+    /// innermost; if it was called by a host function that another guest called, the frames of that come behind the gap.
+    pub fn cut_after(&self) -> Option<usize> {
+        self.cut_after
     }
 }
 
@@ -104,9 +120,15 @@ impl fmt::Display for WasmBacktrace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("guest stopped; wasm backtrace, innermost function first:")?;
         for (number, frame) in self.frames.iter().enumerate() {
+            if self.cut_after == Some(number) {
+                f.write_str(CUT)?;
+            }
             write!(f, "\n  {number:3}: {frame}")?;
         }
-        Ok(())
+        match self.cut_after == Some(self.frames.len()) {
+            true => f.write_str(CUT),
+            false => Ok(()),
+        }
     }
 }
 

@@ -294,7 +294,7 @@ pub(crate) fn stopped(store: &StoreInner, raised: Box<Raised>) -> Error {
     if error.downcast_ref::<WasmBacktrace>().is_some() {
         return error;
     }
-    let backtrace = WasmBacktrace::from_addresses(&raised.frames);
+    let backtrace = WasmBacktrace::from_addresses(&raised.frames, raised.cut_after);
     if backtrace.frames().is_empty() {
         error
     } else {

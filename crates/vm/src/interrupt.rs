@@ -170,6 +170,18 @@ impl Interrupts {
         }
     }
 
+    /// [`run`](Self::run) if that needs no more than two words to be written. `false` otherwise: then nothing is done.
+    #[inline(always)]
+    pub(crate) fn run_uncontrolled(&self) -> bool {
+        let (thread, control) = (thread::known_id(), self.control.get());
+        let Some(thread) = thread.filter(|_| control.is_none()) else {
+            return false;
+        };
+        self.thread.set(thread);
+        self.phase.set(Phase::Running);
+        true
+    }
+
     /// The embedder begins or resumes the execution on this thread.
     #[inline]
     pub(crate) fn run(&self) {
@@ -191,8 +203,17 @@ impl Interrupts {
         point(Point::Entered, &**control);
     }
 
+    /// [`suspend`](Self::suspend) if nobody else has to know. `false` otherwise: then nothing is done.
+    #[inline(always)]
+    pub(crate) fn suspend_uncontrolled(&self) -> bool {
+        let uncontrolled = self.control.get().is_none();
+        if uncontrolled {
+            self.phase.set(Phase::Suspended);
+        }
+        uncontrolled
+    }
+
     /// The execution is suspended.
-    #[inline]
     pub(crate) fn suspend(&self) {
         self.phase.set(Phase::Suspended);
         if let Some(control) = self.control.get() {

@@ -31,4 +31,6 @@ pub(crate) struct Raised {
     /// the instruction it was executing (so not a return address, which may belong to the next line). Of the innermost
     /// activation at most [`crate::activation::MAX_TRAP_FRAMES`].
     pub(crate) frames: Vec<usize>,
+    /// After how many of them others were left out, if any were.
+    pub(crate) cut_after: Option<usize>,
 }

@@ -8,7 +8,11 @@ use std::any::{Any, type_name};
 
 impl<T: 'static> Caller<'_, T> {
     /// Suspends the guest, with everything that runs in it: the innermost `run` or `resume` around this call returns
-    /// [`RunResult::Yielded`](crate::RunResult::Yielded). Returns when the guest is resumed, perhaps on another thread.
+    /// [`RunResult::Yielded`](crate::RunResult::Yielded). Returns when the guest is resumed.
+    ///
+    /// **Perhaps on another thread**, with all that this host function, and those further out, have in variables. No bound can check
+    /// these: nothing that must stay on its thread may be kept across the call, such as a borrow from a thread-local variable, one of
+    /// several `Rc`s, or a lock's guard. Where host functions do that, guests must be resumed and dropped on the thread that runs them.
     ///
     /// # Errors
     /// [`CannotSuspend`](crate::CannotSuspend): when no [`Guest`](crate::Guest) runs but a plain call, when another store's guest
@@ -20,7 +24,8 @@ impl<T: 'static> Caller<'_, T> {
         Ok(())
     }
 
-    /// [Yields](Self::yield_) and hands out a value.
+    /// [Yields](Self::yield_) and hands out a value. Like that it may return on another thread, where what the host function keeps
+    /// in variables goes with it.
     ///
     /// # Errors
     /// As [`yield_`](Self::yield_).
@@ -30,7 +35,8 @@ impl<T: 'static> Caller<'_, T> {
         Ok(())
     }
 
-    /// [Yields](Self::yield_) and waits for a value: the guest can be resumed only with one of this type.
+    /// [Yields](Self::yield_) and waits for a value: the guest can be resumed only with one of this type. Like that it may return on
+    /// another thread, where what the host function keeps in variables goes with it.
     ///
     /// # Errors
     /// As [`yield_`](Self::yield_).
@@ -38,7 +44,8 @@ impl<T: 'static> Caller<'_, T> {
         self.yield_both(None)
     }
 
-    /// [Yields](Self::yield_), hands out a value and waits for one.
+    /// [Yields](Self::yield_), hands out a value and waits for one. Like that it may return on another thread, where what the host
+    /// function keeps in variables goes with it.
     ///
     /// # Errors
     /// As [`yield_`](Self::yield_).

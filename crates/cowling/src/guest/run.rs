@@ -111,15 +111,13 @@ impl YieldedValue {
 
     /// Name of the type of the value that the host function wants to be resumed with.
     pub fn expected_type(&self) -> Option<&'static str> {
-        self.0.expects.map(Expects::type_name)
+        self.0.expects.map(Expects::name)
     }
 }
 
 /// What a guest remembers of a run that is under way.
 #[derive(Debug, Default)]
 pub(super) struct Run {
-    /// What it has to be resumed with.
-    expects: Option<Expects>,
     /// How many results it will have.
     results: usize,
     /// Is it the start function's?
@@ -235,7 +233,7 @@ impl<T: 'static> Guest<T> {
     // Into the caller, with everything that happens when a host function yields again: see `StoreMut::resume_to_yield`.
     #[inline(always)]
     pub fn resume(&mut self) -> Result<RunResult, GuestError> {
-        self.check_resume(None)?;
+        self.check_resume()?;
         self.continue_with(None)
     }
 
@@ -246,7 +244,7 @@ impl<T: 'static> Guest<T> {
     /// and the value is gone. Otherwise as [`run`](Self::run).
     #[inline(always)]
     pub fn resume_with_val<V: Any + Send>(&mut self, value: V) -> Result<RunResult, GuestError> {
-        self.check_resume(Some(Expects::of::<V>()))?;
+        self.check_resume()?;
         self.continue_with(Some(Box::new(value)))
     }
 
@@ -287,7 +285,7 @@ impl<T: 'static> Guest<T> {
     where
         T: Send,
     {
-        self.check_resume(None)?;
+        self.check_resume()?;
         self.step_async(|store| CallFuture::resume(store, None))
             .await
     }
@@ -303,7 +301,7 @@ impl<T: 'static> Guest<T> {
     where
         T: Send,
     {
-        self.check_resume(Some(Expects::of::<V>()))?;
+        self.check_resume()?;
         self.step_async(|store| CallFuture::resume(store, Some(Box::new(value))))
             .await
     }
@@ -335,22 +333,12 @@ impl<T: 'static> Guest<T> {
         Ok(ty.map_err(TypeMismatch::from)?.results.len())
     }
 
+    /// Is the guest suspended? Whether it wants a value is the runtime's to check.
     #[inline(always)]
-    fn check_resume(&self, given: Option<Expects>) -> Result<(), ResumeError> {
-        if !self.state.is_suspended() {
-            return Err(ResumeError::NotSuspended);
-        }
-        match (self.run.expects, given) {
-            (None, None) => Ok(()),
-            (None, Some(_)) => Err(ResumeError::Unexpected),
-            (Some(expected), Some(given)) if expected == given => Ok(()),
-            (Some(expected), given) => {
-                let expected = expected.type_name();
-                Err(match given {
-                    Some(_) => ResumeError::WrongType { expected },
-                    None => ResumeError::Missing { expected },
-                })
-            }
+    fn check_resume(&self) -> Result<(), ResumeError> {
+        match self.state.is_suspended() {
+            true => Ok(()),
+            false => Err(ResumeError::NotSuspended),
         }
     }
 
@@ -470,7 +458,6 @@ impl<T: 'static> Guest<T> {
                 return Err(GuestError::Terminated(details));
             }
         };
-        self.run.expects = None;
         self.state = state;
         Ok(result)
     }
@@ -478,8 +465,7 @@ impl<T: 'static> Guest<T> {
     /// A host function has yielded.
     #[inline(always)]
     fn yielded<R>(&mut self, yielded: Yielded) -> RunResult<R> {
-        self.run.expects = yielded.expects;
-        let expects = yielded.expects.map(Expects::type_name);
+        let expects = yielded.expects.map(Expects::name);
         self.state = State::Yielded { expects };
         RunResult::Yielded(YieldedValue(yielded))
     }

@@ -101,6 +101,7 @@ impl State {
     }
 
     /// Can it be resumed?
+    #[inline]
     pub fn is_suspended(self) -> bool {
         matches!(
             self,

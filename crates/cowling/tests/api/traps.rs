@@ -151,6 +151,56 @@ fn a_backtrace_names_the_functions_from_the_trap_outwards() {
 }
 
 #[test]
+fn a_backtrace_that_leaves_functions_out_says_where() {
+    let (mut store, instance) = linked::<()>(
+        r#"(module $mod (import "host" "again" (func $again (param i32)))
+            (func $deep (export "deep") (param i32)
+                (if (i32.eqz (local.get 0)) (then unreachable))
+                (call $deep (i32.sub (local.get 0) (i32.const 1))) (nop))
+            (func $outer (export "through host") (param i32) (call $again (local.get 0)) (nop)))"#,
+        |linker| {
+            let again = |mut caller: Caller<'_, ()>, n: i32| -> Result<()> {
+                let deep = caller
+                    .get_export("deep")
+                    .and_then(Extern::into_func)
+                    .unwrap();
+                deep.typed::<i32, ()>(&caller)?.call(&mut caller, n)
+            };
+            linker.func_wrap("host", "again", again).unwrap();
+        },
+    )
+    .unwrap();
+    // How deep the guest calls itself, the frames there are, and after how many others are missing.
+    for (name, depth, frames, cut_after) in [
+        ("deep", 62, 63, None),
+        ("deep", 63, 64, None),
+        ("deep", 64, 64, Some(64)),
+        ("deep", 1000, 64, Some(64)),
+        ("deep", i32::MAX, 64, Some(64)),
+        ("through host", 63, 65, None),
+        ("through host", 64, 65, Some(64)),
+    ] {
+        let func = instance
+            .get_typed_func::<i32, ()>(&mut store, name)
+            .unwrap();
+        let error = func.call(&mut store, depth).unwrap_err();
+        let backtrace = error.downcast_ref::<WasmBacktrace>().unwrap();
+        assert_eq!(backtrace.frames().len(), frames, "{name} {depth}");
+        assert_eq!(backtrace.cut_after(), cut_after, "{name} {depth}");
+        let text = backtrace.to_string();
+        let last = text.lines().last().unwrap();
+        match cut_after {
+            None => assert!(!text.contains("not recorded"), "{text}"),
+            Some(at) if at == frames => assert!(last.contains("not recorded"), "{text}"),
+            Some(_) => assert!(
+                text.contains("not recorded\n") && last.contains("outer"),
+                "{text}"
+            ),
+        }
+    }
+}
+
+#[test]
 fn a_backtrace_says_which_operator_of_the_binary_it_was() {
     let wasm = wat::parse_str(
         r#"(module (func $f (nop) (nop) unreachable) (func (export "run") (nop) (call $f) (nop)))"#,

@@ -22,9 +22,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{self, NonNull};
 use std::task::Waker;
 
-/// Bytes below the stack pointer of [`Execution::suspend`] where the switch itself may have saved registers.
-const SWITCH_FRAME: usize = 512;
-
 /// Decides what becomes of an interrupted guest, on the stack of whoever called it: `true` to suspend its computation, if it is
 /// one that can be; `false` to continue it. An error stops the guest.
 pub(crate) type InterruptionHandler = unsafe fn(NonNull<StoreInner>, Interruption) -> Result<bool>;
@@ -86,8 +83,6 @@ pub(crate) struct Computation {
     outside_cancelling: Cell<bool>,
     /// Its activations, while it is suspended.
     activations: Suspended,
-    /// Where its stack is in use, while it is suspended.
-    stack_pointer: Cell<usize>,
     /// Where more registers of its guest are, while it is suspended.
     registers: Cell<(usize, usize)>,
     /// Roots that stay while it is suspended, whatever scopes outside end. Kept here while they are not the ones that count.
@@ -124,7 +119,6 @@ impl Computation {
             outside: Outside::nowhere(),
             outside_cancelling: Cell::new(false),
             activations: Suspended::none(),
-            stack_pointer: Cell::new(0),
             registers: Cell::new((0, 0)),
             held: Cell::default(),
             why: Cell::new(Why::Awaiting),
@@ -138,12 +132,6 @@ impl Computation {
             values: UnsafeCell::new(SmallVec::new()),
             func: Cell::new(None),
         }
-    }
-
-    /// Why it is, or was last, suspended.
-    #[inline(always)]
-    pub(super) fn why(&self) -> Why {
-        self.why.get()
     }
 
     /// Does it wait for being polled, and nothing else?
@@ -323,13 +311,16 @@ impl Computations {
             }
             if computation.state.get() == State::Suspended {
                 // SAFETY: a computation that is suspended has a run.
-                let stack = unsafe { (*computation.run.get()).as_ref() }.map(|run| *run.stack());
-                let Some(stack) = stack else { continue };
-                let stack_pointer = computation.stack_pointer.get();
-                let start = if stack.contains(stack_pointer) {
-                    (stack_pointer - SWITCH_FRAME).max(stack.limit())
-                } else {
-                    stack.limit()
+                let Some(run) = (unsafe { &*computation.run.get() }) else {
+                    continue;
+                };
+                // Where it continues is where its stack is in use from, unless its guest was interrupted.
+                // SAFETY: nobody switches now.
+                let stack_pointer = unsafe { *run.link() };
+                let stack = run.stack();
+                let start = match stack.contains(stack_pointer) {
+                    true => stack_pointer,
+                    false => stack.limit(),
                 };
                 scan(start..stack.base());
                 let (start, end) = computation.registers.get();
@@ -521,7 +512,6 @@ impl Execution {
         let this = unsafe { computation.as_ref() };
         PollFrame::keep_wakers(this.polls.get());
         this.why.set(why);
-        this.stack_pointer.set(arch::stack_pointer());
         // SAFETY: it is running, so it has a run, and its driver expects this.
         unsafe {
             if let Some(run) = &*this.run.get() {

@@ -317,18 +317,13 @@ impl<T: 'static> Future for CallFuture<'_, T> {
         let store = this.store.as_ptr();
         // SAFETY: the store is borrowed for change, and has been since this future suspended the computation, which stays where it is
         // until its store is dropped. The thread is prepared.
-        let waits = unsafe {
+        unsafe {
             let driven = computation::drive(store, computation, Some(context.waker()));
-            match driven == Driven::Suspended && computation.as_ref().is_awaiting() {
-                true => None,
-                false => Some(driven),
+            if driven != Driven::Suspended(Why::Awaiting) {
+                return this.settle_driven(computation, driven, context);
             }
-        };
-        match waits {
-            None => Poll::Pending,
-            // SAFETY: as above; this is what became of it.
-            Some(driven) => unsafe { this.settle_driven(computation, driven, context) },
         }
+        Poll::Pending
     }
 }
 

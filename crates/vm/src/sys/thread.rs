@@ -16,12 +16,21 @@ thread_local! {
     static ID: Cell<i32> = const { Cell::new(0) };
 }
 
-/// The calling thread.
-pub(crate) fn id() -> ThreadId {
+/// The calling thread, if [`id`] was called on it.
+#[inline(always)]
+pub(crate) fn known_id() -> Option<ThreadId> {
     let known = ID.get();
-    if known != 0 {
-        return ThreadId(known);
-    }
+    (known != 0).then_some(ThreadId(known))
+}
+
+/// The calling thread.
+#[inline]
+pub(crate) fn id() -> ThreadId {
+    known_id().unwrap_or_else(ask_for_id)
+}
+
+#[cold]
+fn ask_for_id() -> ThreadId {
     // SAFETY: asks for a number.
     let id = unsafe { libc::gettid() };
     ID.set(id);

@@ -179,6 +179,7 @@ unsafe fn enter<T: 'static>(
     Err(Box::new(Raised {
         reason,
         frames: Vec::new(),
+        cut_after: None,
     }))
 }
 
@@ -187,8 +188,8 @@ unsafe fn enter<T: 'static>(
 pub(in crate::suspend) enum Driven {
     /// Nothing: it is to be switched to once more.
     NotYet,
-    /// [`Computation::why`] says why.
-    Suspended,
+    /// It is suspended for this reason.
+    Suspended(Why),
     /// [`progress`] says how.
     Ended,
 }
@@ -211,9 +212,9 @@ pub(in crate::suspend) unsafe fn drive(
         let link = step_in(store, place, waker);
         loop {
             let ended = arch::switch(link);
-            match step_out(store, place, ended) {
-                Driven::NotYet => {}
-                driven => return driven,
+            let driven = step_out(store, place, ended);
+            if driven != Driven::NotYet {
+                return driven;
             }
         }
     }
@@ -237,7 +238,7 @@ pub(in crate::suspend) unsafe fn progress(
 ) -> Result<Progress> {
     // SAFETY: it stays where it is until its store is dropped, and changes behind shared references only.
     let this = unsafe { computation.as_ref() };
-    if driven == Driven::Suspended {
+    if let Driven::Suspended(_) = driven {
         return Ok(Progress::Suspended(this.suspension()));
     }
     match this.outcome.take() {
@@ -253,6 +254,8 @@ pub(in crate::suspend) unsafe fn progress(
 
 /// All that has to be done before the switch to a computation. Returns the link to switch by.
 ///
+/// This and [`step_out`] end with a jump to what is rarely needed, so that they need no frame for it.
+///
 /// # Safety
 /// As for [`drive`], which follows it with the switch.
 #[inline(never)]
@@ -261,7 +264,44 @@ unsafe fn step_in(
     place: NonNull<Computation>,
     waker: Option<&Waker>,
 ) -> *mut usize {
-    let execution: NonNull<Execution> = store.cast();
+    // SAFETY: the store may be used; the reference ends with the block.
+    unsafe {
+        let this = store.cast::<Execution>().as_ref();
+        if this.run().is_null() && !this.interrupts().run_uncontrolled() {
+            return step_in_controlled(store, place, waker);
+        }
+        put_in(store, place, waker)
+    }
+}
+
+/// [`step_in`] to a store that other threads may ask for something, or for the first time on a thread.
+///
+/// # Safety
+/// As for [`step_in`].
+#[cold]
+#[inline(never)]
+unsafe fn step_in_controlled(
+    store: NonNull<StoreInner>,
+    place: NonNull<Computation>,
+    waker: Option<&Waker>,
+) -> *mut usize {
+    // SAFETY: the store may be used; the reference ends with the statement.
+    unsafe {
+        store.cast::<Execution>().as_ref().interrupts().run();
+        put_in(store, place, waker)
+    }
+}
+
+/// Puts a computation where running ones are: into the lists of activations, runs and computations.
+///
+/// # Safety
+/// As for [`step_in`].
+#[inline(always)]
+unsafe fn put_in(
+    store: NonNull<StoreInner>,
+    place: NonNull<Computation>,
+    waker: Option<&Waker>,
+) -> *mut usize {
     // SAFETY: it stays where it is until its store is dropped, and changes behind shared references only.
     let computation = unsafe { place.as_ref() };
     let waker = waker.map_or(ptr::null(), ptr::from_ref);
@@ -274,10 +314,7 @@ unsafe fn step_in(
     };
     // SAFETY: the store may be used; references to it end with the block.
     let inner_held = unsafe {
-        let this = execution.as_ref();
-        if this.run().is_null() {
-            this.interrupts().run();
-        }
+        let this = store.cast::<Execution>().as_ref();
         (computation.outside).leave(this, run, &computation.activations);
         this.computations().step_in(computation)
     };
@@ -294,44 +331,85 @@ unsafe fn step_in(
 /// [`step_in`] was called, and the computation has switched back since then.
 #[inline(never)]
 unsafe fn step_out(store: NonNull<StoreInner>, place: NonNull<Computation>, ended: bool) -> Driven {
-    let execution: NonNull<Execution> = store.cast();
-    // SAFETY: as in `step_in`.
-    let computation = unsafe { place.as_ref() };
-    if ended || matches!(computation.why.get(), Why::Interrupted(_)) {
-        // SAFETY: as the caller says.
-        let driven = unsafe { ended_or_interrupted(store, place, ended) };
-        if driven != Driven::Suspended {
-            return driven;
+    // SAFETY: it stays where it is until its store is dropped, and changes behind shared references only.
+    let why = unsafe { place.as_ref() }.why.get();
+    // SAFETY: the caller's promises are the same.
+    unsafe {
+        if ended || matches!(why, Why::Interrupted(_)) {
+            return step_out_slowly(store, place, ended);
+        }
+        take_out(store, place, why)
+    }
+}
+
+/// [`step_out`] of a computation that has ended, or whose guest was interrupted.
+///
+/// # Safety
+/// As for [`step_out`].
+#[cold]
+#[inline(never)]
+unsafe fn step_out_slowly(
+    store: NonNull<StoreInner>,
+    place: NonNull<Computation>,
+    ended: bool,
+) -> Driven {
+    // SAFETY: the caller's promises are the same.
+    unsafe {
+        match ended_or_interrupted(store, place, ended) {
+            Driven::Suspended(why) => take_out(store, place, why),
+            driven => driven,
         }
     }
+}
+
+/// Takes a computation that is suspended out of the lists where running ones are.
+///
+/// # Safety
+/// As for [`step_out`].
+#[inline(always)]
+unsafe fn take_out(store: NonNull<StoreInner>, place: NonNull<Computation>, why: Why) -> Driven {
+    // SAFETY: it stays where it is until its store is dropped, and changes behind shared references only.
+    let computation = unsafe { place.as_ref() };
     computation.state.set(State::Suspended);
-    // SAFETY: as in `step_in`.
+    // SAFETY: the store may be used; the reference ends with the statement.
     let inner_held = unsafe {
         let objects = (*store.as_ptr()).objects_mut();
         objects.hold_roots(computation.held.get())
     };
-    // SAFETY: as in `step_in`; the run and its activations are what `leave` was called for. References end with the block.
+    // SAFETY: as above; the run and its activations are what `leave` was called for. References end with the block.
     unsafe {
-        let this = execution.as_ref();
+        let this = store.cast::<Execution>().as_ref();
         let computations = this.computations();
         if let Some(inner) = computations.suspended() {
             inner.held.set(inner_held);
         }
         computations.step_out(computation, true);
         (computation.outside).return_from_suspended(this, &computation.activations);
-        if computation.outside.is_outermost() {
-            this.interrupts().suspend();
+        if computation.outside.is_outermost() && !this.interrupts().suspend_uncontrolled() {
+            return suspended_controlled(store, why);
         }
     }
-    Driven::Suspended
+    Driven::Suspended(why)
+}
+
+/// The end of [`take_out`] for a store that other threads may ask for something.
+///
+/// # Safety
+/// As for [`take_out`].
+#[cold]
+#[inline(never)]
+unsafe fn suspended_controlled(store: NonNull<StoreInner>, why: Why) -> Driven {
+    // SAFETY: the store may be used; the reference ends with the statement.
+    unsafe { store.cast::<Execution>().as_ref() }
+        .interrupts()
+        .suspend();
+    Driven::Suspended(why)
 }
 
 /// [`step_out`] of a computation that has ended, or whose guest was interrupted: does that suspend it?
 ///
 /// # Safety
 /// As for [`step_out`].
-#[cold]
-#[inline(never)]
 unsafe fn ended_or_interrupted(
     store: NonNull<StoreInner>,
     place: NonNull<Computation>,
@@ -341,13 +419,14 @@ unsafe fn ended_or_interrupted(
     // SAFETY: it stays where it is until its store is dropped, and changes behind shared references only.
     let computation = unsafe { place.as_ref() };
     if !ended {
-        let why = match computation.why.get() {
+        let why = computation.why.get();
+        let interruption = match why {
             Why::Interrupted(interruption) => Some(interruption),
             _ => None,
         };
         // SAFETY: the store may be used: the guest that was interrupted waits.
-        return match unsafe { decide(execution, why) } {
-            Ok(true) => Driven::Suspended,
+        return match unsafe { decide(execution, interruption) } {
+            Ok(true) => Driven::Suspended(why),
             Ok(false) => Driven::NotYet,
             Err(reason) => {
                 computation.failure.set(Some(reason));
@@ -389,6 +468,7 @@ unsafe fn finish(store: NonNull<StoreInner>, computation: &Computation) {
             Err(Box::new(Raised {
                 reason: TrapReason::Panic(payload),
                 frames: Vec::new(),
+                cut_after: None,
             }))
         });
         computation.outcome.set(Some(outcome));
