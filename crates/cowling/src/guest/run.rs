@@ -366,6 +366,10 @@ impl<T: 'static> Guest<T> {
     /// otherwise need not be in memory.
     #[cold]
     #[inline(never)]
+    #[expect(
+        clippy::boxed_local,
+        reason = "it comes in a box, which is taken apart where nobody is in a hurry"
+    )]
     fn halted(&mut self, halt: Box<Halt>) -> Box<Result<RunResult, GuestError>> {
         let results = self.run.results;
         Box::new(self.settle(*halt, |store| take_results(store, results)))
@@ -465,8 +469,12 @@ impl<T: 'static> Guest<T> {
     /// A host function has yielded.
     #[inline(always)]
     fn yielded<R>(&mut self, yielded: Yielded) -> RunResult<R> {
-        let expects = yielded.expects.map(Expects::name);
-        self.state = State::Yielded { expects };
+        self.state = match yielded.expects {
+            None => State::Yielded { expects: None },
+            Some(expects) => State::Yielded {
+                expects: Some(expects.name()),
+            },
+        };
         RunResult::Yielded(YieldedValue(yielded))
     }
 
