@@ -27,12 +27,14 @@ pub const SETUPS: [&Setup; 4] = [
 ];
 pub const BASELINE: usize = 1;
 
+/// Where the programs are.
+const PROGRAMS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/programs");
+
 /// The position of the native code that everything is compared with, too.
 const NATIVE: usize = SETUPS.len();
 
 fn tables(lab: &Lab) -> Result<Vec<Table>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("programs");
-    let mut modules = binaries(&folder)?;
+    let mut modules = binaries(Path::new(PROGRAMS))?;
     modules.truncate(lab.or_quick(usize::MAX, 3));
     let compilers = native::compilers();
     let table = |module: &PathBuf| {
@@ -107,4 +109,32 @@ fn native(compiler: &'static Compiler, program: &Program) -> Case {
         Ok(timed_parts(program, run))
     };
     Case::prepared("native", compiler.name, prepare).compared_with(BASELINE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn every_program_has_a_source_a_small_binary_and_a_line_in_the_readme() {
+        let readme = fs::read_to_string(Path::new(PROGRAMS).join("README.md")).unwrap();
+        let sources = fs::read_dir(PROGRAMS)
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
+        let mut sources: Vec<PathBuf> = sources.collect();
+        sources.retain(|path| path.extension().is_some_and(|extension| extension == "c"));
+        sources.sort();
+        let modules = binaries(Path::new(PROGRAMS)).unwrap();
+        let expected: Vec<PathBuf> = sources
+            .iter()
+            .map(|path| path.with_extension("wasm"))
+            .collect();
+        assert_eq!(modules, expected);
+        for module in modules {
+            let name = module.file_stem().unwrap().to_str().unwrap();
+            assert!(readme.contains(&format!("| `{name}` |")), "{name}");
+            assert!(fs::metadata(&module).unwrap().len() < 40 << 10, "{name}");
+        }
+    }
 }

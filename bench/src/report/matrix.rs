@@ -60,7 +60,7 @@ pub fn markdown(lines: &[Measured]) -> Result<String> {
     let all: Vec<usize> = (0..first.cases.len()).collect();
     table(
         &mut out,
-        &format!("Per {} ({} rounds)", first.quantity.per, first.rounds),
+        &format!("Per {} ({})", first.quantity.per, first.rounds_text()),
         lines,
         &all,
         |line, case| match &case.samples {
@@ -189,5 +189,83 @@ fn mean(lines: &[Measured], case: usize, baseline: usize) -> MeasuredCase {
         },
         ratios: Vec::new(),
         most: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measure::Ratio;
+
+    /// A line of two cases, the first compared with the second.
+    fn line(first: Result<Vec<f64>, String>, second: Vec<f64>) -> Measured {
+        let case = |engine, samples, ratios| MeasuredCase {
+            engine,
+            name: "case".into(),
+            samples,
+            ratios,
+            most: None,
+        };
+        let ratio = Ratio {
+            baseline: 1,
+            ratio: first.as_ref().ok().map(|first| first[0] / second[0]),
+            target: None,
+        };
+        Measured {
+            title: "thing".into(),
+            quantity: Quantity {
+                name: "",
+                unit: Unit::Nanoseconds,
+                per: "run",
+            },
+            cases: vec![
+                case("one", first, vec![ratio]),
+                case("other", Ok(second), Vec::new()),
+            ],
+            rounds: 2,
+            is_line: true,
+        }
+    }
+
+    #[test]
+    fn means_are_geometric_and_taken_round_by_round() {
+        let lines = [
+            line(Ok(vec![8.0, 6.0]), vec![1.0, 2.0]),
+            line(Ok(vec![2.0, 6.0]), vec![1.0, 2.0]),
+        ];
+        let means = means(&lines);
+        let [table] = &means[..] else {
+            panic!("{} tables", means.len());
+        };
+        let samples = table.cases[0].samples.as_ref().unwrap();
+        assert!((samples[0] - 4.0).abs() < 1e-9, "{samples:?}");
+        assert!((samples[1] - 3.0).abs() < 1e-9, "{samples:?}");
+    }
+
+    #[test]
+    fn a_line_that_failed_is_left_out_of_the_mean_and_says_why() {
+        let lines = [
+            line(Ok(vec![3.0, 3.0]), vec![1.0, 1.0]),
+            line(Err("it trapped".into()), vec![1.0, 1.0]),
+        ];
+        let table = &means(&lines)[0];
+        assert_eq!(table.cases[0].name, "case, without 1 that failed");
+        assert!((table.cases[0].median().unwrap() - 3.0).abs() < 1e-9);
+        let markdown = markdown(&lines).unwrap();
+        assert!(
+            markdown.contains("| thing | failed | 1.0 ns |"),
+            "{markdown}"
+        );
+        assert!(
+            markdown.contains("thing failed with one, case: it trapped"),
+            "{markdown}"
+        );
+    }
+
+    #[test]
+    fn nothing_is_shown_of_no_lines() {
+        assert!(means(&[]).is_empty());
+        assert!(ratios(&[]).is_empty());
+        assert_eq!(markdown(&[]).unwrap(), "");
     }
 }

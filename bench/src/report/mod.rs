@@ -79,10 +79,7 @@ impl Report {
         )?;
         writeln!(out, "![the same as bars]({}.svg)", self.group)?;
         for table in &self.tables {
-            let rounds = match table.rounds {
-                1 => "1 round".into(),
-                rounds => format!("{rounds} rounds"),
-            };
+            let rounds = table.rounds_text();
             writeln!(out, "\n## {}\n", table.title)?;
             writeln!(
                 out,
@@ -100,6 +97,13 @@ impl Report {
 }
 
 impl Measured {
+    fn rounds_text(&self) -> String {
+        match self.rounds {
+            1 => "1 round".into(),
+            rounds => format!("{rounds} rounds"),
+        }
+    }
+
     /// The engine and the name of a case.
     fn name_of(&self, index: usize) -> String {
         format!("{}, {}", self.cases[index].engine, self.cases[index].name)
@@ -114,7 +118,10 @@ impl Measured {
             format!("at most {}{}", unit.show(most), verdict(Some(reached)))
         });
         let targets = case.ratios.iter().map(|ratio| ratio.target_text(unit));
-        let lines = |lines: Vec<String>| lines.join("<br>");
+        let lines = |lines: Vec<String>| match lines.iter().all(String::is_empty) {
+            true => String::new(),
+            false => lines.join("<br>"),
+        };
         format!(
             "| {} | {} | {} | {} | {} | {} |",
             case.engine,

@@ -85,7 +85,9 @@ impl World {
         };
         let time = self.timer.total.with_context(|| {
             let stderr = String::from_utf8_lossy(&self.files.stderr);
-            format!("the program called `bench.start` and `bench.end` not once, and ended with code {exit}: {stderr}")
+            format!(
+                "it ended with code {exit} without a call of `bench.start` and `bench.end`; its standard error: {stderr:?}"
+            )
         })?;
         ensure!(
             self.timer.started.is_none(),
