@@ -381,3 +381,103 @@ impl Unit {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EFFORT: Effort = Effort {
+        rounds: 3,
+        budget: Duration::ZERO,
+    };
+
+    /// A case whose samples are these, the first in a round that does not count, and then nothing but the last.
+    fn case(engine: &'static str, samples: &'static [f64]) -> Case {
+        let mut samples = samples.iter().copied();
+        let mut last = f64::NAN;
+        Case::prepared(engine, "case", move || {
+            Ok(Box::new(move |_| {
+                last = samples.next().unwrap_or(last);
+                Ok(vec![last])
+            }))
+        })
+    }
+
+    fn failing(engine: &'static str, fail: fn() -> Result<Run>) -> Case {
+        Case::prepared(engine, "case", fail)
+    }
+
+    fn measure(table: Table) -> Measured {
+        let measured = table.measure(EFFORT, &ProgressBar::hidden());
+        measured.unwrap().remove(0)
+    }
+
+    #[test]
+    fn a_ratio_is_the_median_of_the_ratios_of_the_same_rounds() {
+        let cases = vec![
+            case("a", &[99.0, 1.0, 20.0, 300.0]).compared_with(1),
+            case("b", &[1.0, 10.0, 100.0, 1000.0]),
+        ];
+        let measured = measure(Table::new("", "", cases));
+        assert_eq!(measured.cases[0].median(), Some(20.0));
+        assert_eq!(measured.cases[0].ratios[0].ratio, Some(0.2));
+    }
+
+    #[test]
+    fn cases_that_fail_are_reported_and_the_others_go_on() {
+        let cases = vec![
+            failing("a", || bail!("no such thing")),
+            failing("b", || panic!("not for you to see")).compared_with(0),
+            failing("c", || Ok(Box::new(|_| bail!("not today")))).target(Target::Nanoseconds(9.0)),
+            case("d", &[4.0])
+                .compared_with(0)
+                .target(Target::Ratio(2.0)),
+        ];
+        let measured = measure(Table::new("", "", cases));
+        let reasons = measured.cases.iter().map(|case| case.samples.clone().err());
+        let reasons: Vec<_> = reasons.collect();
+        let reasons: Vec<_> = reasons.iter().map(Option::as_deref).collect();
+        let expected = ["no such thing", "it panicked", "not today"].map(Some);
+        assert_eq!(reasons[..3], expected);
+        assert_eq!(measured.cases[3].samples, Ok(vec![4.0; 3]));
+        let missed: Vec<_> = measured.cases.iter().map(MeasuredCase::missed).collect();
+        assert_eq!(missed, [0, 0, 1, 1]);
+    }
+
+    #[test]
+    fn comparisons_follow_their_cases_when_engines_are_chosen() {
+        let cases = vec![
+            case("a", &[1.0]).compared_with(2).compared_with(1),
+            case("b", &[2.0]).compared_with(2),
+            case("c", &[4.0]),
+        ];
+        let table = Table::new("", "", cases);
+        let table = table.only(&["a".into(), "c".into()]).unwrap();
+        let measured = measure(table);
+        let engines: Vec<_> = measured.cases.iter().map(|case| case.engine).collect();
+        assert_eq!(engines, ["a", "c"]);
+        let ratios = &measured.cases[0].ratios;
+        assert_eq!(ratios.len(), 1);
+        assert_eq!((ratios[0].baseline, ratios[0].ratio), (1, Some(0.25)));
+        let table = Table::new("", "", vec![case("a", &[1.0])]);
+        assert!(table.only(&["d".into()]).is_none());
+    }
+
+    #[test]
+    fn a_ratio_is_a_target_of_the_comparison_before_it() {
+        let cases = vec![
+            case("a", &[1.0])
+                .compared_with(1)
+                .target(Target::Ratio(0.6))
+                .compared_with(2)
+                .target(Target::Ratio(0.2))
+                .compared_with(1),
+            case("b", &[2.0]),
+            case("c", &[4.0]),
+        ];
+        let measured = measure(Table::new("", "", cases));
+        let ratios = measured.cases[0].ratios.iter();
+        let reached: Vec<_> = ratios.map(Ratio::reaches_target).collect();
+        assert_eq!(reached, [Some(true), Some(false), None]);
+    }
+}

@@ -60,7 +60,7 @@ pub fn build_wasmer() -> Result<PathBuf> {
     let bench = Path::new(env!("CARGO_MANIFEST_DIR"));
     let target = bench.join("target/wasmer");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    eprintln!("building the program that measures wasmer ...");
+    eprintln!("building the program that measures wasmer, unless it is up to date ...");
     let status = Command::new(cargo)
         .args(["build", "--release", "--quiet", "--locked"])
         .arg("--manifest-path")

@@ -9,6 +9,8 @@
 //! | `single` | one guest of either, for the groups that suspend and interrupt it |
 //!
 //! Wasmer is in a program of its own, `wasmer/`.
+//!
+//! To add a way of using Cowling or Wasmtime: a [`Setup`] here, in `HERE`, and in the lists of the groups that it is for.
 
 mod guest_layer;
 mod program;
@@ -18,7 +20,7 @@ mod store_api;
 pub use single::{Metering, cowling, wasmtime};
 
 use crate::lab::Lab;
-use crate::measure::{Case, Run};
+use crate::measure::{Case, Run, Target};
 use crate::process::Process;
 use anyhow::{Error, Result, anyhow};
 use cowling_bench_harness::{Job, start};
@@ -60,18 +62,46 @@ pub static COWLING_REGION: Setup = Setup {
     place: Place::Here(|job| start(GuestLayer::new(job)?, job)),
 };
 
-/// Wasmtime with its fastest configuration for many guests. Everything is compared with this one.
+/// Wasmtime's pool. Its slots are no larger than the memory, everything else is not configured: what it dirtied is given back to
+/// the system. Everything is compared with this one.
 pub static WASMTIME_POOLING: Setup = Setup {
     engine: "wasmtime",
     name: "pooling",
     place: Place::Here(|job| {
-        start_pooling(
-            job,
-            Pool {
-                kept: 0,
-                scan: false,
-            },
-        )
+        let pool = Pool {
+            kept: 0,
+            scan: false,
+            batch: 1,
+        };
+        start_pooling(job, pool)
+    }),
+};
+
+/// The same as is fastest for memories of a few pages: it zeroes all of them.
+pub static WASMTIME_KEPT: Setup = Setup {
+    engine: "wasmtime",
+    name: "pooling, 64 KiB kept",
+    place: Place::Here(|job| {
+        let pool = Pool {
+            kept: 1 << 16,
+            scan: false,
+            batch: 32,
+        };
+        start_pooling(job, pool)
+    }),
+};
+
+/// The same as is fastest for larger ones: it asks the system which pages are dirty, and repairs those.
+pub static WASMTIME_SCANNED: Setup = Setup {
+    engine: "wasmtime",
+    name: "pooling, 64 KiB kept, page map scanned",
+    place: Place::Here(|job| {
+        let pool = Pool {
+            kept: 1 << 16,
+            scan: true,
+            batch: 32,
+        };
+        start_pooling(job, pool)
     }),
 };
 
@@ -101,8 +131,36 @@ static HERE: &[&Setup] = &[
     &COWLING,
     &COWLING_REGION,
     &WASMTIME_POOLING,
+    &WASMTIME_KEPT,
+    &WASMTIME_SCANNED,
     &WASMTIME_ON_DEMAND,
 ];
+
+/// Cases that do the same job in several ways, all of them compared with `baseline`. Those of ours have a target: the ratio that
+/// they should reach.
+pub fn cases(
+    lab: &Lab,
+    setups: &[&'static Setup],
+    baseline: &Setup,
+    target: Option<f64>,
+    job: impl Fn(&Setup) -> Job,
+) -> Vec<Case> {
+    let baseline = setups
+        .iter()
+        .position(|&setup| std::ptr::eq(setup, baseline));
+    let case = |(index, setup): (usize, &&'static Setup)| {
+        let case = setup.case(lab, "", job(setup));
+        match (baseline, target) {
+            (Some(baseline), _) if index == baseline => case,
+            (Some(baseline), Some(most)) if setup.engine == COWLING.engine => {
+                case.compared_with(baseline).target(Target::Ratio(most))
+            }
+            (Some(baseline), _) => case.compared_with(baseline),
+            (None, _) => case,
+        }
+    };
+    setups.iter().enumerate().map(case).collect()
+}
 
 impl Setup {
     /// A case that does a job this way. Its name is the setup's, and `more` if there is more to say.
@@ -152,6 +210,8 @@ struct Pool {
     kept: usize,
     /// Does it ask the system which pages were written to?
     scan: bool,
+    /// How many slots it gives back at a time.
+    batch: usize,
 }
 
 /// Wasmtime's pool, with slots for as many guests as the job has alive at once, each as large as its memory and no larger.
@@ -164,9 +224,11 @@ fn start_pooling(job: &Job, pool: Pool) -> Result<Run> {
         .total_core_instances(slots)
         .total_memories(slots)
         .total_tables(slots)
+        .total_stacks(1)
         .max_memory_size(job.memory())
         .linear_memory_keep_resident(pool.kept)
         .table_keep_resident(pool.kept)
+        .decommit_batch_size(pool.batch)
         .pagemap_scan(if pool.scan { Enabled::Yes } else { Enabled::No });
     let mut config = Config::new();
     config

@@ -1,9 +1,11 @@
 //! Calls in every direction.
 
 use super::Group;
-use crate::engines::{COWLING, Setup, WASMER_CRANELIFT, WASMER_SINGLEPASS, WASMTIME_POOLING};
+use crate::engines::{
+    COWLING, Setup, WASMER_CRANELIFT, WASMER_SINGLEPASS, WASMTIME_POOLING, cases,
+};
 use crate::lab::Lab;
-use crate::measure::{Case, Table, Target};
+use crate::measure::Table;
 use anyhow::Result;
 use cowling_bench_harness::{CallKind, Job, guests};
 
@@ -19,26 +21,18 @@ const SETUPS: [&Setup; 4] = [
     &WASMER_CRANELIFT,
     &WASMER_SINGLEPASS,
 ];
-const BASELINE: usize = 1;
 
 fn tables(lab: &Lab) -> Result<Vec<Table>> {
     let module = lab.module("calls", guests::CALLS)?;
     let other = lab.module("other", guests::SMALL)?;
     let table = |title, kind, target| {
-        let job = Job::Call {
+        let job = |_: &Setup| Job::Call {
             kind,
             module: module.clone(),
             other: other.clone(),
         };
-        let case = |(index, setup): (usize, &&'static Setup)| -> Case {
-            let case = setup.case(lab, "", job.clone());
-            match index {
-                0 => case.compared_with(BASELINE).target(Target::Ratio(target)),
-                BASELINE => case,
-                _ => case.compared_with(BASELINE),
-            }
-        };
-        Table::new(title, "call", SETUPS.iter().enumerate().map(case).collect())
+        let cases = cases(lab, &SETUPS, &WASMTIME_POOLING, Some(target), job);
+        Table::new(title, "call", cases)
     };
     Ok(vec![
         table("Host to guest, typed", CallKind::Typed, 1.0),

@@ -1,7 +1,9 @@
 //! Compiling modules.
 
 use super::Group;
-use crate::engines::{COWLING, Setup, WASMER_CRANELIFT, WASMER_SINGLEPASS, WASMTIME_ON_DEMAND};
+use crate::engines::{
+    COWLING, Setup, WASMER_CRANELIFT, WASMER_SINGLEPASS, WASMTIME_ON_DEMAND, cases,
+};
 use crate::lab::Lab;
 use crate::measure::{Quantity, Table, Unit};
 use anyhow::{Context, Result};
@@ -21,7 +23,6 @@ const SETUPS: [&Setup; 4] = [
     &WASMER_CRANELIFT,
     &WASMER_SINGLEPASS,
 ];
-const BASELINE: usize = 1;
 
 /// Modules of more bytes than this are compiled less often.
 const LARGE: u64 = 4 << 20;
@@ -61,18 +62,12 @@ fn table(lab: &Lab, module: &Path) -> Result<Table> {
         unit,
         per: "module",
     });
-    let cases = SETUPS.iter().enumerate().map(|(index, setup)| {
-        let job = Job::Compile {
-            module: module.to_path_buf(),
-        };
-        let case = setup.case(lab, "", job);
-        match index {
-            BASELINE => case,
-            _ => case.compared_with(BASELINE),
-        }
-    });
+    let job = |_: &Setup| Job::Compile {
+        module: module.to_path_buf(),
+    };
+    let cases = cases(lab, &SETUPS, &WASMTIME_ON_DEMAND, None, job);
     let name = module.file_name().unwrap_or_default().to_string_lossy();
     let title = format!("{name}, {}", Unit::Bytes.show(metadata.len() as f64));
-    let table = Table::of(title, quantities.to_vec(), cases.collect()).without_warm_up();
+    let table = Table::of(title, quantities.to_vec(), cases).without_warm_up();
     Ok(table.most_rounds(if metadata.len() > LARGE { 3 } else { 5 }))
 }

@@ -2,10 +2,10 @@
 
 use super::Group;
 use crate::engines::{
-    COWLING, COWLING_REGION, Setup, WASMER_CRANELIFT, WASMTIME_ON_DEMAND, WASMTIME_POOLING,
+    COWLING, COWLING_REGION, Setup, WASMER_CRANELIFT, WASMTIME_ON_DEMAND, WASMTIME_POOLING, cases,
 };
 use crate::lab::Lab;
-use crate::measure::{Quantity, Table, Target, Unit};
+use crate::measure::{Quantity, Table, Unit};
 use anyhow::Result;
 use cowling_bench_harness::{Job, Subject, guests};
 
@@ -23,7 +23,6 @@ const SETUPS: [&Setup; 5] = [
     &WASMTIME_ON_DEMAND,
     &WASMER_CRANELIFT,
 ];
-const BASELINE: usize = 2;
 
 fn tables(lab: &Lab) -> Result<Vec<Table>> {
     let subject = Subject {
@@ -49,19 +48,12 @@ fn tables(lab: &Lab) -> Result<Vec<Table>> {
                 per: "process",
             },
         ];
-        let cases = SETUPS.iter().enumerate().map(|(index, setup)| {
-            let job = Job::Density {
-                subject: subject.clone(),
-                guests,
-            };
-            let case = setup.case(lab, "", job);
-            match setup.engine {
-                "cowling" => case.compared_with(BASELINE).target(Target::Ratio(1.0)),
-                _ if index == BASELINE => case,
-                _ => case.compared_with(BASELINE),
-            }
-        });
-        Table::of(format!("{guests} live guests"), quantities, cases.collect())
+        let job = |_: &Setup| Job::Density {
+            subject: subject.clone(),
+            guests,
+        };
+        let cases = cases(lab, &SETUPS, &WASMTIME_POOLING, Some(1.0), job);
+        Table::of(format!("{guests} live guests"), quantities, cases)
             .most_rounds(3)
             .without_warm_up()
     };

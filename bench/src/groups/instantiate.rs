@@ -2,32 +2,22 @@
 
 use super::Group;
 use crate::engines::{
-    COWLING, COWLING_REGION, Setup, WASMER_CRANELIFT, WASMER_SINGLEPASS, WASMTIME_ON_DEMAND,
-    WASMTIME_POOLING,
+    COWLING, COWLING_REGION, Setup, WASMER_CRANELIFT, WASMER_SINGLEPASS, WASMTIME_KEPT,
+    WASMTIME_ON_DEMAND, WASMTIME_POOLING, WASMTIME_SCANNED, cases,
 };
 use crate::lab::Lab;
-use crate::measure::{Case, Table, Target};
+use crate::measure::Table;
 use anyhow::Result;
 use cowling_bench_harness::{Job, Subject, guests};
 
 pub const GROUP: Group = Group {
     name: "instantiate",
     about: "What it costs to make a guest from a compiled module, to call it and to drop it, again and again on one thread. \
-            Wasmtime's pool is configured as is fastest for it here: slots as small as the memory, and the settings for \
-            keeping pages resident and for scanning the page map that cost it least.",
+            Wasmtime's pool has slots as small as the memory, and is shown twice: otherwise not configured, which is what \
+            targets are about; and with those settings for keeping pages resident, for scanning the page map and for giving \
+            memory back in batches that were found to be fastest for the module.",
     tables,
 };
-
-/// The ways that are compared, and which of them everything is compared with.
-const SETUPS: [&Setup; 6] = [
-    &COWLING,
-    &COWLING_REGION,
-    &WASMTIME_POOLING,
-    &WASMTIME_ON_DEMAND,
-    &WASMER_CRANELIFT,
-    &WASMER_SINGLEPASS,
-];
-const BASELINE: usize = 2;
 
 fn tables(lab: &Lab) -> Result<Vec<Table>> {
     let small = Subject {
@@ -40,49 +30,52 @@ fn tables(lab: &Lab) -> Result<Vec<Table>> {
         call: None,
         memory: 2 << 20,
     };
-    let table = |title: &str, subject: &Subject, call: Option<&str>, target: f64| {
-        let job = Job::Create(Subject {
-            call: call.map(str::to_string),
-            ..subject.clone()
+    let touching = |subject: &Subject, function: &str| Subject {
+        call: Some(function.into()),
+        ..subject.clone()
+    };
+    let table = |title, subject: &Subject, tuned, target| {
+        let setups: [&Setup; 7] = [
+            &COWLING,
+            &COWLING_REGION,
+            &WASMTIME_POOLING,
+            tuned,
+            &WASMTIME_ON_DEMAND,
+            &WASMER_CRANELIFT,
+            &WASMER_SINGLEPASS,
+        ];
+        let job = |_: &Setup| Job::Create(subject.clone());
+        let cases = cases(lab, &setups, &WASMTIME_POOLING, Some(target), job);
+        let also_with_tuned = cases.into_iter().map(|case| match case.engine {
+            "cowling" => case.compared_with(3),
+            _ => case,
         });
-        let case = |(index, setup): (usize, &&'static Setup)| -> Case {
-            let case = setup.case(lab, "", job.clone());
-            match setup.engine {
-                "cowling" => case.compared_with(BASELINE).target(Target::Ratio(target)),
-                _ if index == BASELINE => case,
-                _ => case.compared_with(BASELINE),
-            }
-        };
-        Table::new(
-            title,
-            "guest",
-            SETUPS.iter().enumerate().map(case).collect(),
-        )
+        Table::new(title, "guest", also_with_tuned.collect())
     };
     Ok(vec![
-        table("Create and drop", &small, None, 1.0 / 10.0),
+        table("Create and drop", &small, &WASMTIME_KEPT, 1.0 / 10.0),
         table(
             "Create, call a function that writes to one page, drop",
-            &small,
-            Some("touch"),
+            &touching(&small, "touch"),
+            &WASMTIME_KEPT,
             1.0 / 7.0,
         ),
         table(
             "Create, call a function that writes to eight pages, drop",
-            &small,
-            Some("touch 8"),
+            &touching(&small, "touch 8"),
+            &WASMTIME_KEPT,
             1.0 / 12.0,
         ),
         table(
             "Create and drop, with a data image of 1 MiB",
             &with_image,
-            None,
+            &WASMTIME_SCANNED,
             1.0 / 3.0,
         ),
         table(
             "Create, write to four pages, drop, with a data image of 1 MiB",
-            &with_image,
-            Some("touch"),
+            &touching(&with_image, "touch"),
+            &WASMTIME_SCANNED,
             1.0 / 3.0,
         ),
     ])

@@ -1,7 +1,9 @@
 //! From a compiled module in a file to its first guest.
 
 use super::Group;
-use crate::engines::{COWLING, Setup, WASMER_CRANELIFT, WASMER_SINGLEPASS, WASMTIME_POOLING};
+use crate::engines::{
+    COWLING, Setup, WASMER_CRANELIFT, WASMER_SINGLEPASS, WASMTIME_POOLING, cases,
+};
 use crate::lab::Lab;
 use crate::measure::Table;
 use anyhow::Result;
@@ -21,28 +23,21 @@ const SETUPS: [&Setup; 4] = [
     &WASMER_CRANELIFT,
     &WASMER_SINGLEPASS,
 ];
-const BASELINE: usize = 1;
 
 fn tables(lab: &Lab) -> Result<Vec<Table>> {
     let functions = lab.or_quick(10_000, 300);
     let table = |title: String, name: &str, text: &str| -> Result<Table> {
         let module = lab.module(name, text)?;
-        let cases = SETUPS.iter().enumerate().map(|(index, setup)| {
-            let job = Job::Load {
-                subject: Subject {
-                    module: module.clone(),
-                    call: Some("id".into()),
-                    memory: 1 << 20,
-                },
-                artifact: lab.scratch(&format!("{name}-{index}.artifact")),
-            };
-            let case = setup.case(lab, "", job);
-            match index {
-                BASELINE => case,
-                _ => case.compared_with(BASELINE),
-            }
-        });
-        Ok(Table::new(title, "load", cases.collect()))
+        let job = |setup: &Setup| Job::Load {
+            subject: Subject {
+                module: module.clone(),
+                call: Some("id".into()),
+                memory: 1 << 20,
+            },
+            artifact: lab.scratch(&format!("{name}-{}-{}.artifact", setup.engine, setup.name)),
+        };
+        let cases = cases(lab, &SETUPS, &WASMTIME_POOLING, None, job);
+        Ok(Table::new(title, "load", cases))
     };
     Ok(vec![
         table("A module of three functions".into(), "small", guests::SMALL)?,

@@ -2,7 +2,8 @@
 
 use super::Group;
 use crate::engines::{
-    COWLING, COWLING_REGION, Setup, WASMER_CRANELIFT, WASMTIME_ON_DEMAND, WASMTIME_POOLING,
+    COWLING, COWLING_REGION, Setup, WASMER_CRANELIFT, WASMTIME_KEPT, WASMTIME_ON_DEMAND,
+    WASMTIME_POOLING,
 };
 use crate::lab::Lab;
 use crate::measure::{Table, Target};
@@ -12,18 +13,22 @@ use cowling_bench_harness::{Job, Subject, guests};
 pub const GROUP: Group = Group {
     name: "threads",
     about: "How soon one guest comes after the other when several threads make, call and drop guests at once, all of the same \
-            module and engine: the inverse of what they do together in a second. Each guest writes to one page.",
+            module and engine: the inverse of what they do together in a second. Each guest writes to one page. Wasmtime's \
+            pool is configured as in the group `instantiate`.",
     tables,
 };
 
-const SETUPS: [&Setup; 5] = [
+const SETUPS: [&Setup; 6] = [
     &COWLING,
     &COWLING_REGION,
     &WASMTIME_POOLING,
+    &WASMTIME_KEPT,
     &WASMTIME_ON_DEMAND,
     &WASMER_CRANELIFT,
 ];
+/// What everything is compared with, and what ours is compared with, too.
 const BASELINE: usize = 2;
+const TUNED: usize = 3;
 
 fn tables(lab: &Lab) -> Result<Vec<Table>> {
     let subject = Subject {
@@ -50,6 +55,9 @@ fn tables(lab: &Lab) -> Result<Vec<Table>> {
             }
             if setup.engine == "cowling" && threads == 2 {
                 case = case.target(Target::Ratio(1.0 / 20.0));
+            }
+            if setup.engine == "cowling" {
+                case = case.compared_with(first + TUNED);
             }
             if position > 0 {
                 case = case.compared_with(index);

@@ -16,11 +16,12 @@ use crate::measure::{Measured, MeasuredCase, Unit};
 use anyhow::Result;
 use std::fmt::Write as _;
 
-/// Where bars begin, how long the longest is, and the width of the picture: what is right of the bars are figures.
-const LEFT: f64 = 300.0;
+/// How long the longest bar is, and how much room the figures right of it need.
 const LENGTH: f64 = 400.0;
-const WIDTH: f64 = LEFT + LENGTH + 160.0;
+const FIGURES: f64 = 160.0;
 const MARGIN: f64 = 16.0;
+/// How wide a character of a name is at most, on average.
+const CHARACTER: f64 = 6.7;
 /// From one bar to the next, and how much of it the bar takes.
 const PITCH: f64 = 22.0;
 const BAR: f64 = 15.0;
@@ -37,10 +38,16 @@ text{font:12px system-ui,sans-serif;fill:#1f2328}.t{font-weight:600;font-size:14
 
 /// The picture.
 pub fn of(report: &Report) -> Result<String> {
+    let ratios = matrix::ratios(&report.lines);
+    let tables = report.tables.iter().chain(&ratios);
+    let cases = tables.clone().flat_map(|table| &table.cases);
+    let longest = cases.map(|case| name(case).chars().count()).max();
+    let left = MARGIN + CHARACTER * longest.unwrap_or_default() as f64 + 8.0;
+    let width = left + LENGTH + FIGURES;
     let mut charts = String::new();
     let mut y = MARGIN;
-    for table in report.tables.iter().chain(&matrix::ratios(&report.lines)) {
-        y = chart(&mut charts, table, y)?;
+    for table in tables {
+        y = chart(&mut charts, table, left, y)?;
     }
     writeln!(charts, r#"<text class="s" x="{MARGIN}" y="{y}">"#)?;
     let origin = report.origin.to_string();
@@ -51,18 +58,23 @@ pub fn of(report: &Report) -> Result<String> {
     }
     let height = y + 30.0 + MARGIN;
     Ok(format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" height=\"{height}\" role=\"img\">\n\
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" role=\"img\">\n\
          <title>{}</title>\n<style>{STYLE}</style>\n<rect class=\"b\" width=\"100%\" height=\"100%\"/>\n{charts}</text>\n</svg>\n",
         escape(report.group)
     ))
 }
 
-/// Draws a table from `top` on, and returns where it ends.
-fn chart(out: &mut String, table: &Measured, top: f64) -> Result<f64> {
+/// What stands left of a bar.
+fn name(case: &MeasuredCase) -> String {
+    format!("{}, {}", case.engine, case.name)
+}
+
+/// Draws a table from `top` on, with bars from `left` on, and returns where it ends.
+fn chart(out: &mut String, table: &Measured, left: f64, top: f64) -> Result<f64> {
     let figures: Vec<f64> = (table.cases.iter())
         .filter_map(MeasuredCase::median)
         .collect();
-    let axis = Axis::of(&figures);
+    let axis = Axis::of(&figures, table.quantity.unit);
     writeln!(
         out,
         r#"<text class="t" x="{MARGIN}" y="{}">{}</text>"#,
@@ -83,7 +95,7 @@ fn chart(out: &mut String, table: &Measured, top: f64) -> Result<f64> {
     let first = top + 42.0;
     let bottom = first + PITCH * table.cases.len() as f64;
     for tick in axis.ticks() {
-        let x = LEFT + axis.position(tick);
+        let x = left + axis.position(tick);
         writeln!(
             out,
             r#"<line class="g" x1="{x:.1}" y1="{first}" x2="{x:.1}" y2="{bottom}"/><text class="s m" x="{x:.1}" y="{}">{}</text>"#,
@@ -91,20 +103,15 @@ fn chart(out: &mut String, table: &Measured, top: f64) -> Result<f64> {
             tick_text(table.quantity.unit, tick)
         )?;
     }
-    let mut engines = Vec::new();
     for (index, case) in table.cases.iter().enumerate() {
         let y = first + PITCH * index as f64;
         let text = y + BAR;
-        let name = format!("{}, {}", case.engine, case.name);
         writeln!(
             out,
             r#"<text class="e" x="{}" y="{text}">{}</text>"#,
-            LEFT - 8.0,
-            escape(&name)
+            left - 8.0,
+            escape(&name(case))
         )?;
-        if !engines.contains(&case.engine) {
-            engines.push(case.engine);
-        }
         let (length, figure) = match (&case.samples, case.median()) {
             (Ok(_), Some(median)) => (axis.position(median), table.quantity.unit.show(median)),
             (Err(reason), _) => (0.0, format!("failed: {reason:.60}")),
@@ -112,10 +119,10 @@ fn chart(out: &mut String, table: &Measured, top: f64) -> Result<f64> {
         };
         writeln!(
             out,
-            r#"<rect class="c{}" x="{LEFT}" y="{:.1}" width="{length:.1}" height="{BAR}" rx="2"/><text x="{:.1}" y="{text}">{}</text>"#,
+            r#"<rect class="c{}" x="{left}" y="{:.1}" width="{length:.1}" height="{BAR}" rx="2"/><text x="{:.1}" y="{text}">{}</text>"#,
             colour(case.engine),
             y + (PITCH - BAR) / 2.0,
-            LEFT + length + 6.0,
+            left + length + 6.0,
             escape(&figure)
         )?;
     }
@@ -133,7 +140,13 @@ fn colour(engine: &str) -> usize {
 }
 
 /// From figures to places.
-enum Axis {
+struct Axis {
+    /// What a round number of is a round figure: bytes are not counted in tens.
+    one: f64,
+    range: Range,
+}
+
+enum Range {
     /// From zero to this.
     Linear { most: f64 },
     /// From one power of ten to another.
@@ -141,36 +154,46 @@ enum Axis {
 }
 
 impl Axis {
-    fn of(figures: &[f64]) -> Axis {
+    fn of(figures: &[f64], unit: Unit) -> Axis {
         let most = figures.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
         let least = figures.iter().copied().fold(most, f64::min);
-        if least > 0.0 && most / least > LINEAR {
-            // The shortest bar shall be seen, too.
-            let least = (least * 0.8).log10().floor() as i32;
-            let most = most.log10().ceil() as i32;
-            return Axis::Logarithmic { least, most };
-        }
-        Axis::Linear { most }
+        let one = match unit {
+            Unit::Bytes if most >= 1024.0 * 1024.0 => 1024.0 * 1024.0,
+            Unit::Bytes if most >= 1024.0 => 1024.0,
+            _ => 1.0,
+        };
+        let (most, least) = (most / one, least / one);
+        let range = if least > 0.0 && most / least > LINEAR {
+            Range::Logarithmic {
+                // The shortest bar shall be seen, too.
+                least: (least * 0.8).log10().floor() as i32,
+                most: most.log10().ceil() as i32,
+            }
+        } else {
+            Range::Linear { most }
+        };
+        Axis { one, range }
     }
 
     fn is_logarithmic(&self) -> bool {
-        matches!(self, Axis::Logarithmic { .. })
+        matches!(self.range, Range::Logarithmic { .. })
     }
 
     /// How far from the left a figure is.
     fn position(&self, figure: f64) -> f64 {
+        let figure = figure / self.one;
         LENGTH
-            * match *self {
-                Axis::Linear { most } => figure / most,
-                Axis::Logarithmic { least, most } => {
+            * match self.range {
+                Range::Linear { most } => figure / most,
+                Range::Logarithmic { least, most } => {
                     (figure.log10() - f64::from(least)) / f64::from(most - least)
                 }
             }
     }
 
     fn ticks(&self) -> Vec<f64> {
-        match *self {
-            Axis::Linear { most } => {
+        let ticks: Vec<f64> = match self.range {
+            Range::Linear { most } => {
                 // The largest of 1, 2, 5, 10, ... that goes at least three times into the longest bar.
                 let power = 10_f64.powf((most / 3.0).log10().floor());
                 let steps = [5.0, 2.0, 1.0].map(|digit| digit * power);
@@ -179,8 +202,9 @@ impl Axis {
                 let count = (most / step).floor() as u32;
                 (0..=count).map(|index| step * f64::from(index)).collect()
             }
-            Axis::Logarithmic { least, most } => (least..=most).map(|e| 10_f64.powi(e)).collect(),
-        }
+            Range::Logarithmic { least, most } => (least..=most).map(|e| 10_f64.powi(e)).collect(),
+        };
+        ticks.into_iter().map(|tick| tick * self.one).collect()
     }
 }
 
