@@ -1,5 +1,9 @@
 //! Settings of an [`Engine`](crate::Engine).
 
+mod pooling;
+
+pub use pooling::{Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
+
 use crate::error::Result;
 use cowling_abi::knobs::{Knobs, OptLevel};
 use std::fmt;
@@ -10,6 +14,7 @@ use std::fmt;
 #[derive(Clone, Default)]
 pub struct Config {
     pub(crate) knobs: Knobs,
+    pub(crate) allocation: InstanceAllocationStrategy,
     #[cfg(feature = "compiler")]
     pub(crate) progress: Option<crate::compile::Progress>,
     #[cfg(feature = "cache")]
@@ -43,6 +48,15 @@ impl Config {
         self
     }
 
+    /// Where the slots of instances come from. The default is [`InstanceAllocationStrategy::OnDemand`].
+    pub fn allocation_strategy(
+        &mut self,
+        strategy: impl Into<InstanceAllocationStrategy>,
+    ) -> &mut Config {
+        self.allocation = strategy.into();
+        self
+    }
+
     /// The value of every knob.
     pub fn knobs(&self) -> &Knobs {
         &self.knobs
@@ -71,6 +85,7 @@ impl fmt::Debug for Config {
         for (knob, value) in self.knobs.values() {
             debug.field(knob.name, &format_args!("{value}"));
         }
+        debug.field("allocation", &self.allocation);
         #[cfg(feature = "cache")]
         debug.field("cache", &self.cache);
         debug.finish_non_exhaustive()

@@ -3,7 +3,8 @@
 use crate::config::Config;
 use crate::error::Result;
 use cowling_abi::artifact::Header;
-use cowling_vm::{RuntimeConfig, TypeRegistry};
+use cowling_vm::{Handle, Pool, PoolMetrics, RuntimeConfig, TypeRegistry};
+use std::any::Any;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::path::Path;
@@ -13,9 +14,17 @@ use std::sync::{Arc, Weak};
 ///
 /// An engine is made once per program, or once per set of settings, and is cheap to clone: clones are the same engine. Modules,
 /// linkers and stores of one engine do not work with those of another.
-#[derive(Clone)]
 pub struct Engine {
     inner: Arc<EngineInner>,
+    /// What makes its slots stay warm. Stores have an engine without it: those that were dropped leave theirs behind, and must not
+    /// be the reason why anything stays.
+    _pool: Option<Handle<Pool>>,
+}
+
+impl Clone for Engine {
+    fn clone(&self) -> Engine {
+        Engine::with_pool(self.inner.clone())
+    }
 }
 
 struct EngineInner {
@@ -43,21 +52,47 @@ impl Engine {
 
     fn build(config: Config) -> Engine {
         let header = Header::for_this_machine(&config.knobs);
-        Engine {
-            inner: Arc::new(EngineInner {
-                #[cfg(feature = "cache")]
-                cache: crate::cache::Cache::open(&config.cache, &header),
-                #[cfg(feature = "compiler")]
-                compiler: Default::default(),
-                runtime: Arc::new(RuntimeConfig {
-                    knobs: config.knobs.clone(),
-                    types: TypeRegistry::new(),
-                    epochs: Default::default(),
-                }),
-                header,
-                config,
+        let pool = Pool::new(config.allocation.pool_config());
+        Engine::with_pool(Arc::new(EngineInner {
+            #[cfg(feature = "cache")]
+            cache: crate::cache::Cache::open(&config.cache, &header),
+            #[cfg(feature = "compiler")]
+            compiler: Default::default(),
+            runtime: Arc::new(RuntimeConfig {
+                knobs: config.knobs.clone(),
+                types: TypeRegistry::new(),
+                epochs: Default::default(),
+                pool,
             }),
+            header,
+            config,
+        }))
+    }
+
+    fn with_pool(inner: Arc<EngineInner>) -> Engine {
+        Engine {
+            _pool: Some(Handle::new(inner.runtime.pool.clone())),
+            inner,
         }
+    }
+
+    /// What its stores share: this engine, but without a hold on its pool.
+    pub(crate) fn of_stores(&self) -> Box<dyn Any + Send + Sync> {
+        Box::new(Engine {
+            inner: self.inner.clone(),
+            _pool: None,
+        })
+    }
+
+    /// The engine that stores share.
+    pub(crate) fn of_store(shared: &(dyn Any + Send + Sync)) -> &Engine {
+        let engine = shared.downcast_ref();
+        engine.unwrap_or_else(|| unreachable!("every store was made with `of_stores`"))
+    }
+
+    /// Figures of the pool that slots come from: how many are in use, how many are warm, what was done to them.
+    pub fn pool_metrics(&self) -> PoolMetrics {
+        self.inner.runtime.pool.metrics()
     }
 
     /// The settings it was made with.
@@ -151,7 +186,7 @@ pub struct EngineWeak {
 impl EngineWeak {
     /// The engine, if it is still there.
     pub fn upgrade(&self) -> Option<Engine> {
-        self.inner.upgrade().map(|inner| Engine { inner })
+        self.inner.upgrade().map(Engine::with_pool)
     }
 }
 

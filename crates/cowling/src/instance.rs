@@ -1,7 +1,6 @@
 //! Instances, and modules that are ready to become one.
 
-use crate::engine::Engine;
-use crate::error::{InstantiateError, Result, bail};
+use crate::error::{Result, bail};
 use crate::externs::{Export, Extern};
 use crate::func::asynchronous::run_on_guest_stack;
 use crate::func::{Func, TypedFunc, WasmParams, WasmResults};
@@ -10,7 +9,7 @@ use crate::memory::Memory;
 use crate::module::{Module, ModuleExport};
 use crate::store::{AsContext, AsContextMut, Store, StoreContextMut, StoreData};
 use crate::table::Table;
-use cowling_vm::{ImportValue, InstanceHandle};
+use cowling_vm::{ImportValue, InstanceHandle, Linked};
 use std::fmt;
 use std::sync::Arc;
 
@@ -174,21 +173,30 @@ impl Instance {
 
 /// A module with all its imports resolved and checked, to be instantiated many times.
 pub struct InstancePre<T: 'static> {
+    inner: Arc<PreInner<T>>,
+}
+
+struct PreInner<T: 'static> {
     module: Module,
     imports: Arc<[ImportValue<StoreData<T>>]>,
+    /// The same in a form that every store takes without looking at it, if all imports are host functions.
+    linked: Option<Linked<StoreData<T>>>,
 }
 
 impl<T: 'static> InstancePre<T> {
     pub(crate) fn new(module: &Module, imports: Vec<ImportValue<StoreData<T>>>) -> Self {
         InstancePre {
-            module: module.clone(),
-            imports: imports.into(),
+            inner: Arc::new(PreInner {
+                module: module.clone(),
+                linked: Linked::new(module.code(), &imports),
+                imports: imports.into(),
+            }),
         }
     }
 
     /// The module.
     pub fn module(&self) -> &Module {
-        &self.module
+        &self.inner.module
     }
 
     /// Instantiates it.
@@ -196,7 +204,17 @@ impl<T: 'static> InstancePre<T> {
     /// # Errors
     /// As [`Instance::new`].
     pub fn instantiate(&self, mut store: impl AsContextMut<Data = T>) -> Result<Instance> {
-        instantiate(&mut store.as_context_mut(), &self.module, &self.imports)
+        let _span = tracing::debug_span!("instantiate").entered();
+        let PreInner {
+            module,
+            imports,
+            linked,
+        } = &*self.inner;
+        let mut store = store.as_context_mut();
+        Ok(Instance(match linked {
+            Some(linked) => store.0.instantiate_linked(linked)?,
+            None => store.0.instantiate(module.code(), imports)?,
+        }))
     }
 
     /// Instantiates it without running its start function.
@@ -205,12 +223,16 @@ impl<T: 'static> InstancePre<T> {
     /// As [`Instance::new`].
     pub(crate) fn instantiate_without_start(&self, store: &mut Store<T>) -> Result<Instance> {
         let _span = tracing::debug_span!("instantiate").entered();
-        if !Engine::same(store.engine(), self.module.engine()) {
-            return Err(InstantiateError::WrongEngine.into());
-        }
+        let PreInner {
+            module,
+            imports,
+            linked,
+        } = &*self.inner;
         let mut store = store.vm_mut();
-        let instance = store.instantiate_without_start(self.module.code(), &self.imports)?;
-        Ok(Instance(instance))
+        Ok(Instance(match linked {
+            Some(linked) => store.instantiate_linked_without_start(linked)?,
+            None => store.instantiate_without_start(module.code(), imports)?,
+        }))
     }
 
     /// Instantiates it; asynchronous host functions that the start function calls may wait.
@@ -224,16 +246,19 @@ impl<T: 'static> InstancePre<T> {
     where
         T: Send,
     {
-        let imports = self.imports.clone();
-        instantiate_async(&mut store.as_context_mut(), &self.module, imports).await
+        // Only guests wait, and without a start function none runs.
+        if self.module().code().info().start.is_none() {
+            return self.instantiate(store);
+        }
+        let imports = self.inner.imports.clone();
+        instantiate_async(&mut store.as_context_mut(), self.module(), imports).await
     }
 }
 
 impl<T: 'static> Clone for InstancePre<T> {
     fn clone(&self) -> Self {
         InstancePre {
-            module: self.module.clone(),
-            imports: self.imports.clone(),
+            inner: self.inner.clone(),
         }
     }
 }
@@ -241,7 +266,7 @@ impl<T: 'static> Clone for InstancePre<T> {
 impl<T: 'static> fmt::Debug for InstancePre<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("InstancePre")
-            .field("module", &self.module)
+            .field("module", self.module())
             .finish_non_exhaustive()
     }
 }
@@ -252,9 +277,6 @@ fn instantiate<T: 'static>(
     imports: &[ImportValue<StoreData<T>>],
 ) -> Result<Instance> {
     let _span = tracing::debug_span!("instantiate").entered();
-    if !Engine::same(store.engine(), module.engine()) {
-        return Err(InstantiateError::WrongEngine.into());
-    }
     Ok(Instance(store.0.instantiate(module.code(), imports)?))
 }
 

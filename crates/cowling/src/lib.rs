@@ -76,15 +76,15 @@ mod types;
 mod v128;
 mod val;
 
-pub use config::Config;
+pub use config::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
 pub use cowling_abi::Trap;
 pub use cowling_abi::knobs::{Knob, KnobError, KnobScope, Knobs, OptLevel};
 #[cfg(feature = "compiler")]
 pub use cowling_compiler::CompileError;
 pub use cowling_vm::UncaughtException as ThrownException;
 pub use cowling_vm::{
-    FrameInfo, MemoryFault, ResourceLimiter, StoreLimits, StoreLimitsBuilder, Trusted,
-    WasmBacktrace,
+    FrameInfo, MemoryFault, PoolFull, PoolMetrics, ResourceLimiter, StoreLimits,
+    StoreLimitsBuilder, Trusted, WasmBacktrace,
 };
 pub use engine::{Engine, EngineWeak, Precompiled};
 pub use error::{

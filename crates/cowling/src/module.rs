@@ -5,7 +5,7 @@ use crate::engine::Engine;
 use crate::error::{Context, Result};
 use crate::types::{ExportType, ExternType, ImportType};
 use cowling_abi::EntityIndex;
-use cowling_vm::{CompiledModule, Trusted, Verify};
+use cowling_vm::{CompiledModule, Handle, Trusted, Verify};
 use std::fmt;
 use std::fs::File;
 use std::path::Path;
@@ -17,7 +17,7 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct Module {
     engine: Engine,
-    code: Arc<CompiledModule>,
+    code: Handle<CompiledModule>,
 }
 
 impl Module {
@@ -86,11 +86,14 @@ impl Module {
     }
 
     pub(crate) fn from_code(engine: Engine, code: Arc<CompiledModule>) -> Module {
-        Module { engine, code }
+        Module {
+            engine,
+            code: Handle::new(code),
+        }
     }
 
     pub(crate) fn code(&self) -> &Arc<CompiledModule> {
-        &self.code
+        self.code.arc()
     }
 
     /// The engine it was compiled with.
@@ -130,7 +133,7 @@ impl Module {
     pub fn get_export_index(&self, name: &str) -> Option<ModuleExport> {
         Some(ModuleExport {
             entity: *self.code.info().exports.get(name)?,
-            code: self.code.clone(),
+            code: self.code.arc().clone(),
         })
     }
 

@@ -17,15 +17,14 @@ use crate::error::Result;
 use crate::exception::ExnRef;
 use crate::externref::Rooted;
 use crate::guest::Contexts;
-use cowling_vm::{Quota, ResourceLimiter, StoreMut};
+use cowling_vm::{Quota, ResourceLimiter, StoreMut, StoreSpec};
 use interruption::EpochWait;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
-/// What the runtime's store carries for this crate: the embedder's data, the engine, and what an epoch callback wants.
+/// What the runtime's store carries for this crate: the embedder's data, and what an epoch callback wants.
 pub struct StoreData<T> {
     pub(crate) data: T,
-    pub(crate) engine: Engine,
     /// What the computation that is suspended waits for before it goes on. The mutex is never locked: it makes a future, of
     /// which only `Send` is asked, `Sync`.
     epoch_wait: Mutex<Option<EpochWait>>,
@@ -34,10 +33,9 @@ pub struct StoreData<T> {
 }
 
 impl<T> StoreData<T> {
-    fn new(engine: &Engine, data: T) -> StoreData<T> {
+    fn new(data: T) -> StoreData<T> {
         StoreData {
             data,
-            engine: engine.clone(),
             epoch_wait: Mutex::default(),
             contexts: Mutex::default(),
         }
@@ -67,14 +65,12 @@ pub struct Store<T: 'static> {
 }
 
 impl<T: 'static> Store<T> {
-    /// An empty store that may take at most so much.
-    pub(crate) fn with_quota(engine: &Engine, quota: Quota, data: T) -> Store<T> {
+    /// An empty store that may take at most so much, and whose slots come from there.
+    pub(crate) fn with_spec(engine: &Engine, spec: StoreSpec, data: T) -> Store<T> {
+        let of_stores = || engine.of_stores();
+        let data = StoreData::new(data);
         Store {
-            inner: cowling_vm::Store::with_quota(
-                engine.runtime(),
-                quota,
-                StoreData::new(engine, data),
-            ),
+            inner: cowling_vm::Store::with_spec(engine.runtime(), spec, of_stores, data),
         }
     }
 
@@ -91,9 +87,8 @@ impl<T: 'static> Store<T> {
 
     /// An empty store.
     pub fn new(engine: &Engine, data: T) -> Store<T> {
-        Store {
-            inner: cowling_vm::Store::new(engine.runtime(), StoreData::new(engine, data)),
-        }
+        let quota = Quota::from_knobs(engine.config().knobs());
+        Store::with_spec(engine, StoreSpec { quota, pool: None }, data)
     }
 
     /// The embedder's data.
@@ -113,7 +108,7 @@ impl<T: 'static> Store<T> {
 
     /// The engine it was made with.
     pub fn engine(&self) -> &Engine {
-        &self.inner.data().engine
+        Engine::of_store(self.inner.as_ref().embedder())
     }
 
     /// Lets a limiter decide what the guests may take. It is found in, or beside, the embedder's data.

@@ -91,6 +91,8 @@ pub(crate) struct Execution {
     run: Cell<*const Run>,
     computations: Computations,
     stack: UnsafeCell<Option<OwnStack>>,
+    /// May anything have been written in the store's slots since they were given to it?
+    touched: Cell<bool>,
     stack_spec: StackSpec,
     host_stack_reserve: usize,
     captured: Captured,
@@ -147,6 +149,7 @@ impl Execution {
             run: Cell::new(ptr::null()),
             computations: Computations::default(),
             stack: UnsafeCell::new(None),
+            touched: Cell::new(false),
             stack_spec: StackSpec::new(max_wasm_stack, host_stack_reserve),
             host_stack_reserve: usize::try_from(host_stack_reserve).unwrap_or(usize::MAX),
             captured: Captured {
@@ -214,6 +217,18 @@ impl Execution {
         &self.repairs
     }
 
+    /// Notes that something may be written in the store's slots: by guests, which run only once the store has
+    /// [provided a run](Self::provided_run), or by the host.
+    #[inline]
+    pub(crate) fn touch(&self) {
+        self.touched.set(true);
+    }
+
+    /// May anything have been written in the store's slots?
+    pub(crate) fn is_touched(&self) -> bool {
+        self.touched.get()
+    }
+
     /// How large this store's stacks are.
     pub(crate) fn stack_spec(&self) -> StackSpec {
         self.stack_spec
@@ -245,6 +260,7 @@ impl Execution {
     /// When there is no memory for it.
     #[inline]
     pub(crate) fn provided_run(&self) -> Result<&Run, MapError> {
+        self.touch();
         match self.own_run() {
             Some(run) => Ok(run),
             None => self.make_run(),

@@ -16,10 +16,12 @@
 //! |---|---|
 //! | [`sections`] | finding the sections of an artifact, header and checksum |
 //! | [`check`] | are all indices and ranges of a module's facts in bounds? |
+//! | [`template`] | what instances begin with, as far as it is the same for all |
 //! | [`types`] | engine-wide numbers of function types |
 
 mod check;
 mod sections;
+mod template;
 #[cfg(test)]
 mod tests;
 mod types;
@@ -27,6 +29,7 @@ mod types;
 pub use types::TypeRegistry;
 
 use crate::memory::ImageSource;
+use crate::pool::{self, Counted, HandleCount};
 use crate::registry::{self, CodeRegion};
 use crate::sys::mapping::{Mapping, Protection};
 use crate::sys::{memfd, round_up_to_page};
@@ -41,7 +44,9 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
+use std::ptr;
 use std::sync::{Arc, Weak};
+use template::Template;
 use types::ModuleTypes;
 
 /// How much of an artifact is checked when it is loaded.
@@ -96,6 +101,8 @@ pub struct CompiledModule {
     info: ModuleInfo,
     layout: VmLayout,
     types: ModuleTypes,
+    template: Template,
+    handles: HandleCount,
     code: Option<Code>,
 }
 
@@ -194,11 +201,14 @@ impl CompiledModule {
             return Err(LoadError::Malformed("functions without code".into()));
         }
         let layout = check::info(&info, None)?;
+        let template = Template::new(&info);
         let types = ModuleTypes::intern(types, &info);
         Ok(Arc::new(CompiledModule {
             info,
             layout,
             types,
+            template,
+            handles: HandleCount::default(),
             code: None,
         }))
     }
@@ -248,6 +258,7 @@ impl CompiledModule {
             .any(Option::is_some)
             .then_some(file);
         let types = ModuleTypes::intern(types, &info);
+        let template = Template::new(&info);
         let module = Arc::new_cyclic(|weak: &Weak<CompiledModule>| {
             if text_len > 0 {
                 registry::register(CodeRegion::new(
@@ -262,6 +273,8 @@ impl CompiledModule {
                 info,
                 layout,
                 types,
+                template,
+                handles: HandleCount::default(),
                 code: Some(code),
             }
         });
@@ -276,6 +289,21 @@ impl CompiledModule {
     /// Layout of its instances' VMContext.
     pub fn layout(&self) -> &VmLayout {
         &self.layout
+    }
+
+    /// What its instances begin with.
+    pub(crate) fn template(&self) -> &Template {
+        &self.template
+    }
+
+    /// Does the embedder hold it?
+    pub(crate) fn is_held(&self) -> bool {
+        self.handles.any()
+    }
+
+    /// Notes that an instance of it is kept warm.
+    pub(crate) fn note_kept(&self) {
+        self.handles.note_kept();
     }
 
     /// The registry its types are numbered by.
@@ -341,10 +369,12 @@ impl CompiledModule {
     pub(crate) fn memory_image(&self, index: DefinedMemoryIndex) -> Option<ImageSource<'_>> {
         let image = self.info.memory_images.get(index)?.as_ref()?;
         let code = self.code.as_ref()?;
+        let start = usize::try_from(image.bytes.start).ok()?;
+        let end = usize::try_from(image.bytes.end).ok()?;
         Some(ImageSource {
+            bytes: code.bytes(&code.sections.images).get(start..end)?,
             file: code.file.as_ref()?.as_fd(),
             file_offset: code.sections.images.start as u64 + image.bytes.start,
-            len: usize::try_from(image.bytes.end - image.bytes.start).ok()?,
             memory_offset: usize::try_from(image.memory_offset).ok()?,
         })
     }
@@ -382,6 +412,16 @@ impl CompiledModule {
             offset: offset - range.offset,
             wasm_offset: AddressMap(code.bytes(&code.sections.addresses)).lookup(offset),
         })
+    }
+}
+
+impl Counted for CompiledModule {
+    fn handles(&self) -> &HandleCount {
+        &self.handles
+    }
+
+    fn released(&self) {
+        pool::forget(|warm| ptr::eq(Arc::as_ptr(warm.instance().module()), self));
     }
 }
 

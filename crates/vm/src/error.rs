@@ -1,5 +1,6 @@
 //! What can go wrong, as types. Messages name the culprit; types print in the notation of the text format.
 
+use crate::pool::PoolFull;
 use cowling_abi::{EntityType, FuncType, GlobalType, MemoryType, RefType, TableType, ValType};
 
 /// The error of everything that runs guest or embedder code: it carries a [`cowling_abi::Trap`], an error of a host function,
@@ -99,6 +100,19 @@ pub enum InstantiateError {
     /// There is no room for the instance.
     #[error("no room for an instance: {0}")]
     Slot(String),
+    /// The pool that the instance's slot would come from has none left.
+    #[error(transparent)]
+    PoolFull(#[from] PoolFull),
+    /// The module needs more than the pool gives an instance.
+    #[error("the module needs {wanted} {what}, its pool allows {limit}")]
+    PoolLimit {
+        /// Of what.
+        what: &'static str,
+        /// How many the module needs.
+        wanted: u64,
+        /// How many each instance may have.
+        limit: u64,
+    },
     /// The module was loaded for another engine.
     #[error("module belongs to another engine than the store")]
     WrongEngine,

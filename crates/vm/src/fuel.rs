@@ -198,6 +198,7 @@ pub(crate) unsafe extern "C" fn out_of_fuel(vmctx: *mut VmContext) {
 mod tests {
     use super::*;
     use crate::code::TypeRegistry;
+    use crate::pool::{Pool, PoolConfig};
     use crate::store::{RuntimeConfig, Store};
     use cowling_abi::knobs::Knobs;
     use std::sync::Arc;
@@ -211,6 +212,7 @@ mod tests {
             knobs,
             types: TypeRegistry::new(),
             epochs: Default::default(),
+            pool: Pool::new(PoolConfig::default()),
         };
         Store::new(&Arc::new(config), ())
     }

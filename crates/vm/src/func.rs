@@ -281,6 +281,9 @@ pub(crate) fn stopped(store: &StoreInner, raised: Box<Raised>) -> Error {
             fault_address,
             ..
         } => {
+            if fault_address.is_some() {
+                store.pool().count_fault();
+            }
             let fault = fault_address.and_then(|address| MemoryFault::find(store, address));
             let fatal = fault_address.and_then(|address| FatalFault::of(trap, address));
             match (fault, fatal) {

@@ -24,6 +24,7 @@ use crate::exception;
 use crate::host_ref::RootScope;
 use crate::instance::Instance;
 use crate::interrupt;
+use crate::pool::{self, Counted, HandleCount};
 use crate::store::{InstanceHandle, StoreInner, StoreMut};
 use crate::suspend::{Cancelled, CannotSuspend};
 use crate::test_points::Point;
@@ -58,6 +59,46 @@ pub struct HostCaller<'a, T: 'static> {
 
 /// A host function's body, whatever its store's data type and its own.
 pub(crate) type SharedBody = Arc<dyn HostBody>;
+
+/// The host functions that a module imports, for instances that have the same ones.
+pub(crate) struct LinkedBodies {
+    handles: HandleCount,
+    bodies: Box<[SharedBody]>,
+}
+
+impl LinkedBodies {
+    pub(crate) fn new(bodies: Box<[SharedBody]>) -> LinkedBodies {
+        LinkedBodies {
+            handles: HandleCount::default(),
+            bodies,
+        }
+    }
+
+    /// In the order of the imports.
+    pub(crate) fn bodies(&self) -> &[SharedBody] {
+        &self.bodies
+    }
+
+    /// Does the embedder hold them?
+    pub(crate) fn is_held(&self) -> bool {
+        self.handles.any()
+    }
+
+    /// Notes that an instance that has them is kept warm.
+    pub(crate) fn note_kept(&self) {
+        self.handles.note_kept();
+    }
+}
+
+impl Counted for LinkedBodies {
+    fn handles(&self) -> &HandleCount {
+        &self.handles
+    }
+
+    fn released(&self) {
+        pool::forget(|warm| warm.instance().has_imports(self));
+    }
+}
 
 /// What every body starts with: what shims read, and how the host calls it.
 #[repr(C)]

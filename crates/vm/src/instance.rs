@@ -17,6 +17,10 @@
 //! * After instantiation an `Instance` is only used through `&`. What still changes is in cells; a cell is borrowed within one
 //!   function that runs neither guest code nor the embedder's.
 //! * The store an instance belongs to is used by one thread at a time, or only read.
+//!
+//! A pooled instance outlives its store, and begins another life in the next: see [`recycle`].
+
+pub(crate) mod recycle;
 
 use crate::builtins::BUILTINS;
 use crate::code::CompiledModule;
@@ -28,6 +32,7 @@ use crate::table::{Table, TableRef};
 use cowling_abi::layout::*;
 use cowling_abi::*;
 use cranelift_entity::EntityRef;
+use recycle::Pooled;
 use smallvec::SmallVec;
 use std::cell::{Cell, RefCell};
 use std::ops::Deref;
@@ -52,6 +57,8 @@ pub(crate) struct Instance {
     pub(crate) origins: Origins,
     /// The memory this struct and the VMContext are in.
     area: InstanceArea,
+    /// What it takes to use the slot again; `None` if it is not. Last: the slot counts until it is unmapped.
+    pooled: Option<Pooled>,
 }
 
 /// Where an instance's imports come from.
@@ -104,7 +111,7 @@ impl Instance {
     }
 
     /// Puts an instance into its area and fills the VMContext's header and the records of what it defines itself, but for the
-    /// values of globals.
+    /// values of globals that are computed. It has no imports yet.
     ///
     /// # Safety
     /// The area is zeroed and was made for [`area_bytes`](Self::area_bytes) of the module's layout; `store` points to all of the
@@ -115,7 +122,7 @@ impl Instance {
         module: Arc<CompiledModule>,
         memories: SmallVec<[RefCell<LinearMemory>; 1]>,
         tables: SmallVec<[RefCell<Table>; 1]>,
-        origins: Origins,
+        pooled: Option<Pooled>,
     ) -> InstancePtr {
         let place = area.start().cast::<Instance>();
         debug_assert_eq!(area.len(), Self::area_bytes(module.layout()));
@@ -138,14 +145,22 @@ impl Instance {
                 tables,
                 dropped_elements: BitSet::new(info.elements.len()),
                 dropped_data: BitSet::new(info.data.len()),
-                origins,
+                origins: Origins::default(),
                 area,
                 module,
+                pooled,
             });
         }
         let instance = InstancePtr(place);
         for (index, memory) in instance.memories.iter().enumerate() {
             instance.update_memory_record(DefinedMemoryIndex::new(index), &memory.borrow());
+        }
+        if let Some(globals) = &instance.module.template().globals {
+            for (index, global) in globals.iter().enumerate() {
+                let index = DefinedGlobalIndex::new(index);
+                // SAFETY: the record is in the new VMContext.
+                unsafe { instance.defined_global_record(index).write(*global) };
+            }
         }
         let info = instance.info();
         for (index, table) in instance.tables.iter().enumerate() {
@@ -212,6 +227,11 @@ impl Instance {
         debug_assert!(offset as usize + size_of::<R>() <= self.module.layout().size() as usize);
         // SAFETY: offsets come from the layout the area was made for.
         unsafe { self.vmctx.as_ptr().byte_add(offset as usize).cast() }
+    }
+
+    /// The functions it imports.
+    pub(crate) fn imported_functions(&self) -> impl Iterator<Item = FuncIndex> + use<> {
+        (0..self.info().imported_functions).map(FuncIndex::from_u32)
     }
 
     pub(crate) fn import_record(&self, index: FuncIndex) -> *mut VmFuncImport {
@@ -358,6 +378,11 @@ impl BitSet {
     /// An empty set of numbers below `len`.
     pub(crate) fn new(len: usize) -> BitSet {
         BitSet((0..len.div_ceil(64)).map(|_| Cell::new(0)).collect())
+    }
+
+    /// Empties it.
+    pub(crate) fn clear(&self) {
+        self.0.iter().for_each(|word| word.set(0));
     }
 
     pub(crate) fn insert(&self, index: usize) {

@@ -2,8 +2,9 @@
 //!
 //! ```text
 //!   link      imports against the module's: nothing has happened yet when one does not fit
-//!   allocate  count, limiter, slot, memories with their images, tables        any failure gives all of it back
-//!   fill      import records, globals, tables
+//!   allocate  count, limiter, a warm slot; or a new one, memories with their images, tables
+//!                                                                             any failure gives all of it back
+//!   fill      import records, globals, tables: what a warm slot has not got
 //!   adopt     from here on the instance belongs to the store, whatever happens: others may come to refer to it
 //!   segments  active element segments, then active data segments: a trap leaves what was written before it
 //!   start     the start function
@@ -19,19 +20,24 @@ use crate::code::CompiledModule;
 use crate::const_expr::evaluate;
 use crate::error::{Error, GrowError, InstantiateError, LinkError, Result};
 use crate::func;
-use crate::host::{HostFunc, SharedBody};
+use crate::host::{HostFunc, LinkedBodies, SharedBody};
+use crate::instance::recycle::{Admission, Pooled, check_pool_limits};
 use crate::instance::{Instance, InstancePtr, Origins};
 use crate::memory::LinearMemory;
+use crate::pool::{Handle, Kind, Pool, Usage};
 use crate::slot::{Slot, SlotMemory, SlotSpec};
+use crate::stack::StackSpec;
 use crate::store::{Counts, ExternHandle, FuncHandle, InstanceHandle, StoreInner, StoreMut};
 use crate::table::{MAX_TABLE_ELEMENTS, Table};
 use cowling_abi::layout::{VmFuncImport, VmGlobal, VmTag, VmValue};
-use cowling_abi::module::SegmentMode;
+use cowling_abi::module::{Import, SegmentMode};
 use cowling_abi::plan::{MemoryBase, MemoryPlan};
 use cowling_abi::*;
 use cranelift_entity::EntityRef;
 use smallvec::SmallVec;
 use std::cell::RefCell;
+use std::fmt;
+use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
@@ -49,6 +55,68 @@ pub enum ImportValue<T> {
 enum Given<'a> {
     Extern(ExternHandle),
     Host(&'a SharedBody),
+}
+
+/// What an instance is given for its imports.
+#[derive(Copy, Clone)]
+enum Imports<'a> {
+    /// A value for each.
+    Each(&'a [Given<'a>]),
+    /// Host functions that were checked before.
+    Linked(&'a Arc<LinkedBodies>),
+}
+
+/// A module whose imports are all host functions, given and checked. Its instances can be made in any store, and one that gets a slot
+/// which such an instance had finds its imports there.
+///
+/// Clones are the same. It keeps module and host functions.
+pub struct Linked<T> {
+    module: Arc<CompiledModule>,
+    bodies: Handle<LinkedBodies>,
+    _data: PhantomData<fn(T)>,
+}
+
+impl<T> Clone for Linked<T> {
+    fn clone(&self) -> Self {
+        Linked {
+            module: self.module.clone(),
+            bodies: self.bodies.clone(),
+            _data: PhantomData,
+        }
+    }
+}
+
+impl<T> fmt::Debug for Linked<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (f.debug_struct("Linked")
+            .field("imports", &self.bodies.bodies().len()))
+        .finish_non_exhaustive()
+    }
+}
+
+impl<T: 'static> Linked<T> {
+    /// A module with a value for each of its imports, in order. `None` if these are not all host functions, or do not fit.
+    pub fn new(module: &Arc<CompiledModule>, imports: &[ImportValue<T>]) -> Option<Linked<T>> {
+        let info = module.info();
+        if imports.len() != info.imports.len() {
+            return None;
+        }
+        let body = |(import, given): (&Import, &ImportValue<T>)| match (import.entity, given) {
+            (EntityIndex::Func(index), ImportValue::Host(host))
+                if info.func_type(index) == host.ty() =>
+            {
+                Some(host.body().clone())
+            }
+            _ => None,
+        };
+        let bodies: Option<Box<[SharedBody]>> =
+            info.imports.iter().zip(imports).map(body).collect();
+        Some(Linked {
+            module: module.clone(),
+            bodies: Handle::new(Arc::new(LinkedBodies::new(bodies?))),
+            _data: PhantomData,
+        })
+    }
 }
 
 impl<T: 'static> StoreMut<'_, T> {
@@ -89,11 +157,61 @@ impl<T: 'static> StoreMut<'_, T> {
             })
             .collect();
         let store = self.inner_mut();
-        let instance = link_and_allocate(store, module, &given)?;
-        let handle = InstanceHandle::new(store.id(), instance.as_ptr());
-        apply_segments(instance)?;
+        check_engine(store, module)?;
+        check_imports(store, module, &given)?;
+        create(store, module, Imports::Each(&given))
+    }
+
+    /// As [`instantiate`](Self::instantiate), of a module whose imports were checked before.
+    ///
+    /// # Errors
+    /// As [`instantiate`](Self::instantiate).
+    ///
+    /// # Panics
+    /// As [`instantiate`](Self::instantiate).
+    pub fn instantiate_linked(&mut self, linked: &Linked<T>) -> Result<InstanceHandle> {
+        let handle = self.instantiate_linked_without_start(linked)?;
+        if linked.module.info().start.is_some() {
+            // SAFETY: the handle is new; `self` has the right to use the store, of which no reference is alive.
+            unsafe { start(self.as_ptr(), InstancePtr::new(handle.instance))? };
+        }
         Ok(handle)
     }
+
+    /// As [`instantiate_linked`](Self::instantiate_linked), but leaves it to the caller to run the start function.
+    ///
+    /// # Errors
+    /// As [`instantiate`](Self::instantiate).
+    pub fn instantiate_linked_without_start(
+        &mut self,
+        linked: &Linked<T>,
+    ) -> Result<InstanceHandle> {
+        let store = self.inner_mut();
+        check_engine(store, &linked.module)?;
+        create(store, &linked.module, Imports::Linked(linked.bodies.arc()))
+    }
+}
+
+fn check_engine(store: &StoreInner, module: &CompiledModule) -> Result<(), InstantiateError> {
+    if Arc::ptr_eq(module.type_registry(), &store.config().types) {
+        return Ok(());
+    }
+    Err(InstantiateError::WrongEngine)
+}
+
+/// Everything but the start function.
+fn create(
+    store: &mut StoreInner,
+    module: &Arc<CompiledModule>,
+    imports: Imports<'_>,
+) -> Result<InstanceHandle> {
+    let instance = allocate(store, module, imports, counts(module.info()))?;
+    let handle = InstanceHandle::new(store.id(), instance.as_ptr());
+    if module.template().active_segments {
+        store.execution().touch();
+        apply_segments(instance)?;
+    }
+    Ok(handle)
 }
 
 /// Makes an instance of a module that imports nothing and has neither segments nor a start function. It does not count as an
@@ -106,7 +224,7 @@ pub(crate) fn without_imports(
         instances: 0,
         ..counts(module.info())
     };
-    allocate(store, module, &[], counts)
+    allocate(store, module, Imports::Each(&[]), counts)
 }
 
 fn counts(info: &ModuleInfo) -> Counts {
@@ -115,18 +233,6 @@ fn counts(info: &ModuleInfo) -> Counts {
         memories: info.defined_memory_count(),
         tables: info.defined_table_count(),
     }
-}
-
-fn link_and_allocate(
-    store: &mut StoreInner,
-    module: &Arc<CompiledModule>,
-    given: &[Given<'_>],
-) -> Result<InstancePtr> {
-    if !Arc::ptr_eq(module.type_registry(), &store.config().types) {
-        return Err(InstantiateError::WrongEngine.into());
-    }
-    check_imports(store, module, given)?;
-    allocate(store, module, given, counts(module.info()))
 }
 
 // --- link ---
@@ -249,13 +355,14 @@ fn type_of(store: &StoreInner, given: Given<'_>) -> EntityType {
 fn allocate(
     store: &mut StoreInner,
     module: &Arc<CompiledModule>,
-    given: &[Given<'_>],
+    imports: Imports<'_>,
     counts: Counts,
 ) -> Result<InstancePtr> {
     store.count(counts)?;
-    let allocated = try_allocate(store, module, given);
-    if allocated.is_err() {
-        store.uncount(counts);
+    let allocated = try_allocate(store, module, imports);
+    match allocated {
+        Ok(instance) => store.adopt(instance),
+        Err(_) => store.uncount(counts),
     }
     allocated
 }
@@ -263,52 +370,136 @@ fn allocate(
 fn try_allocate(
     store: &mut StoreInner,
     module: &Arc<CompiledModule>,
-    given: &[Given<'_>],
+    imports: Imports<'_>,
 ) -> Result<InstancePtr> {
-    let tables = make_tables(store, module.info())?;
+    allow_tables(store, module.info())?;
     allow_memories(store, module.info())?;
-    let slot = map_slot(store, module)?;
-    let mut memories = SmallVec::new();
+    // The stack of a store whose instances have no code would be for nothing.
+    let wants_stack = module.info().defined_func_count() > 0 && !store.execution().has_stack();
+    let stack = wants_stack.then(|| store.execution().stack_spec());
+    let kind = Kind::new(module, stack);
+    // What the host makes has no code, and modules of its own.
+    let pool = (module.info().defined_func_count() > 0).then(|| store.pool());
+    let warm = pool.and_then(|pool| pool.take(kind));
+    let is_new = warm.is_none();
+    let (instance, relink) = match warm {
+        Some(warm) => {
+            let relink = match imports {
+                Imports::Linked(linked) => !warm.instance().has_imports(linked),
+                Imports::Each(given) => !given.is_empty(),
+            };
+            (InstancePtr::rebind(warm, store, relink), relink)
+        }
+        None => (allocate_new(store, module, pool, kind, stack)?, true),
+    };
+    if relink {
+        link(instance, store.as_ptr(), imports);
+    }
+    let template = module.template();
+    if template.globals.is_none() {
+        fill_globals(instance);
+    }
+    if template.filled_tables {
+        fill_tables(instance);
+    }
+    debug_assert!(is_new || instance.store() == store.as_ptr());
+    Ok(instance)
+}
+
+/// An instance in a slot of its own, with everything but its imports and what depends on them.
+#[cold]
+fn allocate_new(
+    store: &StoreInner,
+    module: &Arc<CompiledModule>,
+    pool: Option<&Arc<Pool>>,
+    kind: Kind,
+    stack: Option<StackSpec>,
+) -> Result<InstancePtr> {
+    let info = module.info();
+    let pooled = match pool {
+        Some(pool) => {
+            check_pool_limits(pool, info, Instance::area_bytes(module.layout()))?;
+            let usage = Usage {
+                slots: 1,
+                memories: info.defined_memory_count(),
+                tables: info.defined_table_count(),
+                stacks: usize::from(stack.is_some()),
+            };
+            let admission = Admission::new(pool, usage).map_err(InstantiateError::from)?;
+            Some(Pooled::new(kind, admission))
+        }
+        None => None,
+    };
+    let tables = make_tables(info)?;
+    let slot = map_slot(store, module, stack)?;
+    let mut memories: SmallVec<[RefCell<LinearMemory>; 1]> = SmallVec::new();
     memories.extend(slot.memory.map(RefCell::new));
-    for index in (memories.len()..module.info().defined_memory_count()).map(DefinedMemoryIndex::new)
-    {
+    for index in (memories.len()..info.defined_memory_count()).map(DefinedMemoryIndex::new) {
         memories.push(RefCell::new(make_memory(store, module, index)?));
+    }
+    if let Some(pool) = pool {
+        let most = usize::try_from(pool.config().memory_bytes).unwrap_or(usize::MAX);
+        memories
+            .iter_mut()
+            .for_each(|memory| memory.get_mut().limit(most));
     }
     if let Some(stack) = slot.stack {
         store.execution().provide_stack(stack);
     }
-    let origins = origins(module.info(), given);
     // SAFETY: the area is new and was made for this module; the memories and tables are those it defines.
-    let instance = unsafe {
+    Ok(unsafe {
         Instance::create(
             slot.instance,
             store.as_ptr(),
             module.clone(),
             memories,
             tables,
-            origins,
+            pooled,
         )
-    };
-    fill_imports(instance, store.as_ptr(), given);
-    fill_globals(instance);
-    fill_tables(instance);
-    store.adopt(instance);
-    Ok(instance)
+    })
 }
 
-fn make_tables(store: &mut StoreInner, info: &ModuleInfo) -> Result<SmallVec<[RefCell<Table>; 1]>> {
+/// Gives an instance its imports.
+fn link(instance: InstancePtr, store: NonNull<StoreInner>, imports: Imports<'_>) {
+    let hosts: SmallVec<[Given<'_>; 16]>;
+    let (given, origins, linked) = match imports {
+        Imports::Each(given) => (given, origins(instance.info(), given), None),
+        Imports::Linked(linked) => {
+            hosts = linked.bodies().iter().map(Given::Host).collect();
+            // The bodies are kept by what they are linked as.
+            (&hosts[..], Origins::default(), Some(linked.clone()))
+        }
+    };
+    // SAFETY: the instance is new to its store, and nobody uses it yet.
+    unsafe { instance.set_origins(origins, linked) };
+    fill_imports(instance, store, given);
+}
+
+fn table_error(info: &ModuleInfo, index: TableIndex, reason: String) -> InstantiateError {
+    InstantiateError::Table {
+        index: index.as_u32(),
+        ty: info.tables[index],
+        reason,
+    }
+}
+
+fn allow_tables(store: &mut StoreInner, info: &ModuleInfo) -> Result<()> {
+    for index in (0..info.defined_table_count()).map(DefinedTableIndex::new) {
+        let index = info.table_index(index);
+        let ty = info.tables[index];
+        store
+            .table_growing(0, ty.minimum, ty.maximum)
+            .map_err(|error| refused(error, |reason| table_error(info, index, reason)))?;
+    }
+    Ok(())
+}
+
+fn make_tables(info: &ModuleInfo) -> Result<SmallVec<[RefCell<Table>; 1]>> {
     let mut tables = SmallVec::new();
     for index in (0..info.defined_table_count()).map(DefinedTableIndex::new) {
         let index = info.table_index(index);
         let ty = info.tables[index];
-        let failed = |reason: String| InstantiateError::Table {
-            index: index.as_u32(),
-            ty,
-            reason,
-        };
-        store
-            .table_growing(0, ty.minimum, ty.maximum)
-            .map_err(|error| refused(error, failed))?;
+        let failed = |reason| table_error(info, index, reason);
         if ty.minimum > MAX_TABLE_ELEMENTS {
             return Err(
                 failed(format!("tables have at most {MAX_TABLE_ELEMENTS} elements")).into(),
@@ -354,11 +545,11 @@ fn memory_error(ty: MemoryType, index: MemoryIndex, error: &impl ToString) -> In
     }
 }
 
-fn map_slot(store: &StoreInner, module: &CompiledModule) -> Result<Slot> {
+fn map_slot(store: &StoreInner, module: &CompiledModule, stack: Option<StackSpec>) -> Result<Slot> {
     let info = module.info();
     let first = MemoryIndex::new(0);
     let mut spec = SlotSpec {
-        stack: None,
+        stack,
         instance_bytes: Instance::area_bytes(module.layout()),
         memory: None,
     };
@@ -368,10 +559,6 @@ fn map_slot(store: &StoreInner, module: &CompiledModule) -> Result<Slot> {
             let image = module.memory_image(DefinedMemoryIndex::new(0));
             spec.memory = Some(SlotMemory { ty, plan, image });
         }
-    }
-    // The stack of a store whose instances have no code would be for nothing.
-    if info.defined_func_count() > 0 && !store.execution().has_stack() {
-        spec.stack = Some(store.execution().stack_spec());
     }
     Slot::map(&spec).map_err(|error| match &spec.memory {
         Some(memory) => memory_error(memory.ty, first, &error).into(),

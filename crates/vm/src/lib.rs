@@ -37,6 +37,7 @@
 //! | `code` | artifacts in memory, function types |
 //! | `registry` | from code addresses to modules, for signal handlers too |
 //! | `slot`, `stack`, `memory` | address space for an instance, a guest stack, a linear memory |
+//! | `pool` | slots that are used again |
 //! | `suspend` | computations that stop midway and continue later, perhaps on another thread |
 //! | `activation` | one stretch of guest code: entering, raising, walking frames |
 //! | `repair` | accesses that fail, and may be tried again |
@@ -69,6 +70,7 @@ mod instantiate;
 mod interrupt;
 mod limits;
 mod memory;
+mod pool;
 mod quota;
 mod registry;
 mod repair;
@@ -106,18 +108,19 @@ pub use fuel::FuelError;
 pub use func::TypedHandle;
 pub use host::{HostCaller, HostFunc};
 pub use host_ref::{ExnRef, HostRef, HostValue, OwnedExnRef, OwnedHostRef, RootScope};
-pub use instantiate::ImportValue;
+pub use instantiate::{ImportValue, Linked};
 pub use limits::{
     DEFAULT_INSTANCE_LIMIT, DEFAULT_MEMORY_LIMIT, DEFAULT_TABLE_LIMIT, ResourceLimiter,
     StoreLimits, StoreLimitsBuilder,
 };
 pub use memory::{words, words_mut};
+pub use pool::{Handle, Pool, PoolConfig, PoolFull, PoolMetrics};
 pub use quota::Quota;
 pub use repair::{FailedAccess, Repair};
 pub use slot::MapError;
 pub use store::{
     ExternHandle, FuncHandle, GlobalHandle, InstanceHandle, MemoryHandle, RuntimeConfig, Store,
-    StoreId, StoreInner, StoreMut, StoreRef, TableHandle, TagHandle,
+    StoreId, StoreInner, StoreMut, StoreRef, StoreSpec, TableHandle, TagHandle,
 };
 pub use suspend::{
     CallFuture, Cancelled, CannotSuspend, ComputationBody, Expects, Halt, HostFuture, Interruption,

@@ -8,6 +8,10 @@
 //!
 //! It grows by opening pages of its reservation. One that outgrows its reservation moves, if its plan allows that.
 //!
+//! A small image is copied into the memory, a larger one mapped copy-on-write. A memory can be made as it was when it was new, page by
+//! page ([`repair`](LinearMemory::repair)): a page that was written is written again, with what it had at first, which takes a tenth of
+//! the time that the kernel needs for a new one.
+//!
 //! Invariant: exactly the pages below `byte_len`, rounded up, are accessible; from there to the end of the guard nothing is, and
 //! no other mapping can get in between.
 
@@ -23,15 +27,18 @@ use std::sync::Arc;
 
 const WHAT: &str = "a linear memory";
 
-/// What a memory starts with: bytes of a file, mapped copy-on-write.
+/// Images of at most so many bytes are copied: that takes less than a fault for the first page to be read.
+const COPIED_IMAGE: usize = 16 << 10;
+
+/// What a memory starts with: bytes of a file.
 #[derive(Copy, Clone, Debug)]
 pub(crate) struct ImageSource<'a> {
+    /// The bytes.
+    pub(crate) bytes: &'a [u8],
     /// The file.
     pub(crate) file: BorrowedFd<'a>,
     /// Where in it, in bytes; whole pages.
     pub(crate) file_offset: u64,
-    /// How much of it, in bytes; whole pages.
-    pub(crate) len: usize,
     /// First byte of the memory it covers; whole pages.
     pub(crate) memory_offset: usize,
 }
@@ -78,9 +85,21 @@ pub(crate) struct LinearMemory {
     guard: usize,
     maximum: usize,
     movable: bool,
-    image: Option<Range<usize>>,
+    /// Size in bytes when it was new.
+    initial: usize,
+    image: Option<Image>,
+    /// Was its image undone, or has it moved? Then it cannot be restored.
+    spoiled: bool,
     /// Offsets from byte 0 at which another area begins in the kernel's books: pages can only be moved area by area.
     seams: Vec<usize>,
+}
+
+/// Where a memory's image is.
+#[derive(Clone, Debug)]
+struct Image {
+    range: Range<usize>,
+    /// Is it the file's, copy-on-write? Otherwise it was copied.
+    mapped: bool,
 }
 
 impl LinearMemory {
@@ -93,21 +112,32 @@ impl LinearMemory {
         ty: &MemoryType,
         image: Option<ImageSource<'_>>,
     ) -> Result<LinearMemory, MapError> {
-        let bytes = Self::reserved_bytes(plan, ty)?;
+        let (bytes, opened) = Self::reserved_bytes(plan, ty)?;
         let mapping = Mapping::reserve(bytes).map_err(MapError::system(WHAT, bytes))?;
+        if opened > 0 {
+            // SAFETY: the mapping is new, nobody uses it yet.
+            unsafe { mapping.protect(0..opened, Protection::ReadWrite) }
+                .map_err(MapError::system(WHAT, opened))?;
+        }
         Self::open(&Arc::new(mapping), 0, plan, ty, image)
     }
 
-    /// Bytes of address space for a memory, guard included.
+    /// Bytes of address space for a memory, guard included, and how many of them are accessible when it is new.
     ///
     /// # Errors
     /// When they are more than any address space has.
-    pub(crate) fn reserved_bytes(plan: &MemoryPlan, ty: &MemoryType) -> Result<usize, MapError> {
-        let (reservation, guard, _) =
-            Self::sizes(plan, ty).ok_or(MapError::TooLarge { what: WHAT })?;
-        reservation
-            .checked_add(guard)
-            .ok_or(MapError::TooLarge { what: WHAT })
+    pub(crate) fn reserved_bytes(
+        plan: &MemoryPlan,
+        ty: &MemoryType,
+    ) -> Result<(usize, usize), MapError> {
+        let too_large = MapError::TooLarge { what: WHAT };
+        let Some((reservation, guard, minimum)) = Self::sizes(plan, ty) else {
+            return Err(too_large);
+        };
+        match (reservation.checked_add(guard), round_up_to_page(minimum)) {
+            (Some(bytes), Some(opened)) => Ok((bytes, opened)),
+            _ => Err(too_large),
+        }
     }
 
     /// Reservation, guard, and initial size in bytes. The first two are whole pages, the reservation at least one.
@@ -127,8 +157,8 @@ impl LinearMemory {
         Some((reservation, guard, minimum))
     }
 
-    /// Makes the [`reserved_bytes`](Self::reserved_bytes) of a mapping from `start` on, which are unused and inaccessible, a
-    /// memory.
+    /// Makes the [`reserved_bytes`](Self::reserved_bytes) of a mapping from `start` on a memory. They are unused, and as accessible as
+    /// that function says.
     ///
     /// # Errors
     /// When the system refuses.
@@ -152,28 +182,44 @@ impl LinearMemory {
         let mut memory = LinearMemory {
             mapping: mapping.clone(),
             start,
-            byte_len: 0,
+            byte_len: minimum,
             reservation,
             guard,
             maximum: usize::try_from(by_type).unwrap_or(usize::MAX).min(most),
             movable: plan.movable,
+            initial: minimum,
             image: None,
+            spoiled: false,
             seams: Vec::new(),
         };
-        memory.open_up_to(minimum)?;
-        if let Some(image) = image.filter(|image| image.len > 0) {
-            let end = image.memory_offset.checked_add(image.len);
+        if let Some(image) = image.filter(|image| !image.bytes.is_empty()) {
+            let len = image.bytes.len();
+            let end = image.memory_offset.checked_add(len);
             let end = end
                 .filter(|&end| end <= memory.accessible())
                 .ok_or(too_large)?;
-            let place = start + image.memory_offset..start + end;
-            // SAFETY: the memory is new, nobody uses it yet.
-            unsafe { mapping.map_file_copy(place, image.file, image.file_offset) }
-                .map_err(MapError::system("a memory image", image.len))?;
-            memory.image = Some(image.memory_offset..end);
-            memory.seams.extend([image.memory_offset, end]);
+            let mapped = len > COPIED_IMAGE;
+            memory.image = Some(Image {
+                range: image.memory_offset..end,
+                mapped,
+            });
+            if mapped {
+                let place = start + image.memory_offset..start + end;
+                // SAFETY: the memory is new, nobody uses it yet.
+                unsafe { mapping.map_file_copy(place, image.file, image.file_offset) }
+                    .map_err(MapError::system("a memory image", len))?;
+                memory.seams.extend([image.memory_offset, end]);
+            } else {
+                // SAFETY: as above; the range is accessible.
+                unsafe { memory.write_original(image.memory_offset..end, image.bytes) };
+            }
         }
         Ok(memory)
+    }
+
+    /// Lets it have at most so many bytes, or what it has.
+    pub(crate) fn limit(&mut self, most: usize) {
+        self.maximum = self.maximum.min(most.max(self.byte_len));
     }
 
     /// Address of byte 0. Changes only when a movable memory grows.
@@ -264,6 +310,7 @@ impl LinearMemory {
             }
         }
         self.seams.push(accessible);
+        self.spoiled = true;
         self.mapping = Arc::new(target);
         self.start = 0;
         self.reservation = reservation;
@@ -295,13 +342,119 @@ impl LinearMemory {
         let Some(image) = self.image.take() else {
             return Ok(());
         };
-        let len = image.len();
+        self.spoiled = true;
+        let len = image.range.len();
         // SAFETY: `&mut self`: nobody uses the memory; the range is accessible and stays so.
         unsafe {
             self.mapping
-                .map_zeros(self.start + image.start..self.start + image.end)
+                .map_zeros(self.start + image.range.start..self.start + image.range.end)
         }
         .map_err(MapError::system("zeroed memory", len))
+    }
+
+    // --- restoring ---
+
+    /// Can it be [restored](Self::restore)?
+    pub(crate) fn is_restorable(&self) -> bool {
+        !self.spoiled
+    }
+
+    /// Addresses of what is accessible now.
+    pub(crate) fn accessible_addresses(&self) -> Range<usize> {
+        let base = self.base().addr().get();
+        base..base + self.accessible()
+    }
+
+    /// Writes what was in `range` at first: its part of the image, zeros elsewhere.
+    ///
+    /// # Safety
+    /// The range is accessible, and nobody uses the memory. `image` are the bytes of its image.
+    unsafe fn write_original(&self, range: Range<usize>, image: &[u8]) {
+        let of_image = match &self.image {
+            Some(image) => {
+                let clamp = |at: usize| at.clamp(range.start, range.end);
+                clamp(image.range.start)..clamp(image.range.end)
+            }
+            None => range.end..range.end,
+        };
+        let from = self.image.as_ref().map_or(0, |image| image.range.start);
+        // SAFETY: all of it lies in the range, which the caller says is accessible.
+        unsafe {
+            let base = self.base().as_ptr();
+            ptr::write_bytes(base.add(range.start), 0, of_image.start - range.start);
+            if !of_image.is_empty()
+                && let Some(bytes) = image.get(of_image.start - from..of_image.end - from)
+            {
+                ptr::copy_nonoverlapping(bytes.as_ptr(), base.add(of_image.start), bytes.len());
+            }
+            ptr::write_bytes(base.add(of_image.end), 0, range.end - of_image.end);
+        }
+    }
+
+    /// Repairs pages that were written: `addresses` are whole pages of [`accessible_addresses`](Self::accessible_addresses). `image` as the
+    /// one it was made with.
+    ///
+    /// # Safety
+    /// Nobody uses the memory, and it [is restorable](Self::is_restorable).
+    pub(crate) unsafe fn repair(&self, addresses: Range<usize>, image: &[u8]) {
+        let base = self.base().addr().get();
+        // SAFETY: as the caller says.
+        unsafe { self.write_original(addresses.start - base..addresses.end - base, image) };
+    }
+
+    /// Gives the pages from an address on back to the system, and makes them what they were at first. Returns how many bytes that
+    /// were at most.
+    ///
+    /// # Errors
+    /// When the system refuses; the contents are unspecified then.
+    ///
+    /// # Safety
+    /// As for [`repair`](Self::repair).
+    pub(crate) unsafe fn discard_from(
+        &self,
+        address: usize,
+        image: &[u8],
+    ) -> Result<usize, MapError> {
+        let base = self.base().addr().get();
+        let range = address - base..self.accessible();
+        if range.is_empty() {
+            return Ok(0);
+        }
+        let pages = self.start + range.start..self.start + range.end;
+        // SAFETY: as the caller says; the pages are this memory's.
+        unsafe { self.mapping.discard(pages) }.map_err(MapError::system(WHAT, range.len()))?;
+        if let Some(Image {
+            range: of_image,
+            mapped: false,
+        }) = &self.image
+        {
+            let again = of_image.start.max(range.start)..of_image.end;
+            if !again.is_empty() {
+                // SAFETY: an image is accessible, and the caller says that nobody uses the memory.
+                unsafe { self.write_original(again, image) };
+            }
+        }
+        Ok(range.len())
+    }
+
+    /// Makes it as small as it was at first.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    ///
+    /// # Safety
+    /// Nobody uses the memory.
+    pub(crate) unsafe fn shrink(&mut self) -> Result<(), MapError> {
+        let accessible = self.accessible();
+        self.byte_len = self.initial;
+        let wanted = self.accessible();
+        if accessible > wanted {
+            let range = self.start + wanted..self.start + accessible;
+            // SAFETY: as the caller says; the pages are this memory's.
+            unsafe { self.mapping.protect(range, Protection::None) }
+                .map_err(MapError::system(WHAT, accessible - wanted))?;
+        }
+        Ok(())
     }
 }
 

@@ -1,19 +1,24 @@
 //! A slot: the memory of one instance, and perhaps its store's stack, in one piece.
 //!
 //! ```text
-//!   0                    stack_end                  memory0                            end
-//!   | guard | guest stack | (padding) Instance + VMContext | memory 0 ... reserved | guard |
-//!   +---- optional -------+            <- instance_bytes -> +-------- optional -----------+
-//!                                      ^ instance()         ^ page aligned
+//!                           2 MiB boundary                     memory0                            end
+//!   | slack | guard | guest stack | .. 64 KiB | Instance + VMContext | memory 0 ... reserved | guard |
+//!   +----------- optional --------------------+  <- instance_bytes -> +-------- optional -----------+
+//!                                             ^ instance()           ^ page aligned
 //! ```
 //!
-//! The VMContext ends at a constant distance below memory 0, which is why the instance's area is aligned at its end.
+//! The VMContext ends at a constant distance below memory 0, which is why the instance's area is aligned at its end. The stack begins
+//! directly below the instance, on the same page: a guest that does little touches one page of the two together.
+//!
+//! Repairing a slot looks for pages that were written, from the far end of the stack to the end of memory 0, in the page tables. Each
+//! table is for 2 MiB. The boundary puts the deep part of the stack under another table than everything else; a stack that was
+//! never used deeply has no such table, and looking there costs nothing.
 //!
 //! Invariant: everything is inaccessible until it is opened for its use, so nothing lies unguarded between the parts; each part
 //! holds on to the mapping, which goes away with the last of them.
 
 use crate::memory::{ImageSource, LinearMemory};
-use crate::stack::{GuestStack, StackSpec};
+use crate::stack::{GuestStack, STACK_GUARD, StackSpec};
 use crate::sys::mapping::{Mapping, Protection};
 use crate::sys::round_up_to_page;
 use cowling_abi::MemoryType;
@@ -90,7 +95,7 @@ pub(crate) struct Slot {
 pub(crate) struct InstanceArea {
     start: NonNull<u8>,
     len: usize,
-    _mapping: Arc<Mapping>,
+    mapping: Arc<Mapping>,
 }
 
 // SAFETY: the value owns the bytes it points at (with the mapping they are in) and gives out only raw pointers.
@@ -108,10 +113,21 @@ impl InstanceArea {
     pub(crate) fn len(&self) -> usize {
         self.len
     }
+
+    /// What it is part of.
+    pub(crate) fn mapping(&self) -> &Arc<Mapping> {
+        &self.mapping
+    }
 }
 
+/// What one page table is for, in bytes.
+const TABLE_SPAN: usize = 2 << 20;
+
+/// So much of a stack lies under the same page table as the instance.
+const SHALLOW_STACK: usize = 64 << 10;
+
 impl Slot {
-    /// Maps a slot on demand.
+    /// Maps a slot.
     ///
     /// # Errors
     /// When there is no room for it; nothing stays mapped then.
@@ -122,29 +138,38 @@ impl Slot {
             spec.instance_bytes.is_multiple_of(64),
             "instance areas are cache line aligned"
         );
-
         let stack_bytes = match spec.stack {
             Some(stack) => stack.mapped_bytes().ok_or_else(too_large)?,
             None => 0,
         };
+        let slack = if stack_bytes > 0 { TABLE_SPAN } else { 0 };
         let instance_pages = round_up_to_page(spec.instance_bytes.max(1)).ok_or_else(too_large)?;
-        let memory_bytes = match &spec.memory {
+        let (memory_bytes, opened) = match &spec.memory {
             Some(memory) => LinearMemory::reserved_bytes(&memory.plan, &memory.ty)?,
+            None => (0, 0),
+        };
+        let len = [slack, stack_bytes, instance_pages, memory_bytes]
+            .into_iter()
+            .try_fold(0, usize::checked_add)
+            .ok_or_else(too_large)?;
+        let mapping = Arc::new(Mapping::reserve(len).map_err(MapError::system(WHAT, len))?);
+
+        let stack_start = match spec.stack {
+            Some(_) => {
+                let deep = stack_bytes.saturating_sub(SHALLOW_STACK);
+                let boundary = mapping.base().addr().get() + deep;
+                boundary.next_multiple_of(TABLE_SPAN) - boundary
+            }
             None => 0,
         };
-        let memory0 = stack_bytes
-            .checked_add(instance_pages)
-            .ok_or_else(too_large)?;
-        let len = memory0.checked_add(memory_bytes).ok_or_else(too_large)?;
-
-        let mapping = Arc::new(Mapping::reserve(len).map_err(MapError::system(WHAT, len))?);
-        let stack = match spec.stack {
-            Some(stack) => Some(GuestStack::open(&mapping, stack)?),
-            None => None,
+        let memory0 = stack_start + stack_bytes + instance_pages;
+        let first = match spec.stack {
+            Some(_) => stack_start + STACK_GUARD,
+            None => stack_start,
         };
         // SAFETY: the mapping is new, nobody uses it yet.
-        unsafe { mapping.protect(stack_bytes..memory0, Protection::ReadWrite) }
-            .map_err(MapError::system(WHAT, instance_pages))?;
+        unsafe { mapping.protect(first..memory0 + opened, Protection::ReadWrite) }
+            .map_err(MapError::system(WHAT, memory0 + opened - first))?;
         let memory = match &spec.memory {
             Some(memory) => Some(LinearMemory::open(
                 &mapping,
@@ -155,13 +180,14 @@ impl Slot {
             )?),
             None => None,
         };
+        let instance = memory0 - spec.instance_bytes;
         Ok(Slot {
+            stack: (spec.stack).map(|_| GuestStack::within(&mapping, stack_start, instance)),
             instance: InstanceArea {
-                start: mapping.at(memory0 - spec.instance_bytes),
+                start: mapping.at(instance),
                 len: spec.instance_bytes,
-                _mapping: mapping,
+                mapping,
             },
-            stack,
             memory,
         })
     }

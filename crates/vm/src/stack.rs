@@ -23,7 +23,7 @@ pub(crate) const STACK_GUARD: usize = 64 << 10;
 const MINIMUM: usize = 32 << 10;
 
 /// How large a stack is wanted.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct StackSpec {
     /// Usable bytes, without the guard; rounded up to pages.
     pub(crate) bytes: usize,
@@ -88,7 +88,7 @@ impl StackBounds {
 #[derive(Debug)]
 pub(crate) struct GuestStack {
     bounds: StackBounds,
-    _mapping: Arc<Mapping>,
+    mapping: Arc<Mapping>,
 }
 
 impl GuestStack {
@@ -97,37 +97,36 @@ impl GuestStack {
     /// # Errors
     /// When there is no room for it.
     pub(crate) fn new(spec: StackSpec) -> Result<GuestStack, MapError> {
-        let bytes = spec.mapped_bytes().ok_or(MapError::TooLarge {
-            what: "a guest stack",
-        })?;
-        let mapping = Mapping::reserve(bytes).map_err(MapError::system("a guest stack", bytes))?;
-        Self::open(&Arc::new(mapping), spec)
+        const WHAT: &str = "a guest stack";
+        let bytes = (spec.mapped_bytes()).ok_or(MapError::TooLarge { what: WHAT })?;
+        let mapping = Mapping::reserve(bytes).map_err(MapError::system(WHAT, bytes))?;
+        // SAFETY: the mapping is new, nobody uses it yet.
+        unsafe { mapping.protect(STACK_GUARD..bytes, Protection::ReadWrite) }
+            .map_err(MapError::system(WHAT, bytes - STACK_GUARD))?;
+        Ok(Self::within(&Arc::new(mapping), 0, bytes))
     }
 
-    /// Makes the first `spec.mapped_bytes()` of a mapping a stack with its guard.
-    ///
-    /// # Errors
-    /// When the system refuses.
-    pub(crate) fn open(mapping: &Arc<Mapping>, spec: StackSpec) -> Result<GuestStack, MapError> {
-        let end = spec.mapped_bytes().ok_or(MapError::TooLarge {
-            what: "a guest stack",
-        })?;
-        // SAFETY: nobody uses these pages yet: the mapping was made for this.
-        unsafe { mapping.protect(STACK_GUARD..end, Protection::ReadWrite) }
-            .map_err(MapError::system("a guest stack", end - STACK_GUARD))?;
+    /// The bytes of a mapping from `start` to `end`, of which all but the guard are accessible, as a stack.
+    pub(crate) fn within(mapping: &Arc<Mapping>, start: usize, end: usize) -> GuestStack {
+        debug_assert!(end - start > STACK_GUARD, "a stack is more than its guard");
         let at = |offset| mapping.at(offset).addr();
-        Ok(GuestStack {
+        GuestStack {
             bounds: StackBounds {
-                guard_start: at(0),
-                guard_end: at(STACK_GUARD),
+                guard_start: at(start),
+                guard_end: at(start + STACK_GUARD),
                 base: at(end),
             },
-            _mapping: mapping.clone(),
-        })
+            mapping: mapping.clone(),
+        }
     }
 
     /// Where it is.
     pub(crate) fn bounds(&self) -> StackBounds {
         self.bounds
+    }
+
+    /// Is it part of this mapping?
+    pub(crate) fn is_in(&self, mapping: &Arc<Mapping>) -> bool {
+        Arc::ptr_eq(&self.mapping, mapping)
     }
 }

@@ -23,6 +23,7 @@
 mod handle;
 mod inner;
 mod objects;
+pub(crate) mod shell;
 
 pub use handle::{
     ExternHandle, FuncHandle, GlobalHandle, InstanceHandle, MemoryHandle, TableHandle, TagHandle,
@@ -34,11 +35,17 @@ use crate::code::TypeRegistry;
 use crate::epoch::{EpochClock, EpochUpdate};
 use crate::error::Result;
 use crate::limits::ResourceLimiter;
+use crate::pool::cache::Allocation;
+use crate::pool::{self, Pool};
 use crate::quota::Quota;
 use crate::repair::{FailedAccess, Repair};
 use cowling_abi::knobs::Knobs;
+use shell::Shell;
+use std::alloc::{Layout, alloc, handle_alloc_error};
+use std::any::Any;
 use std::fmt;
 use std::marker::PhantomData;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -53,6 +60,10 @@ pub struct RuntimeConfig {
     pub types: Arc<TypeRegistry>,
     /// The engine's epochs.
     pub epochs: Arc<EpochClock>,
+    /// Where slots come from, unless a store has a pool of its own. Kept warm as long as there is a [`Handle`] to it.
+    ///
+    /// [`Handle`]: crate::Handle
+    pub pool: Arc<Pool>,
 }
 
 /// Identity of a store. Never used twice in a process.
@@ -60,12 +71,33 @@ pub struct RuntimeConfig {
 pub struct StoreId(u64);
 
 impl StoreId {
-    /// An id nobody else has.
-    pub(crate) fn next() -> StoreId {
+    /// So many numbers that nobody else has.
+    pub(crate) fn take(count: u64) -> Range<u64> {
         // 2^64 stores at one per nanosecond take five centuries.
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        StoreId(NEXT.fetch_add(1, Ordering::Relaxed))
+        let first = NEXT.fetch_add(count, Ordering::Relaxed);
+        first..first + count
     }
+
+    /// One of the numbers [taken](Self::take), each used once.
+    pub(crate) fn from_raw(raw: u64) -> StoreId {
+        StoreId(raw)
+    }
+
+    /// An id nobody else has.
+    pub(crate) fn next() -> StoreId {
+        let local = pool::cache::local(|cached| cached.next_id());
+        local.unwrap_or_else(|| StoreId(Self::take(1).start))
+    }
+}
+
+/// What is particular to a store.
+#[derive(Debug)]
+pub struct StoreSpec {
+    /// What it may take.
+    pub quota: Quota,
+    /// Where its slots come from, if not from its engine's pool.
+    pub pool: Option<Arc<Pool>>,
 }
 
 /// Finds a store's limiter in its data.
@@ -126,21 +158,47 @@ unsafe impl<T: Send> Send for StoreMut<'_, T> {}
 unsafe impl<T: Sync> Sync for StoreMut<'_, T> {}
 
 impl<T: 'static> Store<T> {
-    /// A store without instances. Costs one allocation; the guest stack is made when it is first needed.
+    /// A store without instances. The guest stack is made when it is first needed.
     pub fn new(config: &Arc<RuntimeConfig>, data: T) -> Store<T> {
-        Self::with_quota(config, Quota::from_knobs(&config.knobs), data)
+        let spec = StoreSpec {
+            quota: Quota::from_knobs(&config.knobs),
+            pool: None,
+        };
+        Self::with_spec(config, spec, || Box::new(()), data)
     }
 
-    /// A store without instances that may take at most this much.
-    pub fn with_quota(config: &Arc<RuntimeConfig>, quota: Quota, data: T) -> Store<T> {
-        let store = Box::new(StoreBox {
-            inner: StoreInner::new(config, quota),
-            limiter: None,
-            on_epoch: None,
-            repair: None,
-            data,
+    /// A store without instances. `embedder` makes what the embedder's layer shares between the stores of an engine: called for the
+    /// first of them on each thread, more or less.
+    pub fn with_spec(
+        config: &Arc<RuntimeConfig>,
+        spec: StoreSpec,
+        embedder: impl FnOnce() -> Box<dyn Any + Send + Sync>,
+        data: T,
+    ) -> Store<T> {
+        let layout = Layout::new::<StoreBox<T>>();
+        // One visit to what this thread keeps, as it is on the way of every instance.
+        let kept = pool::cache::local(|cached| {
+            let shell = cached.take_shell(config);
+            (shell, cached.take_allocation(layout), cached.next_id())
         });
-        let allocation = NonNull::from(Box::leak(store));
+        let (shell, place, id) = kept.unwrap_or_else(|| (None, None, StoreId::next()));
+        let shell = shell.unwrap_or_else(|| Shell::new(config, embedder()));
+        let allocation = match place {
+            Some(place) => place.cast(),
+            // SAFETY: the size of a store is not 0.
+            None => NonNull::new(unsafe { alloc(layout) }.cast::<StoreBox<T>>())
+                .unwrap_or_else(|| handle_alloc_error(layout)),
+        };
+        // SAFETY: the memory is ours alone, uninitialised, and large enough.
+        unsafe {
+            allocation.write(StoreBox {
+                inner: StoreInner::new(shell, id, spec),
+                limiter: None,
+                on_epoch: None,
+                repair: None,
+                data,
+            });
+        }
         // SAFETY: the allocation is ours alone and initialised; `set_self` stores a pointer that covers all of it.
         unsafe { (*allocation.as_ptr()).inner.set_self(allocation.cast()) };
         Store {
@@ -166,8 +224,10 @@ impl<T: 'static> Store<T> {
     pub fn into_data(mut self) -> T {
         self.as_mut().cancel();
         let this = std::mem::ManuallyDrop::new(self);
-        // SAFETY: the pointer came from a box, `self` is not dropped, and nothing borrows the store any more.
-        let store = *unsafe { Box::from_raw(this.allocation.as_ptr()) };
+        // SAFETY: the store is initialised, `self` is not dropped, and nothing borrows the store any more.
+        let store = unsafe { this.allocation.read() };
+        // SAFETY: it was just moved out.
+        unsafe { give_back(this.allocation) };
         store.data
     }
 
@@ -181,9 +241,7 @@ impl<T: 'static> Store<T> {
         let cancelled = catch_unwind(AssertUnwindSafe(|| self.as_mut().cancel()));
         // SAFETY: the store is borrowed for change; no reference into it is used after the drop of its first part.
         let store = unsafe { &mut *self.allocation.as_ptr() };
-        let mut inner = store.inner.renewed();
-        inner.set_self(self.allocation.cast());
-        store.inner = inner;
+        store.inner.renew();
         if let Err(payload) = cancelled {
             resume_unwind(payload);
         }
@@ -222,14 +280,39 @@ impl<T: 'static> Store<T> {
 impl<T: 'static> Drop for Store<T> {
     fn drop(&mut self) {
         let cancelled = catch_unwind(AssertUnwindSafe(|| self.as_mut().cancel()));
-        // SAFETY: the pointer came from a box and nothing borrows the store any more.
-        drop(unsafe { Box::from_raw(self.allocation.as_ptr()) });
+        // The memory goes back even if the destructor of what is in it panics.
+        let _memory = GivenBack(self.allocation);
+        // SAFETY: the store is initialised and nothing borrows it any more.
+        unsafe { self.allocation.drop_in_place() };
         if let Err(payload) = cancelled
             && !std::thread::panicking()
         {
             resume_unwind(payload);
         }
     }
+}
+
+/// Gives the memory of a store back when it is dropped.
+struct GivenBack<T: 'static>(NonNull<StoreBox<T>>);
+
+impl<T: 'static> Drop for GivenBack<T> {
+    fn drop(&mut self) {
+        // SAFETY: whoever makes one drops the store before.
+        unsafe { give_back(self.0) };
+    }
+}
+
+/// Gives the memory of a store to the next one of its layout.
+///
+/// # Safety
+/// It was allocated by [`Store::with_spec`], and there is nothing in it any more.
+unsafe fn give_back<T: 'static>(place: NonNull<StoreBox<T>>) {
+    // SAFETY: as the caller says.
+    let allocation = unsafe { Allocation::new(Layout::new::<StoreBox<T>>(), place.cast()) };
+    // What there is no room for is dropped here.
+    drop(pool::cache::local(|cached| {
+        cached.put_allocation(allocation)
+    }));
 }
 
 impl<T: fmt::Debug> fmt::Debug for Store<T> {
@@ -269,6 +352,11 @@ impl<'a, T: 'static> StoreRef<'a, T> {
     /// What the engine's stores have in common.
     pub fn config(&self) -> &'a Arc<RuntimeConfig> {
         self.inner().config()
+    }
+
+    /// What the embedder's layer shares between the stores of an engine.
+    pub fn embedder(&self) -> &'a (dyn Any + Send + Sync) {
+        self.inner().embedder()
     }
 
     /// The store's id.

@@ -5,6 +5,8 @@
 //! | [`mapping`] | address space: reserving, opening, mapping files, giving back |
 //! | [`memfd`] | files that exist only in memory |
 //! | [`altstack`] | the stack on which a thread's signal handlers run |
+//! | [`pagemap`] | which pages were written |
+//! | [`owned`] | what one thread uses without synchronisation, and others rarely |
 //! | [`signal`] | installing signal handlers, calling the ones before them, reading a fault's registers |
 //! | [`sigframe`] | keeping what the kernel saved of an interrupted thread |
 //! | [`thread`] | threads by number, interrupting them, waiting for a word |
@@ -12,6 +14,8 @@
 pub(crate) mod altstack;
 pub(crate) mod mapping;
 pub(crate) mod memfd;
+pub(crate) mod owned;
+pub(crate) mod pagemap;
 pub(crate) mod sigframe;
 pub(crate) mod signal;
 pub(crate) mod thread;

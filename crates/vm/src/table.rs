@@ -97,7 +97,30 @@ impl Table {
     pub(crate) fn base(&self) -> NonNull<u8> {
         self.base
     }
+
+    /// Makes it new storage for `initial` elements, of which it had `len` last. Storage that has become much larger is replaced.
+    ///
+    /// # Errors
+    /// When there is no memory; it is as before then.
+    pub(crate) fn renew(&mut self, len: usize, initial: usize) -> Result<(), OutOfTableMemory> {
+        if self.capacity > initial.max(KEPT_CAPACITY) {
+            let mut table = Table {
+                base: NonNull::dangling(),
+                element_size: self.element_size,
+                capacity: 0,
+            };
+            table.reserve(0, initial)?;
+            *self = table;
+        } else {
+            // SAFETY: there are as many elements.
+            unsafe { ptr::write_bytes(self.base.as_ptr(), 0, len * self.element_size) };
+        }
+        Ok(())
+    }
 }
+
+/// Storage that was grown to more elements than this is not kept for the next instance.
+const KEPT_CAPACITY: usize = 4096;
 
 impl Drop for Table {
     fn drop(&mut self) {
@@ -265,7 +288,7 @@ impl TableRef {
         let declared = ty.maximum.unwrap_or(u64::MAX);
         let desired = (current as u64).saturating_add(delta);
         store.table_growing(current as u64, desired, ty.maximum)?;
-        let maximum = declared.min(MAX_TABLE_ELEMENTS);
+        let maximum = (declared.min(MAX_TABLE_ELEMENTS)).min(self.instance.table_limit());
         if desired > maximum {
             let error = GrowError::BeyondMaximum {
                 what: "table",

@@ -46,6 +46,7 @@ fn load_text(text: &str) -> (Arc<RuntimeConfig>, Arc<CompiledModule>) {
         knobs: Knobs::default(),
         types: TypeRegistry::new(),
         epochs: Default::default(),
+        pool: Pool::new(PoolConfig::default()),
     });
     let wasm = wat::parse_str(text).unwrap();
     let artifact = Compiler::new(&config.knobs)

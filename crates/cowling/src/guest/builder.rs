@@ -11,7 +11,7 @@ use crate::instance::InstancePre;
 use crate::store::Store;
 use cowling_abi::plan::MemoryPlan;
 use cowling_abi::{DefinedMemoryIndex, DefinedTableIndex, ModuleInfo};
-use cowling_vm::ResourceLimiter;
+use cowling_vm::{ResourceLimiter, StoreSpec};
 use std::any::Any;
 use std::fmt;
 
@@ -97,8 +97,12 @@ impl<T: 'static> GuestBuilder<T> {
         let knobs = module.engine().config().knobs();
         check_needs(module.code().info(), knobs, &self.limits)?;
 
+        let spec = StoreSpec {
+            quota: self.limits.quota(),
+            pool: Some(self.region.pool().clone()),
+        };
         let slot = self.region.take_slot()?;
-        let mut store = Store::with_quota(module.engine(), self.limits.quota(), self.data);
+        let mut store = Store::with_spec(module.engine(), spec, self.data);
         *store.vm_mut().into_data_mut().contexts() = self.contexts;
         let mut guest = Guest::empty(store, self.pre, slot);
         for setup in self.setup {

@@ -9,12 +9,14 @@
 //! ```
 //!
 //! Invariant: `used` is the number of permits, and never more than `slots`. A permit keeps what it counts in alive, so a region
-//! may be dropped before its guests.
+//! may be dropped before its guests. The slots themselves are those of a pool with the same limit: whoever has a permit finds one there,
+//! because those that are only warm give way.
 
 use super::builder::GuestBuilder;
 use super::error::GuestError;
 use super::limits::{LimitError, Limits};
 use crate::instance::InstancePre;
+use cowling_vm::{Handle, Pool, PoolConfig, PoolMetrics};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -39,6 +41,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 #[derive(Clone, Debug)]
 pub struct Region {
     shared: Arc<RegionShared>,
+    pool: Handle<Pool>,
 }
 
 #[derive(Debug)]
@@ -54,6 +57,8 @@ impl Region {
         RegionBuilder {
             slots: 64,
             limits: Limits::default(),
+            warm: None,
+            keep_resident: PoolConfig::default().keep_resident,
         }
     }
 
@@ -77,19 +82,26 @@ impl Region {
         self.shared.used.load(Relaxed)
     }
 
+    /// Figures of the slots: how many are mapped, how many wait for their next guest, what was done to them.
+    pub fn metrics(&self) -> PoolMetrics {
+        self.pool.metrics()
+    }
+
+    pub(super) fn pool(&self) -> &Arc<Pool> {
+        self.pool.arc()
+    }
+
     /// How many more guests there may be now.
     pub fn free(&self) -> usize {
         self.capacity() - self.used()
     }
 
     /// Takes a slot.
-    pub(super) fn take_slot(&self) -> Result<SlotPermit, GuestError> {
+    pub(super) fn take_slot(self) -> Result<SlotPermit, GuestError> {
         let slots = self.shared.slots;
         let take = |used| (used < slots).then_some(used + 1);
         match self.shared.used.fetch_update(Relaxed, Relaxed, take) {
-            Ok(_) => Ok(SlotPermit {
-                shared: self.shared.clone(),
-            }),
+            Ok(_) => Ok(SlotPermit { region: self }),
             Err(_) => Err(GuestError::RegionFull(slots)),
         }
     }
@@ -98,20 +110,25 @@ impl Region {
 /// A slot, until it is dropped.
 #[derive(Debug)]
 pub(super) struct SlotPermit {
-    shared: Arc<RegionShared>,
+    region: Region,
 }
 
 impl Drop for SlotPermit {
     fn drop(&mut self) {
-        self.shared.used.fetch_sub(1, Relaxed);
+        self.region.shared.used.fetch_sub(1, Relaxed);
     }
 }
+
+/// How many slots of a module each thread keeps for itself.
+const PER_THREAD: usize = 16;
 
 /// Builds a [`Region`]. What the limits mean is said in [`Limits`].
 #[derive(Clone, Debug)]
 pub struct RegionBuilder {
     slots: usize,
     limits: Limits,
+    warm: Option<usize>,
+    keep_resident: usize,
 }
 
 macro_rules! limits {
@@ -129,6 +146,20 @@ impl RegionBuilder {
     /// How many guests there may be at a time.
     pub fn slots(mut self, slots: usize) -> Self {
         self.slots = slots;
+        self
+    }
+
+    /// How many slots that are not in use stay warm: mapped, and with the pages that their last guest has written, as
+    /// [`keep_resident`](Self::keep_resident) says. By default all do.
+    pub fn warm_slots(mut self, slots: usize) -> Self {
+        self.warm = Some(slots);
+        self
+    }
+
+    /// How many bytes a warm slot keeps of those that its last guest has written; what is beyond goes back to the system, and
+    /// costs a page fault each 4 KiB when it is written again. The default is 256 KiB.
+    pub fn keep_resident(mut self, bytes: usize) -> Self {
+        self.keep_resident = bytes;
         self
     }
 
@@ -162,7 +193,15 @@ impl RegionBuilder {
             return Err(LimitError::Zero { limit: "slots" });
         }
         self.limits.validate()?;
+        let pool = Pool::new(PoolConfig {
+            slots: self.slots,
+            warm: self.warm.unwrap_or(self.slots),
+            warm_per_thread: (self.warm).map_or(PER_THREAD, |warm| warm.min(PER_THREAD)),
+            keep_resident: self.keep_resident,
+            ..PoolConfig::default()
+        });
         Ok(Region {
+            pool: Handle::new(pool),
             shared: Arc::new(RegionShared {
                 limits: self.limits,
                 slots: self.slots,

@@ -41,7 +41,7 @@ impl<'a, T: 'static> StoreContext<'a, T> {
 
     /// The engine the store was made with.
     pub fn engine(&self) -> &'a Engine {
-        &self.0.data().engine
+        Engine::of_store(self.0.embedder())
     }
 
     /// The fuel that is left. See [`Store::set_fuel`](crate::Store::set_fuel).
@@ -71,7 +71,7 @@ impl<'a, T: 'static> StoreContextMut<'a, T> {
 
     /// The engine the store was made with.
     pub fn engine(&self) -> &Engine {
-        &self.0.data().engine
+        Engine::of_store(self.0.as_ref().embedder())
     }
 
     /// Gives guests that much fuel, in place of what they had left. See [`Store::set_fuel`](crate::Store::set_fuel).

@@ -292,7 +292,11 @@ fn images_are_mapped_from_the_artifact() {
         .memory_image(DefinedMemoryIndex::from_u32(0))
         .unwrap();
     assert_eq!(
-        (image.len, image.memory_offset, image.file_offset % 4096),
+        (
+            image.bytes.len(),
+            image.memory_offset,
+            image.file_offset % 4096
+        ),
         (4096, 4096, 0)
     );
     let mapping = Mapping::reserve(4096).unwrap();

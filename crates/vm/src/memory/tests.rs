@@ -44,20 +44,24 @@ fn write(memory: &LinearMemory, at: usize, value: u8) {
 #[test]
 fn contents_survive_moves_whatever_they_consist_of() {
     let mut file = File::from(memfd_create("image", MemfdFlags::CLOEXEC).unwrap());
-    file.write_all(&[0xab; 8192]).unwrap();
-    let image = ImageSource {
+    file.write_all(&[0xab; 32 << 10]).unwrap();
+    let copied = ImageSource {
         file: file.as_fd(),
         file_offset: 0,
-        len: 8192,
+        bytes: &[0xab; 8192],
         memory_offset: 4096,
     };
+    let mapped = ImageSource {
+        bytes: &[0xab; 32 << 10],
+        ..copied
+    };
     for reservation in [0, 1 << 16, 1 << 20] {
-        for image in [None, Some(image)] {
+        for image in [None, Some(copied), Some(mapped)] {
             let mut memory =
                 LinearMemory::new(&movable(reservation), &memory_type(1), image).unwrap();
             let mut expected = vec![0; PAGE];
-            if image.is_some() {
-                expected[4096..4096 + 8192].fill(0xab);
+            if let Some(image) = image {
+                expected[4096..4096 + image.bytes.len()].fill(0xab);
             }
             let mut bases = std::collections::HashSet::new();
             for round in 1..40usize {
@@ -87,7 +91,7 @@ fn an_image_can_be_undone_after_a_move() {
     let image = ImageSource {
         file: file.as_fd(),
         file_offset: 0,
-        len: 4096,
+        bytes: &[0xab; 4096],
         memory_offset: 0,
     };
     let mut memory = LinearMemory::new(&movable(0), &memory_type(1), Some(image)).unwrap();

@@ -11,6 +11,9 @@ use std::os::fd::{AsFd, OwnedFd};
 
 const PAGE: usize = 64 << 10;
 
+/// An image of so many bytes is mapped, a smaller one may be copied.
+const LARGE: usize = 32 << 10;
+
 fn memory_type(minimum: u64, maximum: Option<u64>) -> MemoryType {
     MemoryType {
         minimum,
@@ -78,7 +81,7 @@ fn parts_lie_where_the_diagram_says_and_nothing_else_is_accessible() {
     let image = ImageSource {
         file: file.as_fd(),
         file_offset: 4096,
-        len: 4096,
+        bytes: &[0xab; 4096],
         memory_offset: 4096,
     };
     let slot = Slot::map(&spec(&memory_type(1, None), Some(image))).unwrap();
@@ -113,11 +116,11 @@ fn parts_lie_where_the_diagram_says_and_nothing_else_is_accessible() {
 
 #[test]
 fn writes_to_an_image_stay_in_the_slot_and_the_image_can_be_undone() {
-    let file = image_file(4096);
+    let file = image_file(LARGE);
     let image = ImageSource {
         file: file.as_fd(),
         file_offset: 0,
-        len: 4096,
+        bytes: &[0xab; LARGE],
         memory_offset: 0,
     };
     let ty = memory_type(1, None);
@@ -176,11 +179,11 @@ fn nothing_stays_mapped_after_drop_or_failure() {
         let unreadable = ImageSource {
             file: write_only.as_fd(),
             file_offset: 0,
-            len: 4096,
+            bytes: &[0xab; LARGE],
             memory_offset: 0,
         };
         let too_long = ImageSource {
-            len: 1 << 20,
+            bytes: &[0xab; 1 << 20],
             ..unreadable
         };
         let attempt = |kind: usize| match kind {

@@ -1,6 +1,7 @@
 //! The part of a store that does not depend on the embedder's data: what it owns, its limiter, its objects.
 
-use super::{FuncHandle, RuntimeConfig, StoreId};
+use super::shell::Shell;
+use super::{FuncHandle, RuntimeConfig, StoreId, StoreSpec};
 use crate::activation::Execution;
 use crate::conservative;
 use crate::control::Control;
@@ -15,6 +16,7 @@ use crate::instance::{Instance, InstancePtr};
 use crate::limits::{
     DEFAULT_INSTANCE_LIMIT, DEFAULT_MEMORY_LIMIT, DEFAULT_TABLE_LIMIT, ResourceLimiter,
 };
+use crate::pool::{self, Pool};
 use crate::quota::{self, Quota};
 use crate::repair::RepairCallback;
 use cowling_abi::layout::{VmFuncImport, VmFuncRef};
@@ -38,9 +40,10 @@ pub struct StoreInner {
     /// A pointer to all of the store, made when it was allocated.
     this: NonNull<StoreInner>,
     id: StoreId,
-    config: Arc<RuntimeConfig>,
-    /// In order of creation; some are synthetic, made to hold one memory, table, global or tag of the host.
-    instances: Vec<NonNull<Instance>>,
+    /// What the next store of the engine gets, too. Its list of instances, in order of creation; some are synthetic, made to
+    /// hold one memory, table, global or tag of the host.
+    shell: Option<Shell>,
+    pool: Option<Arc<Pool>>,
     host_funcs: Vec<NonNull<HostFuncRecord>>,
     /// Those of `host_funcs` for whose type no module with a shim has been instantiated yet.
     without_shim: Vec<NonNull<HostFuncRecord>>,
@@ -68,14 +71,14 @@ struct HostFuncRecord {
 }
 
 impl StoreInner {
-    pub(super) fn new(config: &Arc<RuntimeConfig>, quota: Quota) -> StoreInner {
-        let id = StoreId::next();
+    pub(super) fn new(shell: Shell, id: StoreId, spec: StoreSpec) -> StoreInner {
+        let StoreSpec { quota, pool } = spec;
         StoreInner {
             execution: Execution::new(quota.wasm_stack, quota.host_stack_reserve),
             this: NonNull::dangling(),
             id,
-            config: config.clone(),
-            instances: Vec::new(),
+            shell: Some(shell),
+            pool,
             host_funcs: Vec::new(),
             without_shim: Vec::new(),
             objects: ObjectTable::new(id),
@@ -87,11 +90,49 @@ impl StoreInner {
         }
     }
 
-    /// An empty one with the same settings and limiter.
-    pub(super) fn renewed(&self) -> StoreInner {
-        let mut inner = StoreInner::new(&self.config, self.quota);
-        inner.limiter = self.limiter;
-        inner
+    /// Makes it an empty one with the same settings and limiter.
+    pub(super) fn renew(&mut self) {
+        let Some(shell) = self.end() else { return };
+        let spec = StoreSpec {
+            quota: self.quota,
+            pool: self.pool.take(),
+        };
+        let mut inner = StoreInner::new(shell, StoreId::next(), spec);
+        (inner.this, inner.limiter) = (self.this, self.limiter);
+        *self = inner;
+    }
+
+    /// Drops what is in it, for good. What it leaves to the next store; `None` if it did so before.
+    fn end(&mut self) -> Option<Shell> {
+        let mut shell = self.shell.take()?;
+        let touched = self.execution.is_touched();
+        // SAFETY: nothing runs in the store or ever will: computations were cancelled.
+        let mut stack = unsafe { self.execution.take_stack() };
+        // Instances first: they refer to host functions of the store.
+        for instance in shell.instances.drain(..) {
+            // SAFETY: the store owns it, and nobody can use it any more: handles need the store.
+            unsafe { Instance::retire(instance, touched, &mut stack) };
+        }
+        for record in self.host_funcs.drain(..) {
+            // SAFETY: it came from a box, and the instances that referred to it are gone.
+            drop(unsafe { Box::from_raw(record.as_ptr()) });
+        }
+        Some(shell)
+    }
+
+    fn shell(&self) -> &Shell {
+        let shell = self.shell.as_ref();
+        shell.unwrap_or_else(|| unreachable!("a store has a shell until it is dropped"))
+    }
+
+    /// Where the slots of its instances come from.
+    pub(crate) fn pool(&self) -> &Arc<Pool> {
+        self.pool.as_ref().unwrap_or(&self.shell().config.pool)
+    }
+
+    /// What the embedder's layer shares between the stores of an engine.
+    pub fn embedder(&self) -> &(dyn Any + Send + Sync) {
+        &*self.shell().embedder
     }
 
     /// Tells the store where it is. `this` must be a pointer to all of its allocation.
@@ -124,7 +165,7 @@ impl StoreInner {
     pub fn control(&self) -> Arc<Control> {
         self.execution
             .interrupts()
-            .control(&self.config.epochs)
+            .control(&self.config().epochs)
             .clone()
     }
 
@@ -135,7 +176,7 @@ impl StoreInner {
 
     /// What the engine's stores have in common.
     pub fn config(&self) -> &Arc<RuntimeConfig> {
-        &self.config
+        &self.shell().config
     }
 
     /// A pointer to all of the store.
@@ -151,13 +192,15 @@ impl StoreInner {
 
     /// Takes an instance over: it lives until the store is dropped.
     pub(crate) fn adopt(&mut self, instance: InstancePtr) {
-        self.instances.push(instance.as_ptr());
+        if let Some(shell) = &mut self.shell {
+            shell.instances.push(instance.as_ptr());
+        }
         self.give_shims(instance);
     }
 
     fn instances(&self) -> impl DoubleEndedIterator<Item = InstancePtr> + '_ {
         // SAFETY: the store owns its instances until it is dropped.
-        self.instances
+        (self.shell().instances)
             .iter()
             .map(|&instance| unsafe { InstancePtr::new(instance) })
     }
@@ -194,7 +237,7 @@ impl StoreInner {
 
     /// Makes a host function a function of this store. Its data type is this store's.
     pub(crate) fn add_host_func(&mut self, body: &SharedBody) -> FuncHandle {
-        let type_id = self.config.types.intern(body.ty());
+        let type_id = self.config().types.intern(body.ty());
         let code = self
             .instances()
             .rev()
@@ -263,7 +306,7 @@ impl StoreInner {
         func.check(self.id)?;
         // SAFETY: the function is this store's.
         let type_id = unsafe { func.func.as_ref() }.type_id;
-        let ty = self.config.types.lookup(type_id);
+        let ty = self.config().types.lookup(type_id);
         Ok(ty.unwrap_or_else(|| unreachable!("functions of a store have types of its engine")))
     }
 
@@ -564,14 +607,9 @@ impl InstancePtr {
 
 impl Drop for StoreInner {
     fn drop(&mut self) {
-        // Instances first: they refer to host functions of the store. The stack and the objects follow as fields.
-        for instance in self.instances.drain(..) {
-            // SAFETY: the store owns it, and nobody can use it any more: handles need the store.
-            unsafe { Instance::destroy(instance) };
-        }
-        for record in self.host_funcs.drain(..) {
-            // SAFETY: it came from a box, and the instances that referred to it are gone.
-            drop(unsafe { Box::from_raw(record.as_ptr()) });
+        if let Some(shell) = self.end() {
+            // What there is no room for is dropped here.
+            drop(pool::cache::local(|cached| cached.put_shell(shell)));
         }
     }
 }

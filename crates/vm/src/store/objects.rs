@@ -52,6 +52,7 @@ impl StoreInner {
     /// # Errors
     /// When the handle is another store's.
     pub fn memory_base_ptr(&self, memory: MemoryHandle) -> Result<*mut u8, WrongStore> {
+        self.execution().touch();
         let (owner, index) = self.memory(memory)?;
         // SAFETY: the record is in the VMContext of a living instance.
         Ok(unsafe { (*owner.defined_memory_record(index)).base })
@@ -82,6 +83,7 @@ impl StoreInner {
     /// # Errors
     /// When the handle is another store's.
     pub fn memory_data_mut(&mut self, memory: MemoryHandle) -> Result<&mut [u8], WrongStore> {
+        self.execution().touch();
         // SAFETY: as above, with nobody reading either while `&mut self` is borrowed.
         Ok(unsafe { self.memory_bytes(memory)?.as_mut() })
     }
@@ -101,6 +103,7 @@ impl StoreInner {
         index: DefinedMemoryIndex,
         delta: u64,
     ) -> Result<u64, GrowError> {
+        self.execution().touch();
         let ty = owner.info().memories[owner.info().memory_index(index)];
         let memory = &owner.memories[index.as_u32() as usize];
         let current = memory.borrow().byte_len() as u64 >> ty.page_size_log2;
@@ -185,6 +188,8 @@ impl StoreInner {
         if index >= table.len() as u64 {
             return Ok(None);
         }
+        // Reading an element builds it.
+        self.execution().touch();
         let element = table.get(index as usize);
         // SAFETY: an element of a table of this store, of the table's type.
         Ok(Some(unsafe {
@@ -222,6 +227,7 @@ impl StoreInner {
     ) -> Result<(), AccessError> {
         let table = self.table(table)?;
         let value = self.lower_element(table, value)?;
+        self.execution().touch();
         table
             .fill(index, value, len)
             .map_err(|_| out_of_bounds(table, index, len))
@@ -244,6 +250,7 @@ impl StoreInner {
         if expected.heap != found.heap || (found.nullable && !expected.nullable) {
             return Err(AccessError::ElementType { expected, found });
         }
+        self.execution().touch();
         dst.copy(dst_index, src, src_index, len).map_err(|_| {
             let fits = src_index
                 .checked_add(len)
@@ -269,6 +276,7 @@ impl StoreInner {
     ) -> Result<u64, GrowError> {
         let table = self.table(table)?;
         let value = self.lower_element(table, value)?;
+        self.execution().touch();
         table.grow(self, delta, value)
     }
 
@@ -314,6 +322,7 @@ impl StoreInner {
         if !ty.mutable {
             return Err(AccessError::Immutable(ty));
         }
+        self.execution().touch();
         let bytes = value.lower(self, ty.content)?.bytes;
         // SAFETY: the record is in the VMContext of a living instance.
         unsafe { record.write(VmGlobal { bytes }) };

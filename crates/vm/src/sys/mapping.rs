@@ -11,7 +11,7 @@
 //! guarded by an inaccessible page of a mapping always faults.
 
 use super::PAGE_SIZE;
-use rustix::mm::{MapFlags, MprotectFlags, MremapFlags, ProtFlags};
+use rustix::mm::{Advice, MapFlags, MprotectFlags, MremapFlags, ProtFlags};
 use std::io;
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
@@ -20,6 +20,8 @@ use std::ptr::{self, NonNull};
 /// What may be done with pages. There is no way to ask for pages that are writable and executable at once.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Protection {
+    /// Nothing. The contents stay.
+    None,
     /// Read and write.
     ReadWrite,
     /// Read and execute.
@@ -111,6 +113,7 @@ impl Mapping {
     ) -> io::Result<()> {
         check_pages(&range, self.len)?;
         let flags = match protection {
+            Protection::None => MprotectFlags::empty(),
             Protection::ReadWrite => MprotectFlags::READ | MprotectFlags::WRITE,
             Protection::ReadExecute => MprotectFlags::READ | MprotectFlags::EXEC,
         };
@@ -163,6 +166,26 @@ impl Mapping {
                 range.len(),
                 ProtFlags::READ | ProtFlags::WRITE,
                 MapFlags::PRIVATE | MapFlags::FIXED,
+            )?
+        };
+        Ok(())
+    }
+
+    /// Makes the pages of a range as new: zeros, or the file's, and no memory in use for them.
+    ///
+    /// # Errors
+    /// When the range is not whole pages of this mapping or the system refuses. The contents of the range are unspecified then.
+    ///
+    /// # Safety
+    /// As for [`protect`](Self::protect); what was in the range is gone.
+    pub(crate) unsafe fn discard(&self, range: Range<usize>) -> io::Result<()> {
+        check_pages(&range, self.len)?;
+        // SAFETY: the pages are this mapping's; the caller answers for their users.
+        unsafe {
+            rustix::mm::madvise(
+                self.at(range.start).as_ptr().cast(),
+                range.len(),
+                Advice::LinuxDontNeed,
             )?
         };
         Ok(())

@@ -5,17 +5,23 @@ use cowling_abi::knobs::Knobs;
 use cowling_abi::{FuncType, Trap, ValType};
 use cowling_compiler::Compiler;
 use cowling_vm::*;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex};
+
+/// Modules that no test has dropped yet.
+static HELD: Mutex<Vec<Handle<CompiledModule>>> = Mutex::new(Vec::new());
 
 /// An engine with default settings.
 pub(crate) static CONFIG: LazyLock<Arc<RuntimeConfig>> = LazyLock::new(|| config(Knobs::default()));
 
 /// An engine.
 pub(crate) fn config(knobs: Knobs) -> Arc<RuntimeConfig> {
+    let pool = Pool::new(PoolConfig::default());
+    std::mem::forget(Handle::new(pool.clone()));
     Arc::new(RuntimeConfig {
         knobs,
         types: TypeRegistry::new(),
         epochs: Default::default(),
+        pool,
     })
 }
 
@@ -25,7 +31,11 @@ pub(crate) fn compile_for(config: &RuntimeConfig, text: &str) -> Arc<CompiledMod
     let compiler = Compiler::new(&config.knobs).unwrap();
     let artifact = compiler.compile(&wasm, &|_, _| {}).unwrap();
     let header = Header::for_this_machine(&config.knobs);
-    CompiledModule::load_bytes(&artifact, &header, &config.types, Verify::Full).unwrap()
+    let module =
+        CompiledModule::load_bytes(&artifact, &header, &config.types, Verify::Full).unwrap();
+    // So that slots are recycled, which no test should notice.
+    HELD.lock().unwrap().push(Handle::new(module.clone()));
+    module
 }
 
 /// Compiles a module for the default engine.

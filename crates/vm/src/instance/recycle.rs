@@ -1,0 +1,496 @@
+//! One instance after the other in the same slot.
+//!
+//! ```text
+//!   store dropped                            warm                        instantiated again
+//!     stack back into the slot                 (in a pool's keeping)       store pointers: header, import records
+//!     tables, segments: as new                                             imports, if they are others
+//!     globals: from the module's template                                  globals and tables that are computed
+//!     memories, stack: pages that were                                     stack to the store
+//!       written are written again
+//!     memories as small as they were
+//! ```
+//!
+//! What stays as it is: the header but for the store, records of tables and tags, funcrefs that were built (they name code
+//! and addresses of this slot), the sizes of things. What belongs to one life goes with it.
+//!
+//! Invariant: after [`retire`](Instance::retire) every byte that a guest or its host could have changed is what it was when the instance was
+//! new, or the slot is unmapped.
+
+use super::{Instance, InstancePtr, Origins};
+use crate::error::InstantiateError;
+use crate::host::LinkedBodies;
+use crate::memory::LinearMemory;
+use crate::pool::{Kind, Pool, PoolFull, Tally, Usage, Warm};
+use crate::slot::MapError;
+use crate::stack::{GuestStack, StackBounds};
+use crate::store::StoreInner;
+use crate::sys::{PAGE_SIZE, pagemap};
+use cowling_abi::layout::VmGlobal;
+use cowling_abi::{DefinedGlobalIndex, DefinedMemoryIndex, DefinedTableIndex};
+use cranelift_entity::EntityRef;
+use std::ops::Range;
+use std::ptr::{self, NonNull};
+use std::sync::Arc;
+
+/// So much of a used stack stays resident in a warm slot, in bytes.
+const KEPT_STACK: usize = 64 << 10;
+
+/// What an instance needs in order to be followed by another one in its slot.
+pub(crate) struct Pooled {
+    /// The slot's stack, while no store has it.
+    pub(crate) stack: Option<GuestStack>,
+    /// The imports it has, if they are host functions that others like it have as well.
+    pub(crate) linked: Option<Arc<LinkedBodies>>,
+    kind: Kind,
+    admission: Admission,
+}
+
+/// A slot of a pool, until this is dropped.
+pub(crate) struct Admission {
+    pool: Arc<Pool>,
+    usage: Usage,
+}
+
+impl Admission {
+    /// # Errors
+    /// When the pool is full.
+    pub(crate) fn new(pool: &Arc<Pool>, usage: Usage) -> Result<Admission, PoolFull> {
+        pool.admit(usage)?;
+        Ok(Admission {
+            pool: pool.clone(),
+            usage,
+        })
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        self.pool.dismiss(self.usage);
+    }
+}
+
+impl Pooled {
+    pub(crate) fn new(kind: Kind, admission: Admission) -> Pooled {
+        Pooled {
+            stack: None,
+            linked: None,
+            kind,
+            admission,
+        }
+    }
+}
+
+impl Instance {
+    fn pooled(&self) -> &Pooled {
+        let pooled = self.pooled.as_ref();
+        pooled.unwrap_or_else(|| unreachable!("only pooled instances become warm"))
+    }
+
+    /// The pool of a pooled instance.
+    pub(crate) fn pool(&self) -> &Arc<Pool> {
+        &self.pooled().admission.pool
+    }
+
+    /// Where in which pool the slot of a pooled instance belongs.
+    pub(crate) fn pool_and_kind(&self) -> (&Arc<Pool>, Kind) {
+        (self.pool(), self.pooled().kind)
+    }
+
+    /// Does the embedder still hold what a pooled instance was made from?
+    pub(crate) fn is_wanted(&self) -> bool {
+        let linked = self.pooled().linked.as_ref();
+        self.module.is_held() && linked.is_none_or(|linked| linked.is_held())
+    }
+
+    /// Notes in what a pooled instance was made from that it is kept warm.
+    pub(crate) fn note_kept(&self) {
+        self.module.note_kept();
+        if let Some(linked) = &self.pooled().linked {
+            linked.note_kept();
+        }
+    }
+
+    /// Are these its imports, of which a pooled instance keeps track?
+    pub(crate) fn has_imports(&self, linked: &LinkedBodies) -> bool {
+        let own = self.pooled().linked.as_ref();
+        own.is_some_and(|own| ptr::eq(Arc::as_ptr(own), linked))
+    }
+
+    /// The most elements that a table may have because of its pool.
+    pub(crate) fn table_limit(&self) -> u64 {
+        let pooled = self.pooled.as_ref();
+        pooled.map_or(u64::MAX, |pooled| {
+            pooled.admission.pool.config().table_elements
+        })
+    }
+
+    /// Ends an instance's life: puts its slot, repaired, back into its pool, or unmaps it. `touched`: has anything been written
+    /// since it was made? `stack` is its store's, which is taken if it is the slot's.
+    ///
+    /// # Safety
+    /// The instance is initialised, and nobody uses it any more, nor the stack.
+    pub(crate) unsafe fn retire(
+        place: NonNull<Instance>,
+        touched: bool,
+        stack: &mut Option<GuestStack>,
+    ) {
+        // SAFETY: nobody else uses it.
+        let this = unsafe { &mut *place.as_ptr() };
+        // SAFETY: as the caller says.
+        match unsafe { this.renew(InstancePtr(place), touched, stack) } {
+            // SAFETY: it was repaired.
+            Some(tally) => Pool::put(unsafe { Warm::new(place) }, tally),
+            // SAFETY: as the caller says.
+            None => unsafe { Instance::destroy(place) },
+        }
+    }
+
+    /// Makes it as new. `None` if it cannot be.
+    ///
+    /// # Safety
+    /// As for [`retire`](Self::retire); `ptr` points to it.
+    unsafe fn renew(
+        &mut self,
+        ptr: InstancePtr,
+        touched: bool,
+        stack: &mut Option<GuestStack>,
+    ) -> Option<Tally> {
+        let pooled = self.pooled.as_mut()?;
+        if pooled.kind.has_stack() {
+            let mapping = self.area.mapping();
+            pooled.stack = Some(stack.take_if(|stack| stack.is_in(mapping))?);
+        }
+        if pooled.linked.is_none() {
+            self.origins = Origins::default();
+        }
+        if !touched {
+            return Some(Tally::default());
+        }
+        self.dropped_elements.clear();
+        self.dropped_data.clear();
+        // SAFETY: nobody uses the instance.
+        unsafe {
+            ptr.renew_tables().ok()?;
+            ptr.renew_globals();
+            self.renew_memories(ptr).ok()
+        }
+    }
+
+    /// # Safety
+    /// As for [`retire`](Self::retire).
+    unsafe fn renew_memories(&mut self, ptr: InstancePtr) -> Result<Tally, Unrestorable> {
+        let mut tally = Tally::default();
+        let pooled = self.pooled();
+        let config = pooled.admission.pool.config().clone();
+        let stack = pooled.stack.as_ref().map(GuestStack::bounds);
+        let in_slot = self.memories.first().is_some_and(|memory| {
+            let behind = self.area.start().addr().get() + self.area.len();
+            memory.borrow().base().addr().get() == behind
+        });
+        if let (Some(stack), false) = (stack, in_slot) {
+            let mut repair = Repairing::new(&config);
+            // SAFETY: nobody uses the stack.
+            unsafe { repair.slot(self, Some(stack), None)? };
+            tally.add(repair.tally);
+        }
+        for index in 0..self.memories.len() {
+            let mut repair = Repairing::new(&config);
+            let stack = stack.filter(|_| in_slot && index == 0);
+            // SAFETY: nobody uses the memory or the stack.
+            unsafe { repair.slot(self, stack, Some(index))? };
+            tally.add(repair.tally);
+            let memory = self.memories[index].get_mut();
+            // SAFETY: as above.
+            unsafe { memory.shrink()? };
+            ptr.update_memory_record(DefinedMemoryIndex::new(index), memory);
+        }
+        Ok(tally)
+    }
+}
+
+/// It cannot be made as new.
+struct Unrestorable;
+
+impl From<MapError> for Unrestorable {
+    fn from(_: MapError) -> Self {
+        Unrestorable
+    }
+}
+
+impl InstancePtr {
+    /// # Safety
+    /// Nobody uses the instance.
+    unsafe fn renew_tables(self) -> Result<(), Unrestorable> {
+        let info = self.info();
+        for (index, table) in self.tables.iter().enumerate() {
+            let index = DefinedTableIndex::new(index);
+            let initial = info.tables[info.table_index(index)].minimum as usize;
+            let record = self.defined_table_record(index);
+            let mut table = table.borrow_mut();
+            // SAFETY: the record is in our VMContext, and describes the storage.
+            unsafe {
+                (table.renew((*record).len, initial)).map_err(|_| Unrestorable)?;
+                (*record).len = initial;
+                (*record).base = table.base().as_ptr();
+            }
+        }
+        Ok(())
+    }
+
+    /// # Safety
+    /// Nobody uses the instance.
+    unsafe fn renew_globals(self) {
+        let Some(globals) = &self.module().template().globals else {
+            return; // They are computed when the next instance is made.
+        };
+        if !globals.is_empty() {
+            let first: *mut VmGlobal = self.defined_global_record(DefinedGlobalIndex::new(0));
+            // SAFETY: records of globals lie side by side in the VMContext, and there are as many as in the template.
+            unsafe { ptr::copy_nonoverlapping(globals.as_ptr(), first, globals.len()) };
+        }
+    }
+
+    /// Gives a warm instance a new store. Its imports are those it had; `relink` says that they will be replaced.
+    pub(crate) fn rebind(warm: Warm, store: &StoreInner, relink: bool) -> InstancePtr {
+        let place = warm.into_instance();
+        // SAFETY: it is ours, and nobody uses it yet.
+        let this = unsafe { &mut *place.as_ptr() };
+        this.store = store.as_ptr();
+        if let Some(pooled) = &mut this.pooled
+            && let Some(stack) = pooled.stack.take()
+        {
+            store.execution().provide_stack(stack);
+        }
+        let instance = InstancePtr(place);
+        let store = store.as_ptr().as_ptr().cast();
+        // SAFETY: the header and the records are in its VMContext.
+        unsafe { (&raw mut (*instance.vmctx().as_ptr()).header.store).write(store) };
+        if !relink {
+            for index in instance.imported_functions() {
+                // SAFETY: as above.
+                unsafe { (&raw mut (*instance.import_record(index)).store).write(store) };
+            }
+        }
+        instance
+    }
+
+    /// Replaces what a pooled instance remembers of its imports.
+    ///
+    /// # Safety
+    /// Nobody uses the instance.
+    pub(crate) unsafe fn set_origins(self, origins: Origins, linked: Option<Arc<LinkedBodies>>) {
+        // SAFETY: as the caller says.
+        let this = unsafe { &mut *self.0.as_ptr() };
+        this.origins = origins;
+        if let Some(pooled) = &mut this.pooled {
+            pooled.linked = linked;
+        }
+    }
+}
+
+/// Repairs what was written of one mapping.
+struct Repairing<'a> {
+    config: &'a crate::pool::PoolConfig,
+    tally: Tally,
+    /// Bytes that stay resident so far.
+    kept: usize,
+    /// Was the stack used further down than is repaired?
+    deep_stack: bool,
+    /// From where on a memory is given back to the system.
+    discard_from: Option<usize>,
+}
+
+impl<'a> Repairing<'a> {
+    fn new(config: &'a crate::pool::PoolConfig) -> Self {
+        Repairing {
+            config,
+            tally: Tally::default(),
+            kept: 0,
+            deep_stack: false,
+            discard_from: None,
+        }
+    }
+
+    /// Repairs a stack and a memory, which lie in this order in one mapping with nothing but the instance between them if they are
+    /// both given.
+    ///
+    /// # Safety
+    /// Nobody uses them.
+    unsafe fn slot(
+        &mut self,
+        instance: &Instance,
+        stack: Option<StackBounds>,
+        memory: Option<usize>,
+    ) -> Result<(), Unrestorable> {
+        let image = memory.and_then(|index| {
+            let image = instance.module.memory_image(DefinedMemoryIndex::new(index));
+            image.map(|image| image.bytes)
+        });
+        let image = image.unwrap_or_default();
+        let memory = memory.map(|index| instance.memories[index].borrow());
+        if memory
+            .as_ref()
+            .is_some_and(|memory| !memory.is_restorable())
+        {
+            return Err(Unrestorable);
+        }
+        let pages = memory.as_ref().map(|memory| memory.accessible_addresses());
+        let range = match (&stack, &pages) {
+            (Some(stack), Some(pages)) => stack.limit()..pages.end,
+            (Some(stack), None) => stack.limit()..stack.base().next_multiple_of(PAGE_SIZE),
+            (None, Some(pages)) => pages.clone(),
+            (None, None) => return Ok(()),
+        };
+        if range.is_empty() {
+            return Ok(());
+        }
+        let mut scanned = self.config.scan;
+        if scanned {
+            let visit = |found: Range<usize>| {
+                if let Some(stack) = &stack {
+                    // SAFETY: nobody uses the stack; what was found is accessible.
+                    unsafe { self.stack(stack, clip(&found, stack.limit()..stack.base())) };
+                }
+                match (&memory, &pages) {
+                    // SAFETY: nobody uses the memory, and it is restorable.
+                    (Some(memory), Some(pages)) => unsafe {
+                        self.memory(memory, clip(&found, pages.clone()), image)
+                    },
+                    _ => true,
+                }
+            };
+            scanned = pagemap::own_pages(range, visit).is_ok();
+        }
+        if !scanned {
+            self.deep_stack = true;
+            self.discard_from = pages.as_ref().map(|pages| pages.start);
+            if let Some(stack) = &stack {
+                let shallow = shallow(stack)..stack.base();
+                // SAFETY: nobody uses the stack, all of which is accessible.
+                unsafe { zero(shallow) };
+            }
+        }
+        if let (true, Some(stack)) = (self.deep_stack, &stack) {
+            let mapping = instance.area.mapping();
+            let base = mapping.base().addr().get();
+            let deep = stack.limit() - base..shallow(stack) - base;
+            if !deep.is_empty() {
+                // SAFETY: nobody uses the stack.
+                unsafe { mapping.discard(deep.clone()) }.map_err(|_| Unrestorable)?;
+                self.tally.discarded_bytes += deep.len() as u64;
+            }
+        }
+        if let (Some(from), Some(memory)) = (self.discard_from, &memory) {
+            // SAFETY: as above.
+            self.tally.discarded_bytes += unsafe { memory.discard_from(from, image)? } as u64;
+        }
+        Ok(())
+    }
+
+    /// # Safety
+    /// The pages are accessible and nobody uses the stack.
+    unsafe fn stack(&mut self, stack: &StackBounds, found: Range<usize>) {
+        let shallow = shallow(stack);
+        self.deep_stack |= !found.is_empty() && found.start < shallow;
+        let found = clip(&found, shallow..stack.base());
+        self.tally.repaired_bytes += found.len() as u64;
+        self.kept += found.len();
+        // SAFETY: as the caller says.
+        unsafe { zero(found) };
+    }
+
+    /// Returns whether there is more to do.
+    ///
+    /// # Safety
+    /// Nobody uses the memory, and it is restorable.
+    unsafe fn memory(&mut self, memory: &LinearMemory, found: Range<usize>, image: &[u8]) -> bool {
+        if self.kept + found.len() > self.config.keep_resident {
+            self.discard_from = Some(found.start);
+            return false;
+        }
+        self.kept += found.len();
+        self.tally.repaired_bytes += found.len() as u64;
+        if !found.is_empty() {
+            // SAFETY: as the caller says.
+            unsafe { memory.repair(found, image) };
+        }
+        true
+    }
+}
+
+/// From where on a stack's pages stay resident: a page's address.
+fn shallow(stack: &StackBounds) -> usize {
+    let shallow = stack.base().saturating_sub(KEPT_STACK);
+    shallow.next_multiple_of(PAGE_SIZE).max(stack.limit())
+}
+
+/// The part of a range that is within bounds; empty, at the lower bound or above, if there is none.
+fn clip(range: &Range<usize>, bounds: Range<usize>) -> Range<usize> {
+    let start = range.start.max(bounds.start);
+    start..range.end.min(bounds.end).max(start)
+}
+
+/// # Safety
+/// The addresses are accessible, were exposed, and nobody uses them.
+unsafe fn zero(range: Range<usize>) {
+    if !range.is_empty() {
+        let start = ptr::with_exposed_provenance_mut::<u8>(range.start);
+        // SAFETY: as the caller says.
+        unsafe { ptr::write_bytes(start, 0, range.len()) };
+    }
+}
+
+/// Checks a module against what a pool allows each instance.
+///
+/// # Errors
+/// What it has too much of.
+pub(crate) fn check_pool_limits(
+    pool: &Pool,
+    info: &cowling_abi::ModuleInfo,
+    instance_bytes: usize,
+) -> Result<(), InstantiateError> {
+    let config = pool.config();
+    let memories = (0..info.defined_memory_count())
+        .map(|index| &info.memories[info.memory_index(DefinedMemoryIndex::new(index))]);
+    let tables = (0..info.defined_table_count())
+        .map(|index| &info.tables[info.table_index(DefinedTableIndex::new(index))]);
+    let largest_memory = memories
+        .map(|ty| ty.minimum_bytes().unwrap_or(u64::MAX))
+        .max();
+    let largest_table = tables.map(|ty| ty.minimum).max();
+    let limits = [
+        (
+            "memories in a module",
+            info.defined_memory_count() as u64,
+            config.memories_per_module as u64,
+        ),
+        (
+            "tables in a module",
+            info.defined_table_count() as u64,
+            config.tables_per_module as u64,
+        ),
+        (
+            "bytes in a memory",
+            largest_memory.unwrap_or(0),
+            config.memory_bytes,
+        ),
+        (
+            "elements in a table",
+            largest_table.unwrap_or(0),
+            config.table_elements,
+        ),
+        (
+            "bytes in an instance besides its memories",
+            instance_bytes as u64,
+            config.instance_bytes as u64,
+        ),
+    ];
+    match limits.into_iter().find(|(_, wanted, limit)| wanted > limit) {
+        Some((what, wanted, limit)) => Err(InstantiateError::PoolLimit {
+            what,
+            wanted,
+            limit,
+        }),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,511 @@
+//! Slots that are used again.
+//!
+//! ```text
+//!   instantiate                                       drop of the store
+//!       |                                                  |
+//!       v                                                  v
+//!   thread's cache --- empty ---> pool's list --- empty ---> map a slot       repaired, and put back:
+//!     (per pool, module,            (mutex)       or full: one that           thread's cache; when that is full,
+//!      kind of stack)                             another module left         half of it into the pool's list
+//! ```
+//!
+//! A slot that is not in use is *warm*: its instance is still there, repaired, and waits for another life with the same module. So what
+//! an instance needs besides a repaired memory is a few pointers to its new store. What its imports were is remembered with it; if it
+//! is to have the same ones ([`Linked`](crate::Linked)), they stay as they are.
+//!
+//! # Who keeps what alive
+//!
+//! Warm slots keep modules, imported host functions and pools alive; so do the shells of dropped stores with what stores of an
+//! engine share. None of that should outlive what the embedder holds. Therefore embedders' references are counted on their own
+//! ([`Handle`]): when the last one to something goes, everything warm that refers to it is dropped, on all threads' behalf, and
+//! nothing that refers to it becomes warm again.
+//!
+//! # Invariants
+//!
+//! * A warm slot is exactly as a new one would be, for everything a guest or its host can see.
+//! * What is in a thread's cache is used by that thread; others visit it, rarely ([`Owned`](crate::sys::owned::Owned)). No destructor runs
+//!   meanwhile: what is to be dropped is moved out first.
+//! * The fast path takes no lock, allocates nothing, and makes no system call; it touches no memory that other threads write.
+//!
+//! | file | job |
+//! |---|---|
+//! | this | [`Pool`]: limits, the list all threads share, figures |
+//! | [`cache`] | what each thread keeps |
+//! | [`handle`] | embedders' references |
+
+pub(crate) mod cache;
+mod handle;
+
+pub use handle::Handle;
+pub(crate) use handle::{Counted, HandleCount};
+
+use crate::code::CompiledModule;
+use crate::instance::Instance;
+use crate::stack::StackSpec;
+use std::collections::HashMap;
+use std::fmt;
+use std::mem::ManuallyDrop;
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+/// How a pool deals with slots. The default is that of an engine: as many as there is room for, of which a few stay warm.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolConfig {
+    /// The most slots there may be, warm ones included. One that is warm gives way to one that is wanted.
+    pub slots: usize,
+    /// The most memories that instances of the pool may define together, warm ones included.
+    pub memories: usize,
+    /// The most tables that instances of the pool may define together, warm ones included.
+    pub tables: usize,
+    /// The most guest stacks, warm ones included.
+    pub stacks: usize,
+    /// The most bytes a memory may begin with.
+    pub memory_bytes: u64,
+    /// The most elements a table may begin with.
+    pub table_elements: u64,
+    /// The most memories one module may define.
+    pub memories_per_module: usize,
+    /// The most tables one module may define.
+    pub tables_per_module: usize,
+    /// The most bytes of what an instance is besides its memories: the runtime's records of it, its globals and imports.
+    pub instance_bytes: usize,
+    /// How many slots stay warm in the list that all threads share.
+    pub warm: usize,
+    /// How many slots of a module stay warm with each thread.
+    pub warm_per_thread: usize,
+    /// How many bytes of memories and stack stay in use by a slot that is warm. What was written beyond that is given back
+    /// to the system.
+    pub keep_resident: usize,
+    /// May the pages that were written be found with `PAGEMAP_SCAN`? Without it all are given back to the system.
+    pub scan: bool,
+}
+
+impl Default for PoolConfig {
+    fn default() -> PoolConfig {
+        PoolConfig {
+            slots: usize::MAX,
+            memories: usize::MAX,
+            tables: usize::MAX,
+            stacks: usize::MAX,
+            memory_bytes: u64::MAX,
+            table_elements: u64::MAX,
+            memories_per_module: usize::MAX,
+            tables_per_module: usize::MAX,
+            instance_bytes: usize::MAX,
+            warm: 100,
+            warm_per_thread: 16,
+            keep_resident: 256 << 10,
+            scan: true,
+        }
+    }
+}
+
+/// Figures of a pool at one moment.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PoolMetrics {
+    /// Slots that are mapped: in use or warm.
+    pub slots: usize,
+    /// Slots in use by an instance.
+    pub used: usize,
+    /// Slots that wait for their next instance.
+    pub warm: usize,
+    /// Memories that instances in use and warm ones have.
+    pub memories: usize,
+    /// Tables that instances in use and warm ones have.
+    pub tables: usize,
+    /// Guest stacks that slots have.
+    pub stacks: usize,
+    /// Slots that were mapped so far.
+    pub mapped: u64,
+    /// Instances that were given a warm slot so far.
+    pub reused: u64,
+    /// Bytes that were made what they were at first, so far.
+    pub repaired_bytes: u64,
+    /// Bytes that were given back to the system instead, at most, so far.
+    pub discarded_bytes: u64,
+    /// Faults of guests that became traps, so far.
+    pub faults: u64,
+}
+
+/// A limit of a pool is reached.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the pool's limit of {limit} {what} is reached")]
+pub struct PoolFull {
+    /// What there are too many of.
+    pub what: &'static str,
+    /// How many there may be.
+    pub limit: u64,
+}
+
+/// Where the slots of instances come from and go to.
+pub struct Pool {
+    config: PoolConfig,
+    handles: HandleCount,
+    shared: Mutex<Shared>,
+    figures: Figures,
+    faults: AtomicU64,
+}
+
+/// What threads add up.
+#[derive(Debug, Default)]
+struct Figures {
+    reused: AtomicU64,
+    repaired_bytes: AtomicU64,
+    discarded_bytes: AtomicU64,
+}
+
+/// What one thread has counted for a pool since it last added that to the pool's figures.
+#[derive(Copy, Clone, Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) reused: u64,
+    pub(crate) repaired_bytes: u64,
+    pub(crate) discarded_bytes: u64,
+}
+
+#[derive(Default)]
+struct Shared {
+    in_use: Usage,
+    mapped: u64,
+    warm: HashMap<Kind, Vec<Warm>>,
+    warm_count: usize,
+}
+
+/// What slots take.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Usage {
+    pub(crate) slots: usize,
+    pub(crate) memories: usize,
+    pub(crate) tables: usize,
+    pub(crate) stacks: usize,
+}
+
+/// Which slots can stand in for each other: those that were made for the same module and have the same stack, if any. The
+/// address is that of a module that every slot of this kind keeps alive; without a slot it means nothing.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Kind {
+    module: *const CompiledModule,
+    stack: Option<StackSpec>,
+}
+
+// SAFETY: the pointer is compared, never followed.
+unsafe impl Send for Kind {}
+
+impl Kind {
+    pub(crate) fn has_stack(&self) -> bool {
+        self.stack.is_some()
+    }
+
+    pub(crate) fn new(module: &Arc<CompiledModule>, stack: Option<StackSpec>) -> Kind {
+        Kind {
+            module: Arc::as_ptr(module),
+            stack,
+        }
+    }
+}
+
+/// A warm slot. Dropped, it is unmapped.
+pub(crate) struct Warm(NonNull<Instance>);
+
+// SAFETY: a warm instance belongs to nobody but whoever has this; nothing in it refers to a thread. What it owns is `Send`: host
+// functions, modules, mappings.
+unsafe impl Send for Warm {}
+
+impl Warm {
+    /// # Safety
+    /// The instance is initialised, pooled, and repaired, and nobody else uses it.
+    pub(crate) unsafe fn new(instance: NonNull<Instance>) -> Warm {
+        Warm(instance)
+    }
+
+    /// The instance, which is the caller's now.
+    pub(crate) fn into_instance(self) -> NonNull<Instance> {
+        ManuallyDrop::new(self).0
+    }
+
+    pub(crate) fn instance(&self) -> &Instance {
+        // SAFETY: it is initialised and nobody else uses it, as promised to `new`.
+        unsafe { self.0.as_ref() }
+    }
+
+    /// Where it belongs.
+    fn origin(&self) -> (&Arc<Pool>, Kind) {
+        self.instance().pool_and_kind()
+    }
+}
+
+impl Drop for Warm {
+    fn drop(&mut self) {
+        // SAFETY: as promised to `new`.
+        unsafe { Instance::destroy(self.0) };
+    }
+}
+
+/// Every pool, for those who must find what refers to a module wherever it is.
+static POOLS: Mutex<Vec<Weak<Pool>>> = Mutex::new(Vec::new());
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Pool {
+    /// A pool without slots. It keeps slots warm as long as there is a [`Handle`] to it.
+    pub fn new(config: PoolConfig) -> Arc<Pool> {
+        let pool = Arc::new(Pool {
+            config,
+            handles: HandleCount::default(),
+            shared: Mutex::default(),
+            figures: Figures::default(),
+            faults: AtomicU64::new(0),
+        });
+        let mut pools = lock(&POOLS);
+        pools.retain(|pool| pool.strong_count() > 0);
+        pools.push(Arc::downgrade(&pool));
+        pool
+    }
+
+    /// Its settings.
+    pub fn config(&self) -> &PoolConfig {
+        &self.config
+    }
+
+    /// Its figures. Asks every thread that has used it for its share.
+    pub fn metrics(&self) -> PoolMetrics {
+        let (mut warm, mut tally) = (0, Tally::default());
+        cache::for_each(|cached| {
+            let (count, more) = cached.of_pool(self);
+            warm += count;
+            tally.add(more);
+        });
+        let shared = lock(&self.shared);
+        let warm = warm + shared.warm_count;
+        let Usage {
+            slots,
+            memories,
+            tables,
+            stacks,
+        } = shared.in_use;
+        PoolMetrics {
+            slots,
+            used: slots.saturating_sub(warm),
+            warm,
+            memories,
+            tables,
+            stacks,
+            mapped: shared.mapped,
+            reused: self.figures.reused.load(Relaxed) + tally.reused,
+            repaired_bytes: self.figures.repaired_bytes.load(Relaxed) + tally.repaired_bytes,
+            discarded_bytes: self.figures.discarded_bytes.load(Relaxed) + tally.discarded_bytes,
+            faults: self.faults.load(Relaxed),
+        }
+    }
+
+    pub(crate) fn count_fault(&self) {
+        self.faults.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn add(&self, tally: Tally) {
+        (self.figures.reused).fetch_add(tally.reused, Relaxed);
+        (self.figures.repaired_bytes).fetch_add(tally.repaired_bytes, Relaxed);
+        (self.figures.discarded_bytes).fetch_add(tally.discarded_bytes, Relaxed);
+    }
+
+    // --- slots ---
+
+    /// A warm slot of this kind, if there is one.
+    #[inline]
+    pub(crate) fn take(self: &Arc<Self>, kind: Kind) -> Option<Warm> {
+        match cache::local(|cached| cached.take(self, kind)) {
+            Some(Some(warm)) => Some(warm),
+            _ => self.take_shared(kind),
+        }
+    }
+
+    #[cold]
+    fn take_shared(&self, kind: Kind) -> Option<Warm> {
+        let mut shared = lock(&self.shared);
+        let warm = shared.warm.get_mut(&kind)?.pop();
+        shared.warm_count -= usize::from(warm.is_some());
+        warm
+    }
+
+    /// Takes a slot back that was repaired.
+    #[inline]
+    pub(crate) fn put(warm: Warm, tally: Tally) {
+        match cache::local(|cached| cached.put(warm, tally)) {
+            Some(cache::Put::Kept) => {}
+            // The thread is running its last destructors, and the slot is gone with the closure.
+            None => {}
+            Some(elsewhere) => Self::put_elsewhere(elsewhere),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn put_elsewhere(put: cache::Put) {
+        match put {
+            cache::Put::Kept => {}
+            cache::Put::Full(slots) => {
+                if let Some((pool, kind)) = slots.first().map(Warm::origin) {
+                    pool.clone().put_shared(kind, slots);
+                }
+            }
+            cache::Put::Evicted(bin) => bin.retire(),
+            cache::Put::Unwanted(warm) => drop(warm),
+        }
+    }
+
+    /// Puts slots into the list that all threads share, as far as there is room.
+    #[cold]
+    pub(super) fn put_shared(&self, kind: Kind, slots: Vec<Warm>) {
+        // Whatever does not stay is dropped when the lock is released again.
+        let mut dropped = Vec::new();
+        let mut shared = lock(&self.shared);
+        for warm in slots {
+            if shared.warm_count < self.config.warm && self.may_keep(warm.instance()) {
+                shared.warm.entry(kind).or_default().push(warm);
+                shared.warm_count += 1;
+            } else {
+                dropped.push(warm);
+            }
+        }
+        drop(shared);
+        drop(dropped);
+    }
+
+    /// Does the embedder still hold what this instance refers to?
+    pub(super) fn may_keep(&self, instance: &Instance) -> bool {
+        self.handles.any() && instance.is_wanted()
+    }
+
+    /// Notes that a slot will be mapped which takes so much. If that is more than there may be, warm slots give way.
+    ///
+    /// # Errors
+    /// When it is too much even so.
+    pub(crate) fn admit(&self, wanted: Usage) -> Result<(), PoolFull> {
+        loop {
+            let mut shared = lock(&self.shared);
+            match self.exceeded(shared.in_use, wanted) {
+                None => {
+                    shared.in_use = shared.in_use.plus(wanted);
+                    shared.mapped += 1;
+                    return Ok(());
+                }
+                Some(full) => {
+                    let warm = shared.take_any();
+                    drop(shared);
+                    // Unmapped here, outside the lock: the next round counts again.
+                    let warm = warm.or_else(|| cache::take_any(self)).ok_or(full)?;
+                    drop(warm);
+                }
+            }
+        }
+    }
+
+    fn exceeded(&self, have: Usage, wanted: Usage) -> Option<PoolFull> {
+        let limits = [
+            ("instances", have.slots, wanted.slots, self.config.slots),
+            (
+                "memories",
+                have.memories,
+                wanted.memories,
+                self.config.memories,
+            ),
+            ("tables", have.tables, wanted.tables, self.config.tables),
+            ("stacks", have.stacks, wanted.stacks, self.config.stacks),
+        ];
+        let exceeded = limits.into_iter().find(|(_, have, wanted, limit)| {
+            *wanted > 0 && have.checked_add(*wanted).is_none_or(|total| total > *limit)
+        });
+        exceeded.map(|(what, _, _, limit)| PoolFull {
+            what,
+            limit: limit as u64,
+        })
+    }
+
+    /// Takes back what [`admit`](Self::admit) noted: the slot is unmapped, or was not mapped after all.
+    pub(crate) fn dismiss(&self, used: Usage) {
+        let mut shared = lock(&self.shared);
+        shared.in_use = shared.in_use.minus(used);
+    }
+
+    fn extract(&self, unwanted: &impl Fn(&Warm) -> bool) -> Vec<Warm> {
+        let mut shared = lock(&self.shared);
+        let mut extracted = Vec::new();
+        for slots in shared.warm.values_mut() {
+            extracted.extend(slots.extract_if(.., |warm| unwanted(warm)));
+        }
+        shared.warm.retain(|_, slots| !slots.is_empty());
+        shared.warm_count -= extracted.len();
+        extracted
+    }
+}
+
+impl Shared {
+    fn take_any(&mut self) -> Option<Warm> {
+        let slots = self.warm.values_mut().find(|slots| !slots.is_empty())?;
+        let warm = slots.pop();
+        self.warm_count -= 1;
+        self.warm.retain(|_, slots| !slots.is_empty());
+        warm
+    }
+}
+
+impl Usage {
+    fn plus(self, other: Usage) -> Usage {
+        Usage {
+            slots: self.slots + other.slots,
+            memories: self.memories + other.memories,
+            tables: self.tables + other.tables,
+            stacks: self.stacks + other.stacks,
+        }
+    }
+
+    fn minus(self, other: Usage) -> Usage {
+        Usage {
+            slots: self.slots - other.slots,
+            memories: self.memories - other.memories,
+            tables: self.tables - other.tables,
+            stacks: self.stacks - other.stacks,
+        }
+    }
+}
+
+impl Tally {
+    pub(crate) fn add(&mut self, other: Tally) {
+        self.reused += other.reused;
+        self.repaired_bytes += other.repaired_bytes;
+        self.discarded_bytes += other.discarded_bytes;
+    }
+}
+
+/// Drops every warm slot that `unwanted` says yes to, whichever thread keeps it.
+pub(crate) fn forget(unwanted: impl Fn(&Warm) -> bool) {
+    let mut dropped = Vec::new();
+    cache::for_each(|cached| cached.extract(&unwanted, &mut dropped));
+    let pools: Vec<_> = lock(&POOLS).iter().filter_map(Weak::upgrade).collect();
+    for pool in &pools {
+        dropped.extend(pool.extract(&unwanted));
+    }
+    // Here, when nothing is locked: destructors of host functions are the embedder's code.
+    drop(dropped);
+}
+
+impl Counted for Pool {
+    fn handles(&self) -> &HandleCount {
+        &self.handles
+    }
+
+    fn released(&self) {
+        let shells = cache::take_shells(self);
+        forget(|warm| ptr::eq(Arc::as_ptr(warm.instance().pool()), self));
+        drop(shells);
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (f.debug_struct("Pool").field("config", &self.config)).finish_non_exhaustive()
+    }
+}
