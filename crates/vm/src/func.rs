@@ -59,12 +59,13 @@ impl<T: 'static> StoreRef<'_, T> {
         &self,
         func: FuncHandle,
     ) -> Result<TypedHandle<P, R>, TypeMismatch> {
-        let found = self.inner().func_type(func)?;
-        if *found.params != *P::TYPES || *found.results != *R::TYPES {
+        let fits = |ty: &FuncType| *ty.params == *P::TYPES && *ty.results == *R::TYPES;
+        if !self.inner().func_type_is(func, fits)? {
             let expected = FuncType {
                 params: P::TYPES.into(),
                 results: R::TYPES.into(),
             };
+            let found = self.inner().func_type(func)?;
             return Err(TypeMismatch::Func { expected, found });
         }
         Ok(TypedHandle {

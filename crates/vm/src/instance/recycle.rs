@@ -404,16 +404,17 @@ impl<'a> Repairing<'a> {
     /// # Safety
     /// Nobody uses the memory, and it is restorable.
     unsafe fn memory(&mut self, memory: &LinearMemory, found: Range<usize>, image: &[u8]) -> bool {
+        if found.is_empty() {
+            return true; // It was all of the stack, and more of that may follow.
+        }
         if self.kept + found.len() > self.config.keep_resident {
             self.discard_from = Some(found.start);
             return false;
         }
         self.kept += found.len();
         self.tally.repaired_bytes += found.len() as u64;
-        if !found.is_empty() {
-            // SAFETY: as the caller says.
-            unsafe { memory.repair(found, image) };
-        }
+        // SAFETY: as the caller says.
+        unsafe { memory.repair(found, image) };
         true
     }
 }

@@ -310,6 +310,31 @@ impl StoreInner {
         Ok(ty.unwrap_or_else(|| unreachable!("functions of a store have types of its engine")))
     }
 
+    /// Is a function's type what `test` says? Takes no lock for functions of guests: their modules know the type.
+    ///
+    /// # Errors
+    /// When the handle is another store's.
+    pub(crate) fn func_type_is(
+        &self,
+        func: FuncHandle,
+        test: impl FnOnce(&FuncType) -> bool,
+    ) -> Result<bool, WrongStore> {
+        func.check(self.id)?;
+        // SAFETY: the function is this store's.
+        let record = unsafe { func.func.as_ref() };
+        if record.is_host == 0
+            && let Some(vmctx) = NonNull::new(record.ctx.cast())
+        {
+            // SAFETY: the context of a guest's function is the VMContext of an instance, which lives as long as the store.
+            let instance = unsafe { InstancePtr::new(Instance::from_vmctx(vmctx)) };
+            let ids = instance.module().type_ids().iter();
+            if let Some(index) = ids.copied().position(|id| id == record.type_id) {
+                return Ok(test(&instance.info().types[TypeIndex::new(index)]));
+            }
+        }
+        Ok(test(&self.func_type(func)?))
+    }
+
     // --- limits ---
 
     fn with_limiter<R>(&mut self, ask: impl FnOnce(&mut dyn ResourceLimiter) -> R) -> Option<R> {
