@@ -271,7 +271,7 @@ impl<T: 'static> fmt::Debug for InstancePre<T> {
     }
 }
 
-fn instantiate<T: 'static>(
+pub(crate) fn instantiate<T: 'static>(
     store: &mut StoreContextMut<'_, T>,
     module: &Module,
     imports: &[ImportValue<StoreData<T>>],
@@ -280,7 +280,7 @@ fn instantiate<T: 'static>(
     Ok(Instance(store.0.instantiate(module.code(), imports)?))
 }
 
-async fn instantiate_async<T: Send + 'static>(
+pub(crate) async fn instantiate_async<T: Send + 'static>(
     store: &mut StoreContextMut<'_, T>,
     module: &Module,
     imports: Arc<[ImportValue<StoreData<T>>]>,

@@ -16,11 +16,12 @@ use crate::error::{Result, UnknownImport, bail, ensure};
 use crate::externs::Extern;
 use crate::func::asynchronous::{async_host_func, dynamic_async_host_func};
 use crate::func::{Caller, IntoFunc, WasmRet, WasmTyList, dynamic_host_func};
-use crate::instance::{Instance, InstancePre};
+use crate::instance::{self, Instance, InstancePre};
 use crate::module::Module;
-use crate::store::{AsContext, AsContextMut};
+use crate::store::{AsContext, AsContextMut, StoreData};
 use crate::types::{FuncType, ImportType};
 use crate::val::Val;
+use cowling_vm::ImportValue;
 use definition::Definition;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -253,10 +254,11 @@ impl<T: 'static> Linker<T> {
     /// As [`Linker::instantiate_pre`] and [`InstancePre::instantiate`].
     pub fn instantiate(
         &self,
-        store: impl AsContextMut<Data = T>,
+        mut store: impl AsContextMut<Data = T>,
         module: &Module,
     ) -> Result<Instance> {
-        self.instantiate_pre(module)?.instantiate(store)
+        // Not by an `InstancePre`, which would be gone when the store is dropped, and with it the slot.
+        instance::instantiate(&mut store.as_context_mut(), module, &self.imports(module)?)
     }
 
     /// Instantiates a module with imports from here; asynchronous host functions that its start function calls may wait.
@@ -265,13 +267,14 @@ impl<T: 'static> Linker<T> {
     /// As [`Linker::instantiate_pre`] and [`InstancePre::instantiate_async`].
     pub async fn instantiate_async(
         &self,
-        store: impl AsContextMut<Data = T>,
+        mut store: impl AsContextMut<Data = T>,
         module: &Module,
     ) -> Result<Instance>
     where
         T: Send,
     {
-        self.instantiate_pre(module)?.instantiate_async(store).await
+        let imports = self.imports(module)?.into();
+        instance::instantiate_async(&mut store.as_context_mut(), module, imports).await
     }
 
     /// Finds and checks the imports of a module, once for many instances.
@@ -280,14 +283,17 @@ impl<T: 'static> Linker<T> {
     /// [`UnknownImport`] when one is not defined, [`LinkError`](crate::LinkError) when one is of another type; or when the
     /// module is of another engine.
     pub fn instantiate_pre(&self, module: &Module) -> Result<InstancePre<T>> {
+        Ok(InstancePre::new(module, self.imports(module)?))
+    }
+
+    /// What a module gets for its imports, checked.
+    fn imports(&self, module: &Module) -> Result<Vec<ImportValue<StoreData<T>>>> {
         ensure!(
             Engine::same(&self.engine, module.engine()),
             "module belongs to another engine than the linker"
         );
-        let imports = module
-            .code()
-            .info()
-            .imports
+        let imports = &module.code().info().imports;
+        imports
             .iter()
             .zip(module.imports())
             .map(|(import, ty)| {
@@ -295,8 +301,7 @@ impl<T: 'static> Linker<T> {
                 definition.check(module.code().info(), import)?;
                 Ok(definition.to_import())
             })
-            .collect::<Result<_>>()?;
-        Ok(InstancePre::new(module, imports))
+            .collect()
     }
 
     /// What a name stands for. A host function becomes a new function of the store.

@@ -325,9 +325,10 @@ impl Pool {
     #[cold]
     fn take_shared(&self, kind: Kind) -> Option<Warm> {
         let mut shared = lock(&self.shared);
-        let warm = shared.warm.get_mut(&kind)?.pop();
-        shared.warm_count -= usize::from(warm.is_some());
-        warm
+        let warm = shared.warm.get_mut(&kind)?.pop()?;
+        shared.warm_count -= 1;
+        self.figures.reused.fetch_add(1, Relaxed);
+        Some(warm)
     }
 
     /// Takes a slot back that was repaired.
@@ -374,8 +375,11 @@ impl Pool {
         drop(dropped);
     }
 
-    /// Does the embedder still hold what this instance refers to?
+    /// Does the embedder still hold what this instance refers to? If so, whoever drops the last handle will look for it.
     pub(super) fn may_keep(&self, instance: &Instance) -> bool {
+        // In this order: who drops the last handle now either sees the note, or did so before we ask.
+        self.handles.note_kept();
+        instance.note_kept();
         self.handles.any() && instance.is_wanted()
     }
 

@@ -94,8 +94,8 @@ impl Shape {
         let contents = |(index, memory): (usize, &MemoryShape)| {
             let mut bytes = vec![0; memory.pages.0 as usize * 65536];
             for &(offset, len) in memory.segments {
-                for at in offset..offset + len {
-                    bytes[at] = segment_byte(index, at);
+                for (at, byte) in bytes.iter_mut().enumerate().skip(offset).take(len) {
+                    *byte = segment_byte(index, at);
                 }
             }
             bytes

@@ -13,7 +13,7 @@ use std::pin::pin;
 
 /// What to look for. Not in code anywhere: code would be found, too.
 fn secret() -> u64 {
-    black_box(0x1234_5678_u64) * black_box(0x0dec_0de5_u64) | 1
+    (black_box(0x1234_5678_u64) * black_box(0x0dec_0de5_u64)) | 1
 }
 
 /// The writable pages around an address.

@@ -152,7 +152,7 @@ fn show_extern(store: impl AsContext, value: Option<Rooted<ExternRef>>) -> Strin
         return "null".into();
     };
     let context = store.as_context();
-    let data = value.data(&context).unwrap().unwrap();
+    let data = value.data(context).unwrap().unwrap();
     format!("{:?}", data.downcast_ref::<i32>().unwrap())
 }
 

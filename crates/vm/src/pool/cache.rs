@@ -211,7 +211,6 @@ impl Cached {
         if !wanted {
             return Put::Unwanted(warm);
         }
-        warm.instance().note_kept();
         bin.slots.push(warm);
         if bin.slots.len() <= limit {
             return Put::Kept;
@@ -231,7 +230,6 @@ impl Cached {
                 false => Put::Unwanted(warm),
             };
         }
-        warm.instance().note_kept();
         let mut bin = Bin {
             pool: pool.clone(),
             kind,
@@ -298,11 +296,12 @@ impl Cached {
     /// Takes over what a store leaves. What there is no room for comes back.
     #[inline]
     pub(crate) fn put_shell(&mut self, shell: Shell) -> Option<Shell> {
-        let pool = &shell.config.pool;
-        if self.shells.len() == SHELLS || !pool.handles.any() {
+        let handles = &shell.config.pool.handles;
+        // Before it is asked whether there are any, as for slots.
+        handles.note_kept();
+        if self.shells.len() == SHELLS || !handles.any() {
             return Some(shell);
         }
-        pool.handles.note_kept();
         self.shells.push(shell);
         None
     }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 #[derive(Debug, Default)]
 pub(crate) struct HandleCount {
     count: AtomicUsize,
-    /// Has anything been kept warm that refers to it?
+    /// Has anything been kept warm that refers to it, or was about to be?
     kept: AtomicBool,
 }
 
@@ -19,7 +19,7 @@ impl HandleCount {
         self.count.load(SeqCst) > 0
     }
 
-    /// Notes that something is kept warm that refers to it.
+    /// Notes that something is kept warm that refers to it, if there is [any](Self::any) handle after that.
     #[inline]
     pub(crate) fn note_kept(&self) {
         // Read first: what many threads only read is not passed from one to the other.
