@@ -188,6 +188,11 @@ impl MemoryType {
         };
         self.maximum.map_or(addressable, |m| m.min(addressable))
     }
+
+    /// The most bytes this memory may ever have, as [`maximum_pages`](Self::maximum_pages); `u64::MAX` if they do not fit in 64 bits.
+    pub fn maximum_bytes(&self) -> u64 {
+        self.maximum_pages().saturating_mul(self.page_size())
+    }
 }
 
 impl fmt::Display for MemoryType {

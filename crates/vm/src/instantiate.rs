@@ -31,7 +31,7 @@ use crate::store::{Counts, ExternHandle, FuncHandle, InstanceHandle, StoreInner,
 use crate::table::{MAX_TABLE_ELEMENTS, Table};
 use cowling_abi::layout::{VmFuncImport, VmGlobal, VmTag, VmValue};
 use cowling_abi::module::{Import, SegmentMode};
-use cowling_abi::plan::{MemoryBase, MemoryPlan};
+use cowling_abi::plan::MemoryPlan;
 use cowling_abi::*;
 use cranelift_entity::EntityRef;
 use smallvec::SmallVec;
@@ -555,7 +555,8 @@ fn map_slot(store: &StoreInner, module: &CompiledModule, stack: Option<StackSpec
     };
     if let Some(&ty) = info.memories.get(first) {
         let plan = MemoryPlan::new(info, first, &store.config().knobs);
-        if plan.base == MemoryBase::Slot {
+        // One that code does not look for there may lie there all the same: it takes fewer mappings.
+        if !info.is_imported_memory(first) {
             let image = module.memory_image(DefinedMemoryIndex::new(0));
             spec.memory = Some(SlotMemory { ty, plan, image });
         }

@@ -146,7 +146,10 @@ impl LinearMemory {
         let planned = round_up_to_page(usize::try_from(plan.reservation).ok()?)?;
         let needed = round_up_to_page(minimum.max(1))?;
         let reservation = if plan.movable {
-            planned.max(needed)
+            // Accesses are checked, so nothing relies on there being more than it may ever need.
+            let most = usize::try_from(ty.maximum_bytes()).unwrap_or(usize::MAX);
+            let most = round_up_to_page(most).unwrap_or(usize::MAX);
+            planned.min(most).max(needed)
         } else {
             planned
         };
@@ -173,7 +176,7 @@ impl LinearMemory {
         let Some((reservation, guard, minimum)) = Self::sizes(plan, ty) else {
             return Err(too_large);
         };
-        let by_type = ty.maximum_pages().saturating_mul(ty.page_size());
+        let by_type = ty.maximum_bytes();
         let most = if plan.movable {
             isize::MAX as usize
         } else {

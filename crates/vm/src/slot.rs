@@ -73,7 +73,7 @@ pub(crate) struct SlotSpec<'a> {
 pub(crate) struct SlotMemory<'a> {
     /// Its type.
     pub(crate) ty: MemoryType,
-    /// Its plan, which must say `MemoryBase::Slot`.
+    /// Its plan.
     pub(crate) plan: MemoryPlan,
     /// What it starts with; zeros if nothing.
     pub(crate) image: Option<ImageSource<'a>>,

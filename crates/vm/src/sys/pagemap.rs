@@ -9,20 +9,22 @@
 //! `PAGEMAP_SCAN` (Linux 6.7) walks page tables: ranges for which there are none cost nothing. What was swapped out is reported
 //! too. A page once written stays reported until it is discarded, whether or not it was written since.
 //!
-//! Invariant: the descriptor scanned with is that of this process. A child of `fork` inherits the parent's, which would tell of the
+//! Each thread has a descriptor of its own: the kernel counts who uses one, in memory that threads would take from each other.
+//!
+//! Invariant: a descriptor that is scanned with is that of this process. A child of `fork` inherits the parent's, which would tell of the
 //! parent's pages; a word in a page that children find wiped says so, and makes them open their own.
 
-use rustix::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::ioctl::{self, IoctlOutput, Opcode, opcode};
 use rustix::mm::{Advice, MapFlags, ProtFlags};
+use std::cell::RefCell;
 use std::ffi::c_void;
 use std::io;
 use std::ops::Range;
-use std::os::fd::IntoRawFd;
 use std::ptr;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicI32, AtomicU32, Ordering::SeqCst};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 /// Pages that still are a file's.
 const FILE: u64 = 1 << 2;
@@ -31,8 +33,8 @@ const SWAPPED: u64 = 1 << 4;
 /// The one page of zeros that everybody reads who has not written.
 const ZERO: u64 = 1 << 5;
 
-/// How many ranges are asked for at a time.
-const BATCH: usize = 32;
+/// How many ranges are asked for at a time. The kernel allocates as much room as is asked for.
+const BATCH: usize = 16;
 
 /// `struct pm_scan_arg` of the kernel.
 #[repr(C)]
@@ -84,13 +86,22 @@ unsafe impl ioctl::Ioctl for PagemapScan<'_> {
 
 /// How this process looks at its pages.
 struct Pagemap {
-    descriptor: AtomicI32,
-    /// 1 in the process that opened the descriptor, 0 in a child of it.
-    ours: &'static AtomicU32,
+    /// Tells processes apart: 0 in a child that has not noticed yet that it is one.
+    process: &'static AtomicU32,
+}
+
+/// A thread's descriptor, and for which process it was opened.
+struct Descriptor {
+    file: OwnedFd,
+    process: u32,
 }
 
 /// `None` where the kernel cannot do it.
 static PAGEMAP: OnceLock<Option<Pagemap>> = OnceLock::new();
+
+thread_local! {
+    static DESCRIPTOR: RefCell<Option<Descriptor>> = const { RefCell::new(None) };
+}
 
 fn open() -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
@@ -105,7 +116,7 @@ impl Pagemap {
     fn new() -> io::Result<Pagemap> {
         let flags = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: a new page at an address of the kernel's choice; it is never unmapped, and zeros are an `AtomicU32`.
-        let ours = unsafe {
+        let process = unsafe {
             let page = rustix::mm::mmap_anonymous(
                 ptr::null_mut(),
                 super::PAGE_SIZE,
@@ -115,27 +126,42 @@ impl Pagemap {
             rustix::mm::madvise(page, super::PAGE_SIZE, Advice::LinuxWipeOnFork)?;
             &*page.cast::<AtomicU32>()
         };
-        let descriptor = open()?;
-        ours.store(1, SeqCst);
-        let pagemap = Pagemap {
-            descriptor: AtomicI32::new(descriptor.into_raw_fd()),
-            ours,
-        };
+        let pagemap = Pagemap { process };
         // Kernels before 6.7 do not know the request.
-        let here = ptr::from_ref(ours).addr();
+        let here = ptr::from_ref(process).addr();
         pagemap.scan(here..here + super::PAGE_SIZE, &mut |_| true)?;
         Ok(pagemap)
     }
 
-    fn descriptor(&self) -> io::Result<BorrowedFd<'_>> {
-        if self.ours.load(SeqCst) == 0 {
-            let own = open()?;
-            // The parent's stays open: another thread may be using it at this moment.
-            self.descriptor.store(own.into_raw_fd(), SeqCst);
-            self.ours.store(1, SeqCst);
+    /// A number that no parent or child of this process has.
+    fn process(&self) -> u32 {
+        match self.process.load(Relaxed) {
+            0 => {
+                let id = rustix::process::getpid().as_raw_pid().unsigned_abs();
+                self.process.store(id, Relaxed);
+                id
+            }
+            id => id,
         }
-        // SAFETY: the descriptor is never closed.
-        Ok(unsafe { BorrowedFd::borrow_raw(self.descriptor.load(SeqCst)) })
+    }
+
+    /// Calls `f` with this thread's descriptor.
+    fn with_descriptor<R>(&self, f: impl FnOnce(BorrowedFd<'_>) -> R) -> io::Result<R> {
+        let process = self.process();
+        let used = DESCRIPTOR.try_with(|descriptor| {
+            let mut descriptor = descriptor.borrow_mut();
+            match &*descriptor {
+                Some(open) if open.process == process => Ok(f(open.file.as_fd())),
+                _ => {
+                    let file = open()?;
+                    let result = f(file.as_fd());
+                    *descriptor = Some(Descriptor { file, process });
+                    Ok(result)
+                }
+            }
+        });
+        // A thread that runs its last destructors has none any more.
+        used.unwrap_or_else(|_| Err(io::ErrorKind::Unsupported.into()))
     }
 
     fn scan(
@@ -143,8 +169,6 @@ impl Pagemap {
         range: Range<usize>,
         visit: &mut impl FnMut(Range<usize>) -> bool,
     ) -> io::Result<()> {
-        let descriptor = self.descriptor()?;
-        debug_assert!(descriptor.as_raw_fd() >= 0);
         let mut regions = [PageRegion::default(); BATCH];
         let mut start = range.start as u64;
         while start < range.end as u64 {
@@ -162,8 +186,10 @@ impl Pagemap {
                 category_anyof_mask: PRESENT | SWAPPED,
                 return_mask: FILE,
             };
-            // SAFETY: `vec` has room for `vec_len` regions; nothing else is written but the argument.
-            let count = unsafe { ioctl::ioctl(descriptor, PagemapScan(&mut argument))? };
+            let count = self.with_descriptor(|descriptor| {
+                // SAFETY: `vec` has room for `vec_len` regions; nothing else is written but the argument.
+                unsafe { ioctl::ioctl(descriptor, PagemapScan(&mut argument)) }
+            })??;
             for region in &regions[..count.min(BATCH)] {
                 if !visit(region.start as usize..region.end as usize) {
                     return Ok(());
@@ -179,7 +205,7 @@ impl Pagemap {
 }
 
 /// Calls `visit` with the address ranges of all pages in `range` that are this process's own, in order, until it returns false. One
-/// system call for up to 32 ranges. Changes nothing.
+/// system call for up to 16 ranges. Changes nothing.
 ///
 /// # Errors
 /// When the system cannot tell; `visit` may have been called then.
@@ -208,7 +234,6 @@ mod tests {
     use rustix::fs::{MemfdFlags, memfd_create};
     use std::fs::File;
     use std::io::Write;
-    use std::os::fd::AsFd;
 
     fn pages(mapping: &Mapping, len: usize) -> Vec<usize> {
         let base = mapping.base().addr().get();
@@ -252,6 +277,33 @@ mod tests {
             unsafe { mapping.at(page * PAGE_SIZE + 100).write_volatile(1) };
         }
         assert_eq!(pages(&mapping, 200 * PAGE_SIZE), [1, 2, 5, 99]);
+    }
+
+    #[test]
+    fn a_child_of_fork_is_told_of_its_own_pages() {
+        const NAME: &str = "sys::pagemap::tests::a_child_of_fork_is_told_of_its_own_pages";
+        let status = crate::testing::in_child(NAME, "", |_| {
+            let mapping = mapping();
+            let write = |page: usize| {
+                // SAFETY: accessible, and nobody else's.
+                unsafe { mapping.at(page * PAGE_SIZE).write_volatile(1) };
+            };
+            write(50);
+            assert_eq!(pages(&mapping, 200 * PAGE_SIZE), [50]);
+            // SAFETY: this process was started for this test, and the child does nothing but look at its pages and exit.
+            let child = unsafe { libc::fork() };
+            if child == 0 {
+                write(60);
+                let found = std::panic::catch_unwind(|| pages(&mapping, 200 * PAGE_SIZE));
+                // SAFETY: ends the child without running what belongs to the parent.
+                unsafe { libc::_exit(i32::from(!matches!(found.as_deref(), Ok([50, 60])))) };
+            }
+            let mut status = 0;
+            // SAFETY: waits for the child that was just made.
+            assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+            assert_eq!(status, 0, "the child was told of other pages");
+        });
+        assert!(status.is_none_or(|status| status.success()));
     }
 
     #[test]
