@@ -22,7 +22,7 @@ mod native;
 mod process;
 mod report;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use lab::{Lab, Wishes};
@@ -84,7 +84,8 @@ fn main() -> Result<ExitCode> {
     }
     if args.list {
         for group in groups::ALL {
-            println!("{:12} {}", group.name, group.about);
+            let (about, _) = group.about.split_once(". ").unwrap_or((group.about, ""));
+            println!("{:12} {}", group.name, about.trim_end_matches('.'));
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -99,7 +100,7 @@ fn main() -> Result<ExitCode> {
         modules: args.module,
         suite: args.suite,
     })?;
-    let mut missed = 0;
+    let (mut reports, mut missed) = (0, 0);
     for group in groups {
         let mut measured = Vec::new();
         for table in (group.tables)(&lab)? {
@@ -120,7 +121,9 @@ fn main() -> Result<ExitCode> {
         let report = report::Report::new(group.name, group.about, measured);
         println!("{}", report.write(&args.out)?);
         missed += report.missed();
+        reports += 1;
     }
+    ensure!(reports > 0, "there was nothing to measure");
     if missed > 0 {
         eprintln!("{missed} targets were missed");
     }

@@ -118,10 +118,13 @@ impl Measured {
             format!("at most {}{}", unit.show(most), verdict(Some(reached)))
         });
         let targets = case.ratios.iter().map(|ratio| ratio.target_text(unit));
-        let lines = |lines: Vec<String>| match lines.iter().all(String::is_empty) {
-            true => String::new(),
-            false => lines.join("<br>"),
+        let targets: Vec<String> = targets.collect();
+        // Each beside its comparison, if there is one.
+        let targets = match targets.iter().all(String::is_empty) {
+            true => Vec::from_iter(most),
+            false => targets.into_iter().chain(most).collect(),
         };
+        let lines = |lines: Vec<String>| lines.join("<br>");
         format!(
             "| {} | {} | {} | {} | {} | {} |",
             case.engine,
@@ -132,7 +135,7 @@ impl Measured {
             }),
             lines(ratios.collect()),
             lines(baselines.collect()),
-            lines(targets.chain(most).collect()),
+            lines(targets),
         )
     }
 }

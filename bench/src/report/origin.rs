@@ -72,18 +72,32 @@ fn version(engine: &str) -> Option<String> {
         let package = lock.split_once(&format!("name = \"{engine}\"\nversion = \""))?;
         Some(package.1.split_once('"')?.0.to_string())
     })?;
-    match engine {
-        "cowling" => Some(format!("{version} ({})", revision()?)),
-        _ => Some(version),
-    }
+    let revision = if engine == "cowling" {
+        revision()
+    } else {
+        None
+    };
+    Some(match revision {
+        Some(revision) => format!("{version} ({revision})"),
+        None => version,
+    })
 }
 
-/// The commit that this was built from, and whether there were changes to it.
+/// The commit that this was built from, and whether anything but results has changed since.
 fn revision() -> Option<String> {
-    let run = Command::new("git")
-        .args(["-C", env!("CARGO_MANIFEST_DIR")])
-        .args(["describe", "--always", "--dirty", "--abbrev=10"])
-        .output();
-    let revision = String::from_utf8(run.ok()?.stdout).ok()?;
-    Some(revision.trim().to_string())
+    let git = |arguments: &[&str]| {
+        let run = Command::new("git")
+            .args(["-C", env!("CARGO_MANIFEST_DIR")])
+            .args(arguments)
+            .output();
+        let output = run.ok().filter(|output| output.status.success())?;
+        Some(String::from_utf8(output.stdout).ok()?.trim().to_string())
+    };
+    let commit = git(&["rev-parse", "--short=10", "HEAD"])?;
+    let all_but_results = [":(top)", ":(top,exclude)bench/results"];
+    let changes = git(&[&["status", "--porcelain", "--"][..], &all_but_results].concat())?;
+    Some(match changes.is_empty() {
+        true => commit,
+        false => commit + ", changed",
+    })
 }

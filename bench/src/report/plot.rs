@@ -31,9 +31,9 @@ const LINEAR: f64 = 20.0;
 
 const STYLE: &str = "\
 text{font:12px system-ui,sans-serif;fill:#1f2328}.t{font-weight:600;font-size:14px}.s{fill:#59636e;font-size:11px}\
-.e{text-anchor:end}.m{text-anchor:middle}.b{fill:#fff}.g{stroke:#d1d9e0;stroke-width:1}\
+.e{text-anchor:end}.m{text-anchor:middle}.b{fill:#fff}.v{paint-order:stroke;stroke:#fff;stroke-width:4px}.g{stroke:#d1d9e0;stroke-width:1}\
 .c0{fill:#1a7f64}.c1{fill:#7f8ea3}.c2{fill:#b7791f}.c3{fill:#8250df}\
-@media(prefers-color-scheme:dark){text{fill:#e6edf3}.s{fill:#9198a1}.b{fill:#0d1117}.g{stroke:#30363d}\
+@media(prefers-color-scheme:dark){text{fill:#e6edf3}.s{fill:#9198a1}.b{fill:#0d1117}.v{stroke:#0d1117}.g{stroke:#30363d}\
 .c0{fill:#3fb990}.c1{fill:#8b98a9}.c2{fill:#d29922}.c3{fill:#ab7df8}}";
 
 /// The picture.
@@ -119,7 +119,7 @@ fn chart(out: &mut String, table: &Measured, left: f64, top: f64) -> Result<f64>
         };
         writeln!(
             out,
-            r#"<rect class="c{}" x="{left}" y="{:.1}" width="{length:.1}" height="{BAR}" rx="2"/><text x="{:.1}" y="{text}">{}</text>"#,
+            r#"<rect class="c{}" x="{left}" y="{:.1}" width="{length:.1}" height="{BAR}" rx="2"/><text class="v" x="{:.1}" y="{text}">{}</text>"#,
             colour(case.engine),
             y + (PITCH - BAR) / 2.0,
             left + length + 6.0,
