@@ -32,7 +32,8 @@
 //! * Code between `enter_guest` and the end of `enter` may be on another thread than the code before: nothing that belongs to a
 //!   thread is kept across.
 //! * `StoreContext::exit_pc` and `exit_fp` always describe the innermost activation's last call to the host, or are 0 when it
-//!   has made none: they are saved when an activation begins and restored when it ends, however it ends.
+//!   has made none: they are saved when an activation begins and restored when it ends, however it ends. A store without activation
+//!   has any.
 //! * [`Execution::run`] is on the stack that the store's code runs on, exactly while it does.
 
 mod run;
@@ -41,6 +42,7 @@ use run::OwnStack;
 pub(crate) use run::{Outside, Run, Suspended, call_on_guest_stack};
 
 use crate::arch;
+use crate::control::Phase;
 use crate::fuel::Fuel;
 use crate::interrupt::{self, Interrupts};
 use crate::repair::Repairs;
@@ -305,6 +307,15 @@ impl Execution {
     #[inline]
     pub(crate) fn computations(&self) -> &Computations {
         &self.computations
+    }
+
+    /// Where it is in the life of an execution.
+    pub(crate) fn phase(&self) -> Phase {
+        match () {
+            () if !self.run().is_null() => Phase::Running,
+            () if self.computations.is_blocked() => Phase::Suspended,
+            () => Phase::Idle,
+        }
     }
 
     /// Is guest code of this store on a stack somewhere?

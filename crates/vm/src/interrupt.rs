@@ -76,8 +76,7 @@ pub(crate) struct Interrupts {
     control: OnceLock<Arc<Control>>,
     in_host: AtomicBool,
     pending: AtomicBool,
-    phase: Cell<Phase>,
-    /// The thread that runs the store, while the phase is Running.
+    /// The thread that runs the store, if one does.
     thread: Cell<ThreadId>,
     /// Can the execution be suspended for a preemption?
     suspendable: Cell<bool>,
@@ -93,7 +92,6 @@ impl Interrupts {
             control: OnceLock::new(),
             in_host: AtomicBool::new(true),
             pending: AtomicBool::new(false),
-            phase: Cell::new(Phase::Idle),
             thread: Cell::new(ThreadId(0)),
             suspendable: Cell::new(false),
             on_epoch: Cell::new(OnEpoch::Trap),
@@ -102,12 +100,12 @@ impl Interrupts {
         }
     }
 
-    /// The store's control, which it gets now if it has none.
-    pub(crate) fn control(&self, clock: &Arc<EpochClock>) -> &Arc<Control> {
+    /// The store's control, which it gets now if it has none. `phase` is what the store is in.
+    pub(crate) fn control(&self, clock: &Arc<EpochClock>, phase: Phase) -> &Arc<Control> {
         self.control.get_or_init(|| {
-            let (phase, thread) = (self.phase.get(), self.thread.get());
+            let thread = self.thread.get();
             let control = Control::new(clock, phase, thread, self.suspendable.get());
-            if self.phase.get() != Phase::Idle {
+            if phase != Phase::Idle {
                 // An execution that is under way cannot be preempted if there is no memory: nobody is there to be told.
                 drop(self.provide_area());
             }
@@ -170,7 +168,7 @@ impl Interrupts {
         }
     }
 
-    /// [`run`](Self::run) if that needs no more than two words to be written. `false` otherwise: then nothing is done.
+    /// [`run`](Self::run) if that needs no more than a word to be written. `false` otherwise: then nothing is done.
     #[inline(always)]
     pub(crate) fn run_uncontrolled(&self) -> bool {
         let (thread, control) = (thread::known_id(), self.control.get());
@@ -178,7 +176,6 @@ impl Interrupts {
             return false;
         };
         self.thread.set(thread);
-        self.phase.set(Phase::Running);
         true
     }
 
@@ -186,7 +183,6 @@ impl Interrupts {
     #[inline]
     pub(crate) fn run(&self) {
         self.thread.set(thread::id());
-        self.phase.set(Phase::Running);
         if let Some(control) = self.control.get() {
             self.enter(control);
         }
@@ -203,19 +199,14 @@ impl Interrupts {
         point(Point::Entered, &**control);
     }
 
-    /// [`suspend`](Self::suspend) if nobody else has to know. `false` otherwise: then nothing is done.
+    /// May other threads ask for something? Otherwise nobody has to be told what becomes of the execution.
     #[inline(always)]
-    pub(crate) fn suspend_uncontrolled(&self) -> bool {
-        let uncontrolled = self.control.get().is_none();
-        if uncontrolled {
-            self.phase.set(Phase::Suspended);
-        }
-        uncontrolled
+    pub(crate) fn is_controlled(&self) -> bool {
+        self.control.get().is_some()
     }
 
     /// The execution is suspended.
     pub(crate) fn suspend(&self) {
-        self.phase.set(Phase::Suspended);
         if let Some(control) = self.control.get() {
             point(Point::Suspending, &**control);
             control.suspend();
@@ -225,7 +216,6 @@ impl Interrupts {
     /// The execution is over.
     #[inline]
     pub(crate) fn end(&self) {
-        self.phase.set(Phase::Idle);
         if let Some(control) = self.control.get() {
             point(Point::Leaving, &**control);
             self.pending.store(false, Relaxed);

@@ -9,8 +9,8 @@
 //!  | StoreMut::resume, poll   |           | root: catches panics      |           | run (stack, limit, link)        |
 //!  |   and, inlined into      |           | Activation A (outermost)  | <-------- | activations: innermost and      |
 //!  |   their callers, drive:  |  resume   | guest, shim               |           |   outermost, exit of the former |
-//!  |     step_in, returns     | ========> | host function             |           | outside: CURRENT, innermost,    |
-//!  |     switch               |           | Activation B (innermost)  |           |   exit, run, limit of the driver|
+//!  |     step_in, returns     | ========> | host function             |           | outside: CURRENT, run, stack    |
+//!  |     switch               |           | Activation B (innermost)  |           |   limit of the driver           |
 //!  |     step_out, returns    | <======== | guest, shim               |           | why, value, registers, roots    |
 //!  |                          |  suspend  | host function             |           | arguments, then results         |
 //!  +--------------------------+           | yield_now, await_future   |           | waker, while it is polled       |
@@ -22,7 +22,7 @@
 //! | what | saved in | when it is driven again |
 //! |---|---|---|
 //! | callee-saved registers, return address | its stack, by the switch (a preempted guest's others: in its signal frame) | the switch |
-//! | `exit_pc`, `exit_fp` of its innermost activation | `Computation::activations` | put into the `StoreContext`; those outside go to the outermost activation's `outer_exit` |
+//! | `exit_pc`, `exit_fp` of its innermost activation | `Computation::activations`, if the store has activations outside; otherwise left where they are | put into the `StoreContext`; those outside go to the outermost activation's `outer_exit` |
 //! | `CURRENT` of the thread | nowhere: reset to what it was outside | its innermost activation |
 //! | `Execution::innermost` | `Computation::activations`; reset to what it was outside | its innermost activation |
 //! | `previous` and `outer` of its outermost activation | nowhere: they point at what may be gone | the thread's and the store's innermost of then |
@@ -33,7 +33,7 @@
 //!
 //! # What it costs
 //!
-//! About as much as 15 calls, if a resumption avoids two things that cost as much again, each time:
+//! About as much as four calls of a host function, if a resumption avoids two things that cost as much again, each time:
 //!
 //! * *Returns that are mispredicted*, as [`arch::switch`](crate::arch::switch) explains: one on either side of the switch for each function
 //!   that returns between the driver's loop and the switch. So all that happens there when the computation is suspended again, in the
@@ -41,6 +41,9 @@
 //!   its side makes the same calls and returns each time.
 //! * *Reads that are wider than the writes before them*, as copies of structures are: what is noted at a switch is written and read word
 //!   by word, where it stays; what the driver is told is in registers, and rare results in a box.
+//!
+//! What is left are reads and writes of memory, of which a processor does three at a time. So a word that follows from others is not
+//! noted: whether a computation runs follows from its level, what the store is doing from its runs.
 //!
 //! # Levels
 //!

@@ -275,17 +275,11 @@ pub(crate) struct Suspended {
     innermost: Cell<*const Activation>,
     /// Null if there are none.
     outermost: Cell<*const Activation>,
-    /// Return address and frame pointer of the innermost one's last call to the host.
+    /// Return address and frame pointer of the innermost one's last call to the host. The former is 0 if they are still in the
+    /// `StoreContext`: they stay there if the store has no activation outside, as nobody looks at them then and no guest is entered
+    /// that would change them.
     exit_pc: Cell<usize>,
     exit_fp: Cell<usize>,
-}
-
-/// Reads a word that was written by itself, and not together with the next one as a compiler likes to do for copies: a processor
-/// does not forward two writes to one read, which then takes as long as a quarter of a resumption.
-#[inline(always)]
-fn word(cell: &Cell<usize>) -> usize {
-    // SAFETY: a cell may always be read.
-    unsafe { cell.as_ptr().read_volatile() }
 }
 
 impl Suspended {
@@ -304,17 +298,17 @@ impl Suspended {
     }
 }
 
-/// What code outside a computation sees of lists and stacks: noted when the computation is driven, restored when it stops.
+/// What is around a computation that is driven: noted when it is, restored when it stops. What the store's and the thread's innermost
+/// activation was is noted in the computation's outermost one.
 ///
-/// It stays where it is and is written and read word by word: structures that are moved cost as much as the switch of stacks,
-/// above all when a processor that has written two words is made to read both at once.
+/// It stays where it is and is written and read word by word, and no word that need not be: a processor does three reads and writes
+/// at a time, and these are what a resumption consists of.
 #[derive(Debug)]
 pub(crate) struct Outside {
+    /// The thread's innermost activation.
     current: Cell<*const Activation>,
-    innermost: Cell<*const Activation>,
-    exit_pc: Cell<usize>,
-    exit_fp: Cell<usize>,
     run: Cell<*const Run>,
+    /// The stack limit, if there is a run.
     limit: Cell<usize>,
 }
 
@@ -322,9 +316,6 @@ impl Outside {
     pub(crate) const fn nowhere() -> Outside {
         Outside {
             current: Cell::new(ptr::null()),
-            innermost: Cell::new(ptr::null()),
-            exit_pc: Cell::new(0),
-            exit_fp: Cell::new(0),
             run: Cell::new(ptr::null()),
             limit: Cell::new(0),
         }
@@ -333,61 +324,85 @@ impl Outside {
     /// Notes how things are, and puts the store into a computation's run, with the activations that were suspended with it.
     ///
     /// # Safety
-    /// The activations live, and so does the run, which is going to be driven on this thread, until [`restore`](Self::restore).
+    /// The activations live, and so does the run, which is going to be driven on this thread, until this is undone.
     #[inline(always)]
     pub(crate) unsafe fn leave(&self, execution: &Execution, run: *const Run, inside: &Suspended) {
-        let (pc, fp) = execution.exit();
-        let (current, innermost) = (CURRENT.get(), execution.innermost.get());
+        let (current, outside) = (CURRENT.get(), execution.run.replace(run));
         self.current.set(current);
-        self.innermost.set(innermost);
-        self.exit_pc.set(pc);
-        self.exit_fp.set(fp);
-        self.run.set(execution.run.replace(run));
+        self.run.set(outside);
         // SAFETY: only this thread's code for the store uses the context, and none runs right now; the run lives.
         unsafe {
             let limit = &raw mut (*execution.context.get()).host_stack_limit;
-            self.limit.set(limit.replace((*run).host_stack_limit));
+            if !outside.is_null() {
+                self.limit.set(limit.read());
+            }
+            limit.write((*run).host_stack_limit);
         }
         // SAFETY: as the caller says.
         if let Some(outermost) = unsafe { inside.outermost.get().as_ref() } {
+            let outer = execution.innermost.get();
             outermost.previous.set(current);
-            outermost.outer.set(innermost);
-            outermost.outer_exit_pc.set(pc);
-            outermost.outer_exit_fp.set(fp);
-            execution.innermost.set(inside.innermost.get());
-            execution.set_exit((word(&inside.exit_pc), word(&inside.exit_fp)));
-            CURRENT.set(inside.innermost.get());
+            outermost.outer.set(outer);
+            // A host function of a plain call may have begun the computation; that has outlived it if there is nothing outside now.
+            if !outer.is_null() || inside.exit_pc.get() != 0 {
+                let (pc, fp) = execution.exit();
+                outermost.outer_exit_pc.set(pc);
+                outermost.outer_exit_fp.set(fp);
+                execution.set_exit((word(&inside.exit_pc), word(&inside.exit_fp)));
+            }
+            let innermost = inside.innermost.get();
+            execution.innermost.set(innermost);
+            CURRENT.set(innermost);
         }
     }
 
     /// Puts the store back to where it was, after the run was suspended, and notes the run's activations.
     ///
     /// # Safety
-    /// To be called once for [`leave`](Self::leave), on the same thread.
+    /// To be called once for [`leave`](Self::leave), on the same thread, with the same run.
     #[inline(always)]
-    pub(crate) unsafe fn return_from_suspended(&self, execution: &Execution, inside: &Suspended) {
-        let (innermost, outside) = (execution.innermost.get(), self.innermost.get());
+    pub(crate) unsafe fn return_from_suspended(
+        &self,
+        execution: &Execution,
+        run: *const Run,
+        inside: &Suspended,
+    ) {
         // SAFETY: as the caller says.
         unsafe { self.return_from_ended(execution) };
-        if innermost == outside {
+        let innermost = execution.innermost.get();
+        let of_run = |activation: *const Activation| {
+            // SAFETY: activations live while they are in the list.
+            unsafe { activation.as_ref() }.is_some_and(|one| ptr::eq(one.run, run))
+        };
+        if !of_run(innermost) {
             inside.forget();
             return;
         }
-        let mut outermost = innermost;
-        // SAFETY: activations of a store are nested, so all between the innermost and the one outside belong to the run and live.
-        unsafe {
-            while (*outermost).outer.get() != outside {
-                outermost = (*outermost).outer.get();
+        // SAFETY: activations of one run are neighbours in the list, and live.
+        let outermost = unsafe {
+            let mut outermost = &*innermost;
+            while of_run(outermost.outer.get()) {
+                outermost = &*outermost.outer.get();
             }
-        }
-        let (pc, fp) = execution.exit();
+            outermost
+        };
+        let outer = outermost.outer.get();
         inside.innermost.set(innermost);
         inside.outermost.set(outermost);
-        inside.exit_pc.set(pc);
-        inside.exit_fp.set(fp);
-        CURRENT.set(self.current.get());
-        execution.innermost.set(outside);
-        execution.set_exit((word(&self.exit_pc), word(&self.exit_fp)));
+        if outer.is_null() {
+            inside.exit_pc.set(0);
+        } else {
+            let (pc, fp) = execution.exit();
+            inside.exit_pc.set(pc);
+            inside.exit_fp.set(fp);
+            let exit = (
+                word(&outermost.outer_exit_pc),
+                word(&outermost.outer_exit_fp),
+            );
+            execution.set_exit(exit);
+        }
+        execution.innermost.set(outer);
+        CURRENT.set(outermost.previous.get());
     }
 
     /// Puts the store back to where it was, after the run has ended, and all its activations with it.
@@ -396,9 +411,12 @@ impl Outside {
     /// As for [`return_from_suspended`](Self::return_from_suspended).
     #[inline(always)]
     pub(crate) unsafe fn return_from_ended(&self, execution: &Execution) {
-        execution.run.set(self.run.get());
-        // SAFETY: only this thread's code for the store uses the context, and none runs right now.
-        unsafe { (*execution.context.get()).host_stack_limit = self.limit.get() };
+        let outside = self.run.get();
+        execution.run.set(outside);
+        if !outside.is_null() {
+            // SAFETY: only this thread's code for the store uses the context, and none runs right now.
+            unsafe { (*execution.context.get()).host_stack_limit = self.limit.get() };
+        }
     }
 
     /// Was it noted outside every run of the store?
@@ -409,12 +427,20 @@ impl Outside {
 
     /// Is the innermost activation of the run that was driven from there also the thread's, or has neither one?
     #[inline(always)]
-    pub(crate) fn is_innermost_of_thread(&self, execution: &Execution) -> bool {
+    pub(crate) fn is_innermost_of_thread(&self, execution: &Execution, run: *const Run) -> bool {
         let innermost = execution.innermost.get();
-        if innermost == self.innermost.get() {
-            CURRENT.get() == self.current.get()
-        } else {
-            CURRENT.get() == innermost
+        // SAFETY: activations live while they are in the list.
+        match unsafe { innermost.as_ref() } {
+            Some(activation) if ptr::eq(activation.run, run) => CURRENT.get() == innermost,
+            _ => CURRENT.get() == self.current.get(),
         }
     }
+}
+
+/// Reads a word that was written by itself, and not together with the next one as a compiler likes to do for copies: a processor
+/// does not forward two writes to one read, which then takes as long as a quarter of a resumption.
+#[inline(always)]
+fn word(cell: &Cell<usize>) -> usize {
+    // SAFETY: a cell may always be read.
+    unsafe { cell.as_ptr().read_volatile() }
 }

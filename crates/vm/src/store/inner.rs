@@ -165,7 +165,7 @@ impl StoreInner {
     pub fn control(&self) -> Arc<Control> {
         self.execution
             .interrupts()
-            .control(&self.config().epochs)
+            .control(&self.config().epochs, self.execution.phase())
             .clone()
     }
 

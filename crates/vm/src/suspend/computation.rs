@@ -27,14 +27,15 @@ use std::task::Waker;
 pub(crate) type InterruptionHandler = unsafe fn(NonNull<StoreInner>, Interruption) -> Result<bool>;
 
 /// What a store knows of its computations.
-#[derive(Default)]
 pub(crate) struct Computations {
     /// Is the innermost run part of a computation that is being cancelled? Then no guest is entered.
     cancelling: Cell<bool>,
-    /// Is the computation at `level` suspended? Then nothing else is started there.
-    blocked: Cell<bool>,
     /// How many computations are running, each inside the one before: the position in `all` of the next.
     level: Cell<usize>,
+    /// The computation at `level`, if it is suspended: then nothing else is started there. Null otherwise.
+    suspended: Cell<*const Computation>,
+    /// Does a guest wait while it is decided whether its interruption suspends it? Then nothing is started either.
+    deciding: Cell<bool>,
     /// By level. Kept for the next when they are over.
     all: UnsafeCell<Vec<NonNull<Computation>>>,
     /// Why a plain call was interrupted, on the way out, and what came of it, on the way in.
@@ -51,10 +52,8 @@ pub(crate) struct Computations {
 pub(super) enum State {
     /// There is none.
     Idle,
-    /// Its code, or code that it called, runs.
-    Running,
-    /// It waits to be driven on.
-    Suspended,
+    /// It runs or is suspended. Which of them, the level says.
+    Begun,
     /// It has left results.
     Returned,
 }
@@ -79,8 +78,8 @@ pub(crate) struct Computation {
     cancelled: Cell<bool>,
     /// What the code that drives it sees: from when it is driven to when it stops.
     outside: Outside,
-    /// Was that code being cancelled?
-    outside_cancelling: Cell<bool>,
+    /// The suspended computation that it has begun, while it is suspended itself; null if there is none.
+    inside: Cell<*const Computation>,
     /// Its activations, while it is suspended.
     activations: Suspended,
     /// Where more registers of its guest are, while it is suspended.
@@ -99,8 +98,6 @@ pub(crate) struct Computation {
     outcome: Cell<Option<Result<(), Box<Raised>>>>,
     /// Whom to wake, while it is polled.
     waker: Cell<*const Waker>,
-    /// How often it was polled.
-    polled: Cell<u64>,
     /// Futures that are being polled in it.
     polls: Cell<*const PollFrame>,
     /// Arguments, then results.
@@ -117,7 +114,7 @@ impl Computation {
             state: Cell::new(State::Idle),
             cancelled: Cell::new(false),
             outside: Outside::nowhere(),
-            outside_cancelling: Cell::new(false),
+            inside: Cell::new(ptr::null()),
             activations: Suspended::none(),
             registers: Cell::new((0, 0)),
             held: Cell::default(),
@@ -127,7 +124,6 @@ impl Computation {
             failure: Cell::new(None),
             outcome: Cell::new(None),
             waker: Cell::new(ptr::null()),
-            polled: Cell::new(0),
             polls: Cell::new(ptr::null()),
             values: UnsafeCell::new(SmallVec::new()),
             func: Cell::new(None),
@@ -191,11 +187,6 @@ impl Computation {
     }
 
     #[inline]
-    pub(super) fn polled(&self) -> u64 {
-        self.polled.get()
-    }
-
-    #[inline]
     pub(super) fn polls(&self) -> &Cell<*const PollFrame> {
         &self.polls
     }
@@ -225,6 +216,23 @@ impl fmt::Debug for Computation {
     }
 }
 
+impl Default for Computations {
+    fn default() -> Self {
+        Computations {
+            cancelling: Cell::new(false),
+            level: Cell::new(0),
+            suspended: Cell::new(ptr::null()),
+            deciding: Cell::new(false),
+            all: UnsafeCell::new(Vec::new()),
+            interruption: Cell::new(None),
+            interruption_failure: Cell::new(None),
+            interruption_handler: Cell::new(None),
+            at_instruction: Cell::new(false),
+            plain_registers: Cell::new((0, 0)),
+        }
+    }
+}
+
 impl Computations {
     /// Is the innermost run part of a computation that is being cancelled?
     #[inline]
@@ -235,7 +243,7 @@ impl Computations {
     /// Is the computation suspended that the code that runs started last?
     #[inline]
     pub(crate) fn is_blocked(&self) -> bool {
-        self.blocked.get()
+        self.deciding.get() || !self.suspended.get().is_null()
     }
 
     /// Does a guest of the store wait where it was interrupted? What it has read from the VMContext must not change then: the
@@ -258,27 +266,34 @@ impl Computations {
     /// [`next`](Self::next), if it is suspended.
     #[inline(always)]
     pub(super) fn suspended(&self) -> Option<&Computation> {
-        self.next()
-            .filter(|next| next.state.get() == State::Suspended)
+        // SAFETY: as for `at`.
+        unsafe { self.suspended.get().as_ref() }
     }
 
     /// The next computation becomes one that runs. Returns the roots held by one that is suspended inside it.
     #[inline(always)]
     fn step_in(&self, computation: &Computation) -> HeldRoots {
         self.level.set(self.level.get() + 1);
-        let inner = self.suspended();
-        self.blocked.set(inner.is_some());
-        let was_cancelling = self.cancelling.replace(computation.cancelled.get());
-        computation.outside_cancelling.set(was_cancelling);
-        inner.map_or(HeldRoots::default(), |inner| inner.held.get())
+        self.suspended.set(computation.inside.get());
+        let inside = self.suspended();
+        inside.map_or(HeldRoots::default(), |inside| inside.held.get())
     }
 
-    /// The innermost running computation is over or `suspended`.
+    /// The innermost running computation is suspended; `held` is for one that is suspended inside it.
     #[inline(always)]
-    fn step_out(&self, computation: &Computation, suspended: bool) {
+    fn step_out(&self, computation: &Computation, held: HeldRoots) {
         self.level.set(self.level.get() - 1);
-        self.blocked.set(suspended);
-        self.cancelling.set(computation.outside_cancelling.get());
+        if let Some(inside) = self.suspended() {
+            inside.held.set(held);
+        }
+        computation.inside.set(self.suspended.get());
+        self.suspended.set(computation);
+    }
+
+    /// The innermost running computation is over, and so are those inside it.
+    fn end(&self) {
+        self.level.set(self.level.get() - 1);
+        self.suspended.set(ptr::null());
     }
 
     #[inline(always)]
@@ -303,13 +318,14 @@ impl Computations {
     /// Where there may be references that are in no activation's frames: values, and what belongs to suspended computations.
     pub(crate) fn scan(&self, mut scan: impl FnMut(Range<usize>)) {
         // SAFETY: as for `at`.
-        for computation in unsafe { (&*self.all.get()).iter().map(|one| one.as_ref()) } {
+        let all = unsafe { (&*self.all.get()).iter().map(|one| one.as_ref()) };
+        for (position, computation) in all.enumerate() {
             if computation.state.get() != State::Idle {
                 // SAFETY: only the address is used, which nobody changes now.
                 let values = unsafe { &*computation.values.get() }.as_ptr_range();
                 scan(values.start.expose_provenance()..values.end.expose_provenance());
             }
-            if computation.state.get() == State::Suspended {
+            if computation.state.get() == State::Begun && position >= self.level.get() {
                 // SAFETY: a computation that is suspended has a run.
                 let Some(run) = (unsafe { &*computation.run.get() }) else {
                     continue;
@@ -344,7 +360,7 @@ impl Drop for Computations {
 impl fmt::Debug for Computations {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         (f.debug_struct("Computations").field("level", &self.level))
-            .field("blocked", &self.blocked)
+            .field("suspended", &self.suspended())
             .finish_non_exhaustive()
     }
 }
@@ -387,9 +403,9 @@ unsafe fn decide(
     };
     // There is one place for an interrupted guest's registers: no other guest runs while one is there.
     // SAFETY: as the caller says; the reference ends with its statement.
-    let blocked = unsafe { execution.as_ref() }
+    let deciding = unsafe { execution.as_ref() }
         .computations()
-        .blocked
+        .deciding
         .replace(true);
     // SAFETY: as the caller says.
     let decision = catch_unwind(AssertUnwindSafe(|| unsafe {
@@ -398,8 +414,8 @@ unsafe fn decide(
     // SAFETY: as above.
     unsafe { execution.as_ref() }
         .computations()
-        .blocked
-        .set(blocked);
+        .deciding
+        .set(deciding);
     match decision {
         Ok(decision) => decision.map_err(TrapReason::Host),
         Err(payload) => Err(TrapReason::Panic(payload)),
@@ -425,7 +441,7 @@ impl Execution {
             return Err(Cancelled.into());
         }
         let here = run.stack().contains(arch::stack_pointer());
-        if !here || !computation.outside.is_innermost_of_thread(self) {
+        if !here || !computation.outside.is_innermost_of_thread(self, run) {
             return Err(CannotSuspend::InBetween);
         }
         if std::thread::panicking() {

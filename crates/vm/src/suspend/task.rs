@@ -26,6 +26,7 @@ use std::task::{Context, Poll, Waker};
 pub(super) struct PollFrame {
     /// A copy of the task's, without its share until `kept`.
     waker: ManuallyDrop<Waker>,
+    /// Has the waker a share of its own? Then the computation has been suspended since the frame was made.
     kept: Cell<bool>,
     outer: *const PollFrame,
 }
@@ -103,8 +104,7 @@ impl<T: 'static> StoreMut<'_, T> {
             if waker.is_null() {
                 return Err(CannotSuspend::NoTask);
             }
-            let polled = this.polled();
-            let poll = {
+            let (poll, suspended) = {
                 let outer = this.polls().get();
                 // SAFETY: the task's waker is valid until the computation is suspended, which calls `keep_wakers`.
                 let frame = unsafe { PollFrame::new(waker, outer) };
@@ -113,12 +113,13 @@ impl<T: 'static> StoreMut<'_, T> {
                     list: this.polls(),
                     outer,
                 };
-                future.as_mut().poll(&mut Context::from_waker(&frame.waker))
+                let poll = future.as_mut().poll(&mut Context::from_waker(&frame.waker));
+                (poll, frame.kept.get())
             };
             match poll {
                 Poll::Ready(value) => return Ok(value),
                 // It has been suspended meanwhile, and there is another task now that the future does not know.
-                Poll::Pending if this.polled() != polled => {}
+                Poll::Pending if suspended => {}
                 Poll::Pending => {
                     // What the future did may have ended the right to suspend.
                     // SAFETY: as above; no reference to the store is alive but in the future, which nobody uses meanwhile.

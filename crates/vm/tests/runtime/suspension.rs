@@ -712,6 +712,33 @@ fn a_computation_started_by_a_host_function_may_outlive_its_plain_call() {
 }
 
 #[test]
+fn a_computation_that_outlives_its_plain_call_knows_its_frames() {
+    let mut s = store(None);
+    let starts = host(|mut caller: HostCaller<'_, Option<FuncHandle>>, ()| {
+        let f = caller.store.data().unwrap();
+        yielded_nothing(caller.store.start(f, &[]));
+        Ok(())
+    });
+    let fails = host(|mut caller: HostCaller<'_, Option<FuncHandle>>, ()| {
+        for _ in 0..2 {
+            caller.store.yield_now(None, None)?;
+        }
+        Err::<(), _>(Error::msg("late"))
+    });
+    let once = r#"(module (import "" "" (func $h)) (func $f (export "f") call $h))"#;
+    let inside = instantiate(&mut s, once, &[fails]);
+    let outside = instantiate(&mut s, once, &[starts]);
+    for _ in 0..2 {
+        *s.data_mut() = Some(func(&mut s, inside, "f"));
+        call::<_, (), ()>(&mut s, outside, "f", ()).unwrap();
+        yielded_nothing(s.as_mut().resume(None));
+        let error = s.as_mut().resume(None).unwrap_err();
+        assert!(format!("{error:#}").contains("late"));
+        assert_eq!(frames(&error), ["f"]);
+    }
+}
+
+#[test]
 fn a_function_of_the_host_runs_as_a_computation() {
     let mut s = store(1);
     let yields = HostFunc::typed(|mut caller: HostCaller<'_, i32>, by: i32| {

@@ -69,6 +69,8 @@ pub(in crate::suspend) unsafe fn start<T: 'static>(
     };
     computation.func.set(func);
     computation.activations.forget();
+    computation.inside.set(ptr::null());
+    computation.state.set(State::Begun);
     computation.cancelled.set(false);
     let mut beginning = MaybeUninit::new(Beginning {
         store,
@@ -306,8 +308,6 @@ unsafe fn put_in(
     let computation = unsafe { place.as_ref() };
     let waker = waker.map_or(ptr::null(), ptr::from_ref);
     computation.waker.set(waker);
-    (computation.polled).set(computation.polled.get().wrapping_add(1));
-    computation.state.set(State::Running);
     // SAFETY: nobody changes the run of a computation that has begun.
     let Some(run) = (unsafe { &*computation.run.get() }) else {
         unreachable!("a computation that was begun has a run")
@@ -370,7 +370,6 @@ unsafe fn step_out_slowly(
 unsafe fn take_out(store: NonNull<StoreInner>, place: NonNull<Computation>, why: Why) -> Driven {
     // SAFETY: it stays where it is until its store is dropped, and changes behind shared references only.
     let computation = unsafe { place.as_ref() };
-    computation.state.set(State::Suspended);
     // SAFETY: the store may be used; the reference ends with the statement.
     let inner_held = unsafe {
         let objects = (*store.as_ptr()).objects_mut();
@@ -379,13 +378,10 @@ unsafe fn take_out(store: NonNull<StoreInner>, place: NonNull<Computation>, why:
     // SAFETY: as above; the run and its activations are what `leave` was called for. References end with the block.
     unsafe {
         let this = store.cast::<Execution>().as_ref();
-        let computations = this.computations();
-        if let Some(inner) = computations.suspended() {
-            inner.held.set(inner_held);
-        }
-        computations.step_out(computation, true);
-        (computation.outside).return_from_suspended(this, &computation.activations);
-        if computation.outside.is_outermost() && !this.interrupts().suspend_uncontrolled() {
+        this.computations().step_out(computation, inner_held);
+        // The innermost run is that of the computation.
+        (computation.outside).return_from_suspended(this, this.run(), &computation.activations);
+        if computation.outside.is_outermost() && this.interrupts().is_controlled() {
             return suspended_controlled(store, why);
         }
     }
@@ -459,8 +455,7 @@ unsafe fn finish(store: NonNull<StoreInner>, computation: &Computation) {
         (*store.as_ptr())
             .objects_mut()
             .release_roots(computation.held.get());
-        let computations = store.cast::<Execution>().as_ref().computations();
-        computations.step_out(computation, false);
+        store.cast::<Execution>().as_ref().computations().end();
     }
     if let Err(payload) = inner {
         let outcome = computation.outcome.take();
@@ -510,8 +505,15 @@ pub(in crate::suspend) unsafe fn end(store: NonNull<StoreInner>, how: End) {
     computation.value.take();
     // Only host code runs, with a signal stack or without: a fault of its own kills the process in either case.
     drop(altstack::prepare_thread());
+    let cancel = |is| {
+        // SAFETY: as the caller says; the reference ends with the statement.
+        let computations = unsafe { store.cast::<Execution>().as_ref() }.computations();
+        computations.cancelling.replace(is)
+    };
+    let was_cancelling = cancel(true);
     // SAFETY: as the caller says; the computation is suspended.
     let driven = unsafe { drive(store, place, None) };
+    cancel(was_cancelling);
     debug_assert_eq!(
         driven,
         Driven::Ended,
@@ -536,7 +538,7 @@ unsafe fn abandon(store: NonNull<StoreInner>) {
         let computations = this.computations();
         let all = &mut *computations.all.get();
         for abandoned in all.drain(computations.level.get()..) {
-            if abandoned.as_ref().state.get() != State::Suspended {
+            if abandoned.as_ref().state.get() != State::Begun {
                 drop(Box::from_raw(abandoned.as_ptr()));
             } else if abandoned.as_ref().on_own_stack.get() {
                 // The computation itself is leaked, and any other stack with it. Nothing else runs on a stack where one is
@@ -544,7 +546,7 @@ unsafe fn abandon(store: NonNull<StoreInner>) {
                 mem::forget(this.take_stack());
             }
         }
-        computations.blocked.set(false);
+        computations.suspended.set(ptr::null());
         let objects = (*store.as_ptr()).objects_mut();
         objects.exchange_held(HeldRoots::default());
         if store.cast::<Execution>().as_ref().run().is_null() {
