@@ -330,7 +330,7 @@ fn a_region_is_full_and_free_again_whatever_is_warm() {
             assert_eq!((region.used(), region.free()), (3, 0));
             thread::scope(|scope| {
                 // Its slots end up with another thread, and then in the list.
-                scope.spawn(|| drop(guests));
+                scope.spawn(|| drop(guests)).join().unwrap();
             });
             assert_eq!((region.used(), region.free()), (0, 3));
             assert_eq!(region.metrics().used, 0);
