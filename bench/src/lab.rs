@@ -23,8 +23,10 @@ struct Shared {
 pub struct Wishes {
     /// Is it only to see whether everything works?
     pub quick: bool,
-    /// How many threads the group `threads` has, several numbers for several tables.
+    /// How many threads the group `threads` has, one number after the other.
     pub threads: Vec<usize>,
+    /// How many guests are alive in the group `density`, several numbers for several tables.
+    pub guests: Vec<usize>,
     /// Modules that the group `compile` compiles besides its own.
     pub modules: Vec<PathBuf>,
     /// The folder whose programs the group `suite` runs.

@@ -58,6 +58,9 @@ struct Args {
     /// Numbers of threads for the group `threads`, separated by commas; powers of two up to the number of cores if not given.
     #[arg(long, value_delimiter = ',')]
     threads: Vec<usize>,
+    /// Numbers of live guests for the group `density`, separated by commas; 5,000 and 10,000 if not given.
+    #[arg(long, value_delimiter = ',')]
+    guests: Vec<usize>,
     /// A WebAssembly binary that the group `compile` compiles, too. May be given several times.
     #[arg(long)]
     module: Vec<PathBuf>,
@@ -97,6 +100,7 @@ fn main() -> Result<ExitCode> {
     let lab = Lab::new(Wishes {
         quick: args.quick,
         threads: args.threads,
+        guests: args.guests,
         modules: args.module,
         suite: args.suite,
     })?;

@@ -62,6 +62,29 @@ pub static COWLING_REGION: Setup = Setup {
     place: Place::Here(|job| start(GuestLayer::new(job)?, job)),
 };
 
+/// Cowling with a pool: slots for as many guests as the job has alive at once, each as large as its memory and no larger.
+pub static COWLING_POOLING: Setup = Setup {
+    engine: "cowling",
+    name: "Store, pooling",
+    place: Place::Here(|job| {
+        use ::cowling::{Config, PoolingAllocationConfig};
+
+        let slots = slots(job)?;
+        let mut pooling = PoolingAllocationConfig::new();
+        pooling
+            .total_core_instances(slots)
+            .total_memories(slots)
+            .total_tables(slots)
+            .max_memory_size(job.memory());
+        let mut config = Config::new();
+        config
+            .allocation_strategy(pooling)
+            .memory_reservation(job.memory() as u64)
+            .memory_guard_size(1 << 16);
+        start(store_api::cowling::StoreApi::new(&config)?, job)
+    }),
+};
+
 /// Wasmtime's pool. Its slots are no larger than the memory, everything else is not configured: what it dirtied is given back to
 /// the system. Everything is compared with this one.
 pub static WASMTIME_POOLING: Setup = Setup {
@@ -129,6 +152,7 @@ pub static WASMER_SINGLEPASS: Setup = Setup {
 /// Every setup that is measured by this program.
 static HERE: &[&Setup] = &[
     &COWLING,
+    &COWLING_POOLING,
     &COWLING_REGION,
     &WASMTIME_POOLING,
     &WASMTIME_KEPT,
@@ -214,11 +238,16 @@ struct Pool {
     batch: usize,
 }
 
+/// How many slots a pool has: some more than guests if these are few, as pools have.
+fn slots(job: &Job) -> Result<u32> {
+    Ok(u32::try_from(job.guests())?.max(100))
+}
+
 /// Wasmtime's pool, with slots for as many guests as the job has alive at once, each as large as its memory and no larger.
 fn start_pooling(job: &Job, pool: Pool) -> Result<Run> {
     use ::wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
 
-    let slots = u32::try_from(job.guests())?.max(100);
+    let slots = slots(job)?;
     let mut pooling = PoolingAllocationConfig::default();
     pooling
         .total_core_instances(slots)

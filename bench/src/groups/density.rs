@@ -2,11 +2,12 @@
 
 use super::Group;
 use crate::engines::{
-    COWLING, COWLING_REGION, Setup, WASMER_CRANELIFT, WASMTIME_ON_DEMAND, WASMTIME_POOLING, cases,
+    COWLING, COWLING_POOLING, COWLING_REGION, Setup, WASMER_CRANELIFT, WASMTIME_ON_DEMAND,
+    WASMTIME_POOLING, cases,
 };
 use crate::lab::Lab;
 use crate::measure::{Quantity, Table, Unit};
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use cowling_bench_harness::{Job, Subject, guests};
 
 pub const GROUP: Group = Group {
@@ -16,8 +17,9 @@ pub const GROUP: Group = Group {
     tables,
 };
 
-const SETUPS: [&Setup; 5] = [
+const SETUPS: [&Setup; 6] = [
     &COWLING,
+    &COWLING_POOLING,
     &COWLING_REGION,
     &WASMTIME_POOLING,
     &WASMTIME_ON_DEMAND,
@@ -57,6 +59,10 @@ fn tables(lab: &Lab) -> Result<Vec<Table>> {
             .most_rounds(3)
             .without_warm_up()
     };
-    let counts: &[usize] = lab.or_quick(&[5_000, 10_000], &[200]);
-    Ok(counts.iter().map(|&guests| table(guests)).collect())
+    let mut counts = lab.wishes().guests.clone();
+    if counts.is_empty() {
+        counts = lab.or_quick(vec![5_000, 10_000], vec![200]);
+    }
+    ensure!(!counts.contains(&0), "--guests 0 measures nothing");
+    Ok(counts.into_iter().map(table).collect())
 }

@@ -2,8 +2,8 @@
 
 use super::Group;
 use crate::engines::{
-    COWLING, COWLING_REGION, Setup, WASMER_CRANELIFT, WASMER_SINGLEPASS, WASMTIME_KEPT,
-    WASMTIME_ON_DEMAND, WASMTIME_POOLING, WASMTIME_SCANNED, cases,
+    COWLING, COWLING_POOLING, COWLING_REGION, Setup, WASMER_CRANELIFT, WASMER_SINGLEPASS,
+    WASMTIME_KEPT, WASMTIME_ON_DEMAND, WASMTIME_POOLING, WASMTIME_SCANNED, cases,
 };
 use crate::lab::Lab;
 use crate::measure::Table;
@@ -18,6 +18,9 @@ pub const GROUP: Group = Group {
             memory back in batches that were found to be fastest for the module.",
     tables,
 };
+
+/// The position of the tuned pool, which ours is compared with, too.
+const TUNED: usize = 4;
 
 fn tables(lab: &Lab) -> Result<Vec<Table>> {
     let small = Subject {
@@ -35,8 +38,9 @@ fn tables(lab: &Lab) -> Result<Vec<Table>> {
         ..subject.clone()
     };
     let table = |title, subject: &Subject, tuned, target| {
-        let setups: [&Setup; 7] = [
+        let setups: [&Setup; 8] = [
             &COWLING,
+            &COWLING_POOLING,
             &COWLING_REGION,
             &WASMTIME_POOLING,
             tuned,
@@ -47,7 +51,7 @@ fn tables(lab: &Lab) -> Result<Vec<Table>> {
         let job = |_: &Setup| Job::Create(subject.clone());
         let cases = cases(lab, &setups, &WASMTIME_POOLING, Some(target), job);
         let also_with_tuned = cases.into_iter().map(|case| match case.engine {
-            "cowling" => case.compared_with(3),
+            "cowling" => case.compared_with(TUNED),
             _ => case,
         });
         Table::new(title, "guest", also_with_tuned.collect())

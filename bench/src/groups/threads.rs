@@ -2,8 +2,8 @@
 
 use super::Group;
 use crate::engines::{
-    COWLING, COWLING_REGION, Setup, WASMER_CRANELIFT, WASMTIME_KEPT, WASMTIME_ON_DEMAND,
-    WASMTIME_POOLING,
+    COWLING, COWLING_POOLING, COWLING_REGION, Setup, WASMER_CRANELIFT, WASMTIME_KEPT,
+    WASMTIME_ON_DEMAND, WASMTIME_POOLING,
 };
 use crate::lab::Lab;
 use crate::measure::{Table, Target};
@@ -18,8 +18,9 @@ pub const GROUP: Group = Group {
     tables,
 };
 
-const SETUPS: [&Setup; 6] = [
+const SETUPS: [&Setup; 7] = [
     &COWLING,
+    &COWLING_POOLING,
     &COWLING_REGION,
     &WASMTIME_POOLING,
     &WASMTIME_KEPT,
@@ -27,8 +28,8 @@ const SETUPS: [&Setup; 6] = [
     &WASMER_CRANELIFT,
 ];
 /// What everything is compared with, and what ours is compared with, too.
-const BASELINE: usize = 2;
-const TUNED: usize = 3;
+const BASELINE: usize = 3;
+const TUNED: usize = 4;
 
 fn tables(lab: &Lab) -> Result<Vec<Table>> {
     let subject = Subject {
