@@ -35,7 +35,7 @@
 //!
 //! About as much as four calls of a host function, if a resumption avoids two things that cost as much again, each time:
 //!
-//! * *Returns that are mispredicted*, as [`arch::switch`](crate::arch::switch) explains: one on either side of the switch for each function
+//! * *Returns that are mispredicted*, as `arch::switch` explains: one on either side of the switch for each function
 //!   that returns between the driver's loop and the switch. So all that happens there when the computation is suspended again, in the
 //!   way that was expected, goes into the caller; what is rare is a function of its own. How deep the host function is does not matter:
 //!   its side makes the same calls and returns each time.
@@ -350,7 +350,7 @@ impl<T: 'static> StoreMut<'_, T> {
 
     /// [`resume`](Self::resume) for those who count on a yield, and want panics as values.
     ///
-    /// All of it that happens when a host function yields again goes into the caller, as [`arch::switch`](crate::arch::switch)
+    /// All of it that happens when a host function yields again goes into the caller, as `arch::switch`
     /// explains: a loop that resumes a computation loses half of what a resumption costs for each function between it and this.
     ///
     /// # Errors

@@ -308,7 +308,7 @@ impl<'a, T: 'static> CallFuture<'a, T> {
 impl<T: 'static> Future for CallFuture<'_, T> {
     type Output = Result<Progress>;
 
-    /// What happens when it is pending again goes into the caller: see [`arch::switch`](crate::arch::switch).
+    /// What happens when it is pending again goes into the caller: see `arch::switch`.
     #[inline(always)]
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
