@@ -54,6 +54,8 @@ pub struct ModuleInfo {
     pub memory_images: PrimaryMap<DefinedMemoryIndex, Option<MemoryImage>>,
     /// The start function.
     pub start: Option<FuncIndex>,
+    /// Bytes of the largest stack frame of its code. Known when it has been compiled; 0 before.
+    pub largest_frame: u32,
 }
 
 /// One import.

@@ -18,12 +18,17 @@ use cranelift_entity::EntityRef;
 /// Stands for "from no operator" among positions in the binary.
 pub(crate) const NO_POSITION: u32 = u32::MAX;
 
+/// Bytes of a frame above the frame pointer, and the saved one.
+const RETURN_ADDRESS_AND_FP: u32 = 16;
+
 /// A function or trampoline.
 pub(crate) struct Code {
     /// The machine code, constants included.
     pub bytes: Box<[u8]>,
     /// What its start must be a multiple of.
     pub align: u32,
+    /// Bytes of its frame, return address and saved frame pointer included.
+    pub frame: u32,
     /// Calls to other functions of the module.
     pub calls: Vec<Call>,
     /// Instructions that may trap, sorted by offset.
@@ -77,6 +82,11 @@ pub(crate) fn generate(
     Ok(Code {
         bytes: buffer.data().into(),
         align: buffer.alignment,
+        frame: buffer.frame_layout().map_or(u32::MAX, |layout| {
+            layout
+                .frame_to_fp_offset
+                .saturating_add(RETURN_ADDRESS_AND_FP)
+        }),
         calls: calls.collect::<Result<_, _>>()?,
         traps: traps.collect::<Result<_, _>>()?,
         positions: if keep_positions {

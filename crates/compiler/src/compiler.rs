@@ -51,6 +51,7 @@ impl Compiler {
         let mut parsed = parse::parse(wasm, &self.knobs)?;
         let initial = init::lay_out(&mut parsed, &self.knobs);
         let code = driver::compile(&parsed, &*self.isa, &self.knobs, progress)?;
+        parsed.info.largest_frame = code.largest_frame();
         emit::artifact(&parsed, initial, code, &*self.isa, &self.knobs)
     }
 

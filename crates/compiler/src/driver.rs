@@ -31,6 +31,15 @@ pub(crate) struct ModuleCode {
     pub types: PrimaryMap<TypeIndex, usize>,
 }
 
+impl ModuleCode {
+    /// Bytes of the largest frame.
+    pub(crate) fn largest_frame(&self) -> u32 {
+        let trampolines = self.trampolines.iter().flatten();
+        let all = self.functions.values().chain(trampolines);
+        all.map(|code| code.frame).max().unwrap_or(0)
+    }
+}
+
 /// What a thread reuses from function to function.
 struct Worker {
     context: Context,

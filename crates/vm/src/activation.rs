@@ -95,6 +95,8 @@ pub(crate) struct Execution {
     stack: UnsafeCell<Option<OwnStack>>,
     /// May anything have been written in the store's slots since they were given to it?
     touched: Cell<bool>,
+    /// Not 0 if there may have been frames on the store's stack that are not compiled code's, other than outermost ones.
+    host_frames: Cell<usize>,
     stack_spec: StackSpec,
     host_stack_reserve: usize,
     captured: Captured,
@@ -152,6 +154,7 @@ impl Execution {
             computations: Computations::default(),
             stack: UnsafeCell::new(None),
             touched: Cell::new(false),
+            host_frames: Cell::new(0),
             stack_spec: StackSpec::new(max_wasm_stack, host_stack_reserve),
             host_stack_reserve: usize::try_from(host_stack_reserve).unwrap_or(usize::MAX),
             captured: Captured {
@@ -186,6 +189,7 @@ impl Execution {
     /// Replaces the return address and frame pointer of the guest's last call to the host: where backtraces begin.
     pub(crate) fn replace_exit(&self, (pc, fp): (usize, usize)) -> (usize, usize) {
         let before = self.exit();
+        self.note_exit(before.0);
         // SAFETY: plain writes of words that only this thread's code for the store uses.
         unsafe { ((*self.context.get()).exit_pc, (*self.context.get()).exit_fp) = (pc, fp) };
         before
@@ -211,6 +215,7 @@ impl Execution {
     fn set_exit(&self, (pc, fp): (usize, usize)) {
         // SAFETY: only this thread's code for the store uses the context, and none runs right now.
         let context = unsafe { &mut *self.context.get() };
+        self.note_exit(context.exit_pc);
         (context.exit_pc, context.exit_fp) = (pc, fp);
     }
 
@@ -229,6 +234,23 @@ impl Execution {
     /// May anything have been written in the store's slots?
     pub(crate) fn is_touched(&self) -> bool {
         self.touched.get()
+    }
+
+    /// Notes that there are, or will be, frames on the store's stack that are not compiled code's, other than the few of the
+    /// runtime that are outermost: it is not known how far down the stack is used then.
+    pub(crate) fn note_host_frames(&self) {
+        self.host_frames.set(1);
+    }
+
+    /// May there have been frames on the store's stack that are not compiled code's, other than outermost ones?
+    pub(crate) fn had_host_frames(&self) -> bool {
+        self.host_frames.get() | self.exit().0 != 0
+    }
+
+    /// Notes that guests had called the host or a builtin, if they had, before that is forgotten.
+    #[inline(always)]
+    fn note_exit(&self, pc: usize) {
+        self.host_frames.set(self.host_frames.get() | pc);
     }
 
     /// How large this store's stacks are.
@@ -448,6 +470,8 @@ impl Activation {
     pub(crate) fn record(&self, reason: TrapReason, guest: Option<FaultSite>) {
         // SAFETY: the execution outlives its activations.
         let execution = unsafe { self.execution.as_ref() };
+        // What is made of the reason is made by more than a few frames, perhaps on this stack.
+        execution.note_host_frames();
         match guest {
             Some(site) => {
                 let mut rest = self.frames(site.return_address.unwrap_or(site.pc), site.fp);
@@ -689,6 +713,7 @@ pub(crate) unsafe fn raise(execution: NonNull<Execution>, reason: TrapReason) ->
     let activation = {
         // SAFETY: an execution with an active guest is valid.
         let this = unsafe { execution.as_ref() };
+        this.note_host_frames();
         let frames = this.guest_frames().into_iter().flatten();
         this.captured.record(frames.map(Frame::call_site));
         this.innermost.get()

@@ -413,6 +413,7 @@ pub(crate) unsafe fn call_directly(
 ) -> Result<()> {
     // SAFETY: `host` points at the head of a body, which the store keeps alive.
     unsafe {
+        store.as_ref().execution().note_host_frames();
         let head = (*record).host.cast::<Head>();
         ((*head).invoke)(head, store, (*record).caller, values)
     }

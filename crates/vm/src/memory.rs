@@ -17,7 +17,7 @@
 
 use crate::slot::MapError;
 use crate::sys::mapping::{Mapping, Protection};
-use crate::sys::round_up_to_page;
+use crate::sys::{PAGE_SIZE, round_up_to_page};
 use cowling_abi::MemoryType;
 use cowling_abi::plan::MemoryPlan;
 use std::ops::Range;
@@ -26,6 +26,9 @@ use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
 const WHAT: &str = "a linear memory";
+
+/// A page of zeros.
+pub(crate) static ZEROS: [u8; PAGE_SIZE] = [0; PAGE_SIZE];
 
 /// Images of at most so many bytes are copied: that takes less than a fault for the first page to be read.
 const COPIED_IMAGE: usize = 16 << 10;
@@ -236,7 +239,7 @@ impl LinearMemory {
     }
 
     fn accessible(&self) -> usize {
-        self.byte_len.next_multiple_of(crate::sys::PAGE_SIZE)
+        self.byte_len.next_multiple_of(PAGE_SIZE)
     }
 
     /// Makes it `new_len` bytes long, which is at least what it has.
@@ -403,6 +406,35 @@ impl LinearMemory {
         let base = self.base().addr().get();
         // SAFETY: as the caller says.
         unsafe { self.write_original(addresses.start - base..addresses.end - base, image) };
+    }
+
+    /// Compares every page with what it was at first, and repairs those that differ. Returns how many bytes that were. For small
+    /// memories: `image` as for [`repair`](Self::repair).
+    ///
+    /// # Safety
+    /// As for [`repair`](Self::repair).
+    pub(crate) unsafe fn repair_what_differs(&self, image: &[u8]) -> usize {
+        let mut repaired = 0;
+        for start in (0..self.accessible()).step_by(PAGE_SIZE) {
+            let page = start..start + PAGE_SIZE;
+            // An image is whole pages.
+            let original = match &self.image {
+                Some(own) if own.range.contains(&start) => {
+                    let from = start - own.range.start;
+                    image.get(from..from + PAGE_SIZE)
+                }
+                _ => None,
+            };
+            // SAFETY: the page is accessible, and the caller says that nobody uses the memory.
+            let bytes =
+                unsafe { std::slice::from_raw_parts(self.base().as_ptr().add(start), PAGE_SIZE) };
+            if *bytes != *original.unwrap_or(&ZEROS) {
+                // SAFETY: as the caller says; `bytes` is not used any more.
+                unsafe { self.write_original(page, image) };
+                repaired += PAGE_SIZE;
+            }
+        }
+        repaired
     }
 
     /// Gives the pages from an address on back to the system, and makes them what they were at first. Returns how many bytes that

@@ -13,13 +13,27 @@
 //! What stays as it is: the header but for the store, records of tables and tags, funcrefs that were built (they name code
 //! and addresses of this slot), the sizes of things. What belongs to one life goes with it.
 //!
+//! # Which pages were written
+//!
+//! The system can tell, and is asked ([`pagemap`]), once for stack and memory. That takes as long as comparing some 30 pages with
+//! what they were. So a small memory is compared, if it is known without asking how much of the stack was used. It is when only
+//! compiled code ran on it, whose frames are all smaller than a page:
+//!
+//! ```text
+//!    base | frame | frame  | fra|me      | frame |        |
+//!         ^       ^ return addresses, which are not 0     | a page of zeros: nothing further down was used
+//! ```
+//!
+//! Runtime and host functions may have larger frames, and leave a page in the middle of one as it was. Below a guest's first call of
+//! theirs all is possible ([`Execution::note_host_frames`](crate::activation::Execution::note_host_frames)).
+//!
 //! Invariant: after [`retire`](Instance::retire) every byte that a guest or its host could have changed is what it was when the instance was
 //! new, or the slot is unmapped.
 
 use super::{Instance, InstancePtr, Origins};
 use crate::error::InstantiateError;
 use crate::host::LinkedBodies;
-use crate::memory::LinearMemory;
+use crate::memory::{LinearMemory, ZEROS};
 use crate::pool::{Kind, Pool, PoolFull, Tally, Usage, Warm};
 use crate::slot::MapError;
 use crate::stack::{GuestStack, StackBounds};
@@ -34,6 +48,18 @@ use std::sync::Arc;
 
 /// So much of a used stack stays resident in a warm slot, in bytes.
 const KEPT_STACK: usize = 64 << 10;
+
+/// Memories of at most so many bytes are compared rather than asked about.
+const COMPARED: usize = 64 << 10;
+
+/// What is known of an instance's life when it is over.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Life {
+    /// May anything have been written since it was made?
+    pub(crate) touched: bool,
+    /// May there have been frames on its stack that are not compiled code's, other than the outermost?
+    pub(crate) host_frames: bool,
+}
 
 /// What an instance needs in order to be followed by another one in its slot.
 pub(crate) struct Pooled {
@@ -124,20 +150,20 @@ impl Instance {
         })
     }
 
-    /// Ends an instance's life: puts its slot, repaired, back into its pool, or unmaps it. `touched`: has anything been written
-    /// since it was made? `stack` is its store's, which is taken if it is the slot's.
+    /// Ends an instance's life: puts its slot, repaired, back into its pool, or unmaps it. `stack` is its store's, which is taken if
+    /// it is the slot's.
     ///
     /// # Safety
     /// The instance is initialised, and nobody uses it any more, nor the stack.
     pub(crate) unsafe fn retire(
         place: NonNull<Instance>,
-        touched: bool,
+        life: Life,
         stack: &mut Option<GuestStack>,
     ) {
         // SAFETY: nobody else uses it.
         let this = unsafe { &mut *place.as_ptr() };
         // SAFETY: as the caller says.
-        match unsafe { this.renew(InstancePtr(place), touched, stack) } {
+        match unsafe { this.renew(InstancePtr(place), life, stack) } {
             // SAFETY: it was repaired.
             Some(tally) => Pool::put(unsafe { Warm::new(place) }, tally),
             // SAFETY: as the caller says.
@@ -152,7 +178,7 @@ impl Instance {
     unsafe fn renew(
         &mut self,
         ptr: InstancePtr,
-        touched: bool,
+        life: Life,
         stack: &mut Option<GuestStack>,
     ) -> Option<Tally> {
         let pooled = self.pooled.as_mut()?;
@@ -163,7 +189,7 @@ impl Instance {
         if pooled.linked.is_none() {
             self.origins = Origins::default();
         }
-        if !touched {
+        if !life.touched {
             return Some(Tally::default());
         }
         self.dropped_elements.clear();
@@ -172,17 +198,33 @@ impl Instance {
         unsafe {
             ptr.renew_tables().ok()?;
             ptr.renew_globals();
-            self.renew_memories(ptr).ok()
+            self.renew_memories(ptr, life).ok()
         }
     }
 
     /// # Safety
     /// As for [`retire`](Self::retire).
-    unsafe fn renew_memories(&mut self, ptr: InstancePtr) -> Result<Tally, Unrestorable> {
+    unsafe fn renew_memories(
+        &mut self,
+        ptr: InstancePtr,
+        life: Life,
+    ) -> Result<Tally, Unrestorable> {
         let mut tally = Tally::default();
         let pooled = self.pooled();
         let config = pooled.admission.pool.config().clone();
-        let stack = pooled.stack.as_ref().map(GuestStack::bounds);
+        let mut stack = pooled.stack.as_ref().map(GuestStack::bounds);
+        let frames = self.info().largest_frame as usize;
+        let mut compared = config.keep_resident >= 2 * COMPARED;
+        if let Some(used) = stack
+            && compared
+        {
+            compared = !life.host_frames && frames <= PAGE_SIZE;
+            if compared {
+                // SAFETY: nobody uses the stack.
+                tally.repaired_bytes += unsafe { zero_used(&used) } as u64;
+                stack = None;
+            }
+        }
         let in_slot = self.memories.first().is_some_and(|memory| {
             let behind = self.area.start().addr().get() + self.area.len();
             memory.borrow().base().addr().get() == behind
@@ -196,8 +238,14 @@ impl Instance {
         for index in 0..self.memories.len() {
             let mut repair = Repairing::new(&config);
             let stack = stack.filter(|_| in_slot && index == 0);
+            let small = self.memories[index].get_mut().byte_len() <= COMPARED;
             // SAFETY: nobody uses the memory or the stack.
-            unsafe { repair.slot(self, stack, Some(index))? };
+            unsafe {
+                match stack {
+                    None if compared && small => repair.compare(self, index)?,
+                    _ => repair.slot(self, stack, Some(index))?,
+                }
+            }
             tally.add(repair.tally);
             let memory = self.memories[index].get_mut();
             // SAFETY: as above.
@@ -309,6 +357,22 @@ impl<'a> Repairing<'a> {
             deep_stack: false,
             discard_from: None,
         }
+    }
+
+    /// Repairs a small memory.
+    ///
+    /// # Safety
+    /// Nobody uses it.
+    unsafe fn compare(&mut self, instance: &Instance, index: usize) -> Result<(), Unrestorable> {
+        let memory = instance.memories[index].borrow();
+        if !memory.is_restorable() {
+            return Err(Unrestorable);
+        }
+        let image = instance.module.memory_image(DefinedMemoryIndex::new(index));
+        let image = image.map_or(&[][..], |image| image.bytes);
+        // SAFETY: as the caller says.
+        self.tally.repaired_bytes += unsafe { memory.repair_what_differs(image) } as u64;
+        Ok(())
     }
 
     /// Repairs a stack and a memory, which lie in this order in one mapping with nothing but the instance between them if they are
@@ -423,6 +487,29 @@ impl<'a> Repairing<'a> {
 fn shallow(stack: &StackBounds) -> usize {
     let shallow = stack.base().saturating_sub(KEPT_STACK);
     shallow.next_multiple_of(PAGE_SIZE).max(stack.limit())
+}
+
+/// Zeroes what was used of a stack on which there were only frames of at most a page. Returns how many bytes that were.
+///
+/// # Safety
+/// Nobody uses the stack.
+unsafe fn zero_used(stack: &StackBounds) -> usize {
+    let mut page = (stack.base() - 1) / PAGE_SIZE * PAGE_SIZE;
+    let mut bytes = stack.base() - page;
+    // SAFETY: the stack is accessible from its limit to its base, and nobody uses it.
+    unsafe { zero(page..stack.base()) };
+    while page > stack.limit() {
+        page -= PAGE_SIZE;
+        let start = ptr::with_exposed_provenance::<u8>(page);
+        // SAFETY: as above.
+        if unsafe { std::slice::from_raw_parts(start, PAGE_SIZE) } == &ZEROS[..] {
+            break;
+        }
+        // SAFETY: as above.
+        unsafe { zero(page..page + PAGE_SIZE) };
+        bytes += PAGE_SIZE;
+    }
+    bytes
 }
 
 /// The part of a range that is within bounds; empty, at the lower bound or above, if there is none.

@@ -12,6 +12,7 @@ use crate::host_ref::{
     Exception, ExnRef, HostRef, HostValue, ObjectTable, OwnedExnRef, OwnedHostRef, RootScope,
     is_object,
 };
+use crate::instance::recycle::Life;
 use crate::instance::{Instance, InstancePtr};
 use crate::limits::{
     DEFAULT_INSTANCE_LIMIT, DEFAULT_MEMORY_LIMIT, DEFAULT_TABLE_LIMIT, ResourceLimiter,
@@ -105,13 +106,16 @@ impl StoreInner {
     /// Drops what is in it, for good. What it leaves to the next store; `None` if it did so before.
     fn end(&mut self) -> Option<Shell> {
         let mut shell = self.shell.take()?;
-        let touched = self.execution.is_touched();
+        let life = Life {
+            touched: self.execution.is_touched(),
+            host_frames: self.execution.had_host_frames(),
+        };
         // SAFETY: nothing runs in the store or ever will: computations were cancelled.
         let mut stack = unsafe { self.execution.take_stack() };
         // Instances first: they refer to host functions of the store.
         for instance in shell.instances.drain(..) {
             // SAFETY: the store owns it, and nobody can use it any more: handles need the store.
-            unsafe { Instance::retire(instance, touched, &mut stack) };
+            unsafe { Instance::retire(instance, life, &mut stack) };
         }
         for record in self.host_funcs.drain(..) {
             // SAFETY: it came from a box, and the instances that referred to it are gone.

@@ -168,6 +168,8 @@ unsafe fn enter<T: 'static>(
         }
         Entry::Body(body) => {
             // SAFETY: the store's data type is `T`, and its caller lets us use it.
+            unsafe { store.as_ref() }.execution().note_host_frames();
+            // SAFETY: as above.
             catch_unwind(AssertUnwindSafe(|| unsafe {
                 body(StoreMut::from_inner(store))
             }))
