@@ -11,6 +11,18 @@
 //!
 //! `i32` and `externref` values travel as CLIF `i32`, `funcref` and addresses as `i64`. `ctx` is CLIF's `vmctx` parameter.
 //!
+//! # Without trampolines
+//!
+//! On x86-64 the guest convention and the C convention differ only in what they do with arguments that find no register and with more
+//! than one result. A function with at most 5 parameters that are integers or references, at most 8 that are floats or vectors, and
+//! at most one result is the same in both. Of this the runtime makes use where both sides are known to be typed:
+//!
+//! * The `code` of an import record (or of a `VmFuncRef`) of a host function may be the runtime's own instead of a host shim. It
+//!   is called like every guest function, does what a shim does, and takes the arguments where they are.
+//! * The runtime may call a guest function by its `code` instead of by its entry trampoline, unless fuel is counted.
+//!
+//! Compiled code need not know. Entry trampolines and host shims are there for all types, for dynamic calls and for what does not fit.
+//!
 //! # Exceptions
 //!
 //! A call inside a `try_table` is Cranelift's `try_call` with one exception table item per catch clause, innermost
@@ -29,7 +41,7 @@
 //! ```text
 //!   guest function         pinned register; guest calls hand it on as it is
 //!   entry trampoline       loads it from the store before the call, stores it behind
-//!   host shim              stores it before the host function runs, loads it behind
+//!   host shim              stores it before the host function runs, loads it behind (the runtime's own code likewise)
 //!   call of a builtin      stores it before; only out_of_fuel changes it, and loads it itself
 //!   exception              the runtime loads it when it continues in a handler
 //!   fault, interruption    the signal handler stores it; after an interruption the runtime loads it

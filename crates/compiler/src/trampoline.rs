@@ -15,6 +15,8 @@
 //! Values are 16 bytes apart ([`VmValue`]); results take the place of arguments. The shim leaves in the store where the guest
 //! called from, which is where a backtrace starts: the frame it notes is the caller's, not its own.
 //!
+//! Where both sides are typed and few values travel, the runtime does without them: [`cowling_abi::builtins`] says when.
+//!
 //! In code that counts fuel both move the count between the pinned register, where guest code has it, and the store. The entry
 //! trampoline also checks that some is left.
 

@@ -36,10 +36,15 @@
 //!   has any.
 //! * [`Execution::run`] is on the stack that the store's code runs on, exactly while it does.
 
+mod frames;
+mod plain;
 mod run;
 
+use frames::Captured;
+pub(crate) use frames::{FaultSite, Frame, Frames};
+pub(crate) use plain::call_in_registers;
 use run::OwnStack;
-pub(crate) use run::{Outside, Run, Suspended, call_on_guest_stack};
+pub(crate) use run::{BASE, LINK, Outside, Run, Suspended, call_on_guest_stack};
 
 use crate::arch;
 use crate::control::Phase;
@@ -52,10 +57,12 @@ use crate::suspend::{Cancelled, Computations};
 use crate::test_points::Point;
 use crate::trap::{Raised, TrapReason};
 use cowling_abi::Trap;
-use cowling_abi::layout::{StoreContext, VmValue};
+use cowling_abi::layout::{StoreContext, VmFuncRef, VmValue};
 use std::cell::{Cell, UnsafeCell};
 use std::io;
+use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
+use std::sync::atomic::{Ordering::SeqCst, compiler_fence};
 
 /// How many frames of the innermost activation a trap records. There is no room for more where it may not allocate.
 pub(crate) const MAX_TRAP_FRAMES: usize = 64;
@@ -105,35 +112,6 @@ pub(crate) struct Execution {
     repairs: Repairs,
 }
 
-/// Frames recorded by [`raise`] or the signal handler until [`enter`] collects them.
-#[derive(Debug)]
-struct Captured {
-    count: Cell<usize>,
-    /// Were functions left out?
-    cut: Cell<bool>,
-    frames: [Cell<usize>; MAX_TRAP_FRAMES],
-}
-
-impl Captured {
-    fn record(&self, mut frames: impl Iterator<Item = usize>) {
-        let mut count = 0;
-        for (place, frame) in self.frames.iter().zip(frames.by_ref()) {
-            place.set(frame);
-            count += 1;
-        }
-        self.count.set(count);
-        // The last is the entry trampoline's, so one more is no function.
-        self.cut.set(frames.nth(1).is_some());
-    }
-
-    /// The frames, and after how many of them others were left out.
-    fn take(&self) -> (Vec<usize>, Option<usize>) {
-        let count = self.count.replace(0);
-        let frames = self.frames[..count].iter().map(Cell::get).collect();
-        (frames, self.cut.replace(false).then_some(count))
-    }
-}
-
 /// Offset of [`Execution`]'s saved registers, for the assembly: from the [`StoreContext`]'s address.
 pub(crate) const THROWER_REGISTERS: usize = std::mem::offset_of!(Execution, thrower_registers);
 
@@ -157,11 +135,7 @@ impl Execution {
             host_frames: Cell::new(0),
             stack_spec: StackSpec::new(max_wasm_stack, host_stack_reserve),
             host_stack_reserve: usize::try_from(host_stack_reserve).unwrap_or(usize::MAX),
-            captured: Captured {
-                count: Cell::new(0),
-                cut: Cell::new(false),
-                frames: [const { Cell::new(0) }; MAX_TRAP_FRAMES],
-            },
+            captured: Captured::none(),
             fuel: Fuel::default(),
             interrupts: Interrupts::new(),
             repairs: Repairs::default(),
@@ -187,6 +161,7 @@ impl Execution {
     }
 
     /// Replaces the return address and frame pointer of the guest's last call to the host: where backtraces begin.
+    #[inline]
     pub(crate) fn replace_exit(&self, (pc, fp): (usize, usize)) -> (usize, usize) {
         let before = self.exit();
         self.note_exit(before.0);
@@ -225,7 +200,7 @@ impl Execution {
     }
 
     /// Notes that something may be written in the store's slots: by guests, which run only once the store has
-    /// [provided a run](Self::provided_run), or by the host.
+    /// [provided a run](Self::provided_run) or a plain call has begun, or by the host.
     #[inline]
     pub(crate) fn touch(&self) {
         self.touched.set(true);
@@ -395,12 +370,15 @@ pub(crate) struct Activation {
     entry_fp: Cell<usize>,
     execution: NonNull<Execution>,
     run: *const Run,
+    /// The function, if it is entered with its arguments in registers; else null.
+    func: *const VmFuncRef,
     previous: Cell<*const Activation>,
     outer: Cell<*const Activation>,
     /// `exit_pc` and `exit_fp` of the outer activation.
     outer_exit_pc: Cell<usize>,
     outer_exit_fp: Cell<usize>,
-    reason: UnsafeCell<Option<TrapReason>>,
+    /// Why it was raised. Taken before the activation is gone, so there is nothing to drop.
+    reason: UnsafeCell<ManuallyDrop<Option<TrapReason>>>,
 }
 
 /// Offset of [`Activation`]'s stack pointer, for the assembly.
@@ -408,7 +386,136 @@ pub(crate) const RESUME_SP: usize = std::mem::offset_of!(Activation, resume_sp);
 /// Offset of [`Activation`]'s frame pointer, for the assembly.
 pub(crate) const ENTRY_FP: usize = std::mem::offset_of!(Activation, entry_fp);
 
+/// Offset of [`Activation`]'s run, for the assembly.
+pub(crate) const RUN: usize = std::mem::offset_of!(Activation, run);
+/// Offset of [`Activation`]'s function, for the assembly.
+pub(crate) const FUNC: usize = std::mem::offset_of!(Activation, func);
+
 impl Activation {
+    /// One that is not linked yet. The places for the guest's last call to the host are emptied for it.
+    ///
+    /// # Safety
+    /// The execution and the run stay valid as long as it; no guest code of the store runs on this thread right now.
+    #[inline(always)]
+    unsafe fn new(
+        execution: NonNull<Execution>,
+        run: *const Run,
+        func: *const VmFuncRef,
+    ) -> Activation {
+        // SAFETY: the reference ends here; only this thread's code for the store uses the context.
+        let (innermost, exit) = unsafe {
+            let this = execution.as_ref();
+            (this.innermost.get(), this.replace_exit((0, 0)))
+        };
+        Activation {
+            resume_sp: Cell::new(0),
+            entry_fp: Cell::new(0),
+            execution,
+            run,
+            func,
+            previous: Cell::new(CURRENT.get()),
+            outer: Cell::new(innermost),
+            outer_exit_pc: Cell::new(exit.0),
+            outer_exit_fp: Cell::new(exit.1),
+            reason: UnsafeCell::new(ManuallyDrop::new(None)),
+        }
+    }
+
+    /// One that is not linked yet, of a store that has no other.
+    ///
+    /// # Safety
+    /// As for [`new`](Self::new); nothing of the store runs.
+    #[inline(always)]
+    unsafe fn outermost(
+        execution: NonNull<Execution>,
+        run: *const Run,
+        func: *const VmFuncRef,
+    ) -> Activation {
+        // SAFETY: as the caller says; the reference ends here.
+        unsafe {
+            debug_assert!(!execution.as_ref().is_active());
+            execution.as_ref().replace_exit((0, 0));
+        }
+        Activation {
+            resume_sp: Cell::new(0),
+            entry_fp: Cell::new(0),
+            execution,
+            run,
+            func,
+            previous: Cell::new(CURRENT.get()),
+            outer: Cell::new(ptr::null()),
+            outer_exit_pc: Cell::new(0),
+            outer_exit_fp: Cell::new(0),
+            reason: UnsafeCell::new(ManuallyDrop::new(None)),
+        }
+    }
+
+    /// Puts it into both lists, from where its guest code can be interrupted. Returns whether something was asked of the guest
+    /// before, which has to be looked at then.
+    ///
+    /// # Safety
+    /// It is entered or unlinked next, and stays where it is until it is unlinked.
+    #[inline(always)]
+    unsafe fn link(&self) -> bool {
+        // SAFETY: the execution outlives its activations; the reference ends here.
+        let execution = unsafe { self.execution.as_ref() };
+        execution.innermost.set(self);
+        // From here on the signal handler may look at it.
+        compiler_fence(SeqCst);
+        CURRENT.set(self);
+        execution.interrupts.host_ends()
+    }
+
+    /// Takes it out of the store's list. The caller takes it out of the thread's.
+    ///
+    /// # Safety
+    /// Its guest does not run any more.
+    #[inline(always)]
+    unsafe fn unlink(&self) {
+        // SAFETY: the execution outlives its activations; the reference ends here.
+        let execution = unsafe { self.execution.as_ref() };
+        execution.innermost.set(self.outer.get());
+        execution.set_exit(self.outer_exit());
+        execution.interrupts.guest_left();
+    }
+
+    /// Was its guest entered by an entry trampoline?
+    fn by_trampoline(&self) -> bool {
+        self.func.is_null()
+    }
+
+    /// Has its guest been stopped?
+    ///
+    /// # Safety
+    /// The guest does not run any more.
+    #[inline(always)]
+    unsafe fn was_raised(&self) -> bool {
+        // SAFETY: whoever raises puts the reason there before the guest stops, and nobody does any more.
+        unsafe { (*self.reason.get()).is_some() }
+    }
+
+    /// Why its guest has been stopped.
+    ///
+    /// # Safety
+    /// It has, and is unlinked.
+    #[cold]
+    unsafe fn raised(&self) -> Box<Raised> {
+        // SAFETY: the execution outlives its activations; nobody else looks at the reason any more.
+        let ((mut frames, cut_after), reason) = unsafe {
+            let frames = self.execution.as_ref().captured.take();
+            (frames, (*self.reason.get()).take())
+        };
+        frames.extend(self.outer_frames());
+        let Some(reason) = reason else {
+            unreachable!("raising begins with a reason")
+        };
+        Box::new(Raised {
+            reason,
+            frames,
+            cut_after,
+        })
+    }
+
     /// The activation that this thread runs. Async-signal-safe.
     pub(crate) fn current() -> Option<&'static Activation> {
         // SAFETY: CURRENT holds an activation only while it lives. It outlives every use here: those happen inside it.
@@ -479,16 +586,16 @@ impl Activation {
                     rest.next();
                 }
                 let frames = std::iter::once(site.pc).chain(rest.map(Frame::call_site));
-                execution.captured.record(frames);
+                execution.captured.record(frames, self.by_trampoline());
             }
             None => {
                 let (pc, fp) = execution.exit();
                 let frames = self.frames(pc, fp).map(Frame::call_site);
-                execution.captured.record(frames);
+                execution.captured.record(frames, self.by_trampoline());
             }
         }
         // SAFETY: nobody else looks at the reason while the guest runs; it is None, so nothing is overwritten undropped.
-        unsafe { self.reason.get().write(Some(reason)) };
+        unsafe { **self.reason.get() = Some(reason) };
     }
 
     fn frames(&self, pc: usize, fp: usize) -> Frames {
@@ -516,70 +623,6 @@ impl Activation {
             Some(frames.map(Frame::call_site))
         })
         .flatten()
-    }
-}
-
-/// Where a guest trapped.
-#[derive(Copy, Clone, Debug)]
-pub(crate) struct FaultSite {
-    /// The instruction.
-    pub(crate) pc: usize,
-    /// The frame pointer register.
-    pub(crate) fp: usize,
-    /// The return address, if the function had not yet made its own frame.
-    pub(crate) return_address: Option<usize>,
-}
-
-/// A frame of a guest function.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Frame {
-    /// Where it continues: its return address.
-    pub(crate) pc: usize,
-    /// Its frame pointer.
-    pub(crate) fp: usize,
-}
-
-impl Frame {
-    /// An address inside the call instruction it is executing.
-    pub(crate) fn call_site(self) -> usize {
-        self.pc.wrapping_sub(1)
-    }
-}
-
-/// Walks the frames of one activation, innermost first, by their frame pointers. Entry trampolines and host shims, which have
-/// frames too, are among them; their addresses belong to no function.
-///
-/// Async-signal-safe, and safe on a damaged stack: reads only words of the stack and only goes outwards.
-#[derive(Clone, Debug)]
-pub(crate) struct Frames {
-    pc: usize,
-    fp: usize,
-    entry_fp: usize,
-    stack: StackBounds,
-}
-
-impl Iterator for Frames {
-    type Item = Frame;
-
-    fn next(&mut self) -> Option<Frame> {
-        if self.pc == 0 || self.fp >= self.entry_fp {
-            return None;
-        }
-        let frame = Frame {
-            pc: self.pc,
-            fp: self.fp,
-        };
-        let return_slot = self.fp.wrapping_add(size_of::<usize>());
-        self.pc = 0;
-        if self.stack.holds_word(self.fp) && self.stack.holds_word(return_slot) {
-            // SAFETY: both words are on the stack, which is mapped and readable from its limit to its base.
-            let (outer_fp, return_address) =
-                unsafe { (*(self.fp as *const usize), *(return_slot as *const usize)) };
-            if outer_fp > self.fp {
-                (self.fp, self.pc) = (outer_fp, return_address);
-            }
-        }
-        Some(frame)
     }
 }
 
@@ -611,7 +654,6 @@ pub(crate) unsafe fn enter(
     let activation = {
         // SAFETY: the caller keeps the execution valid; this reference ends before the guest runs.
         let this = unsafe { execution.as_ref() };
-        let context = this.context.get();
         let run = this.run.get();
         // SAFETY: guests are entered inside call_on_guest_stack or a computation, so there is a run.
         let stack = &unsafe { &*run }.stack;
@@ -632,38 +674,19 @@ pub(crate) unsafe fn enter(
                 cut_after: None,
             }));
         }
-        // SAFETY: only this thread's code for the store uses the context, and none runs right now.
-        let outer_exit = unsafe {
-            (
-                std::mem::take(&mut (*context).exit_pc),
-                std::mem::take(&mut (*context).exit_fp),
-            )
-        };
-        Activation {
-            resume_sp: Cell::new(0),
-            entry_fp: Cell::new(0),
-            execution,
-            run,
-            previous: Cell::new(CURRENT.get()),
-            outer: Cell::new(this.innermost.get()),
-            outer_exit_pc: Cell::new(outer_exit.0),
-            outer_exit_fp: Cell::new(outer_exit.1),
-            reason: UnsafeCell::new(None),
-        }
+        // SAFETY: as the caller says.
+        unsafe { Activation::new(execution, run, ptr::null()) }
     };
-    let address = ptr::from_ref(&activation);
-    // SAFETY: as above; each reference ends within its statement.
-    unsafe { execution.as_ref() }.innermost.set(address);
-    CURRENT.set(address);
-
-    // SAFETY: as above. What was asked of the guest before now is looked at here; the signal handler sees to what comes later.
+    // SAFETY: as the caller says; what was asked of the guest before now is looked at here; the signal handler sees to what comes
+    // later.
     let refused = unsafe {
-        match execution.as_ref().interrupts.host_ends() {
+        match activation.link() {
             true => interrupt::look(execution).err(),
             false => None,
         }
     };
-    let raised = if refused.is_none() {
+    if refused.is_none() {
+        let address = ptr::from_ref(&activation);
         // SAFETY: as above.
         unsafe { execution.as_ref() }
             .interrupts
@@ -672,35 +695,21 @@ pub(crate) unsafe fn enter(
         unsafe { arch::enter_guest(address, entry, ctx, code, values) }
     } else {
         // SAFETY: nobody else looks at the reason.
-        unsafe { *activation.reason.get() = refused };
-        1
-    };
+        unsafe { **activation.reason.get() = refused };
+    }
     // SAFETY: as above, the guest does not run any more.
     unsafe { execution.as_ref() }
         .interrupts
         .point(Point::GuestReturned);
-
     set_current(activation.previous.get());
-    // SAFETY: as above, the guest does not run any more.
-    let this = unsafe { execution.as_ref() };
-    this.innermost.set(activation.outer.get());
-    this.set_exit(activation.outer_exit());
-    this.interrupts.guest_left();
-    if raised == 0 {
-        return Ok(());
+    // SAFETY: as the caller says, the guest does not run any more.
+    unsafe {
+        activation.unlink();
+        if activation.was_raised() {
+            return Err(activation.raised());
+        }
     }
-    let (mut frames, cut_after) = this.captured.take();
-    frames.extend(activation.outer_frames());
-    // SAFETY: whoever raised has put the reason there and does not run any more.
-    let reason = unsafe { (*activation.reason.get()).take() };
-    let Some(reason) = reason else {
-        unreachable!("raising begins with a reason")
-    };
-    Err(Box::new(Raised {
-        reason,
-        frames,
-        cut_after,
-    }))
+    Ok(())
 }
 
 /// Stops the guest that called the builtin or host function that runs now: its [`enter`] returns `reason`.
@@ -714,9 +723,12 @@ pub(crate) unsafe fn raise(execution: NonNull<Execution>, reason: TrapReason) ->
         // SAFETY: an execution with an active guest is valid.
         let this = unsafe { execution.as_ref() };
         this.note_host_frames();
+        let activation = this.innermost.get();
         let frames = this.guest_frames().into_iter().flatten();
-        this.captured.record(frames.map(Frame::call_site));
-        this.innermost.get()
+        // SAFETY: the store has an active guest.
+        let by_trampoline = unsafe { (*activation).by_trampoline() };
+        (this.captured).record(frames.map(Frame::call_site), by_trampoline);
+        activation
     };
     debug_assert_eq!(
         activation,
@@ -726,7 +738,7 @@ pub(crate) unsafe fn raise(execution: NonNull<Execution>, reason: TrapReason) ->
     // SAFETY: the activation lives until its `enter_guest` returns, which `arch::raise` makes it do. Its reason is looked at
     // by nobody else and None so far.
     unsafe {
-        (*activation).reason.get().write(Some(reason));
+        **(*activation).reason.get() = Some(reason);
         arch::raise(activation)
     }
 }

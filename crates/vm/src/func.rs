@@ -1,14 +1,16 @@
 //! Calling functions from the host.
 //!
 //! A call lowers its arguments into a buffer of values, runs the function, and lifts the results from the same buffer. A guest
-//! function runs on the store's guest stack, in an activation; a host function is just called. Why a guest stopped early becomes
-//! an error here, or a panic that continues.
+//! function runs on the store's guest stack, in an activation; a host function is just called. A typed call from outside skips the
+//! buffer if its values [fit in registers](crate::registers). Why a guest stopped early becomes an error here, or a panic that
+//! continues.
 
 use crate::activation::{self, Execution};
 use crate::backtrace::{FatalFault, MemoryFault, WasmBacktrace};
 use crate::error::{CallError, Error, Result, TypeMismatch};
 use crate::host::{self, HostFunc};
 use crate::interrupt;
+use crate::registers;
 use crate::signals;
 use crate::store::{FuncHandle, StoreInner, StoreMut, StoreRef};
 use crate::suspend::StoreSuspended;
@@ -26,6 +28,8 @@ use std::ptr::NonNull;
 /// A function whose type was checked to be `P` to `R`.
 pub struct TypedHandle<P, R> {
     func: FuncHandle,
+    /// Can the function be called with its values in registers?
+    in_registers: bool,
     _type: PhantomData<fn(P) -> R>,
 }
 
@@ -68,8 +72,16 @@ impl<T: 'static> StoreRef<'_, T> {
             let found = self.inner().func_type(func)?;
             return Err(TypeMismatch::Func { expected, found });
         }
+        let is_guest = {
+            // SAFETY: the function is this store's, and a funcref does not change once it has been handed out.
+            let func = unsafe { func.func.as_ref() };
+            func.is_host == 0 && !func.code.is_null()
+        };
+        let counts_fuel = self.inner().config().knobs.consume_fuel;
+        let fits = const { registers::fit(P::TYPES, R::TYPES) };
         Ok(TypedHandle {
             func,
+            in_registers: fits && is_guest && !counts_fuel,
             _type: PhantomData,
         })
     }
@@ -121,20 +133,49 @@ impl<T: 'static> StoreMut<'_, T> {
     ///
     /// # Panics
     /// With the payload of a host function that panicked. The store stays usable.
+    #[inline]
     pub fn call_typed<P: AbiValues, R: AbiValues>(
         &mut self,
         func: &TypedHandle<P, R>,
         params: P,
     ) -> Result<R> {
         func.func.check(self.id())?;
-        let mut values: TypedBuffer = [MaybeUninit::uninit(); _];
-        params.lower_all(self.inner(), &mut values)?;
-        // SAFETY: the function is this store's, has the type that was checked when the handle was made, and the buffer has room
-        // for as many values as a list may have.
+        let params = params.into_registers(self.inner())?;
+        // SAFETY: the function is this store's, and has the type that was checked when the handle was made; the arguments are those
+        // of this store that were just made ready, and the results what the function has left.
         unsafe {
-            call_func_ref(self.as_ptr(), func.func.func, values.as_mut_ptr().cast())?;
-            Ok(R::lift_all(self.inner_mut(), &values))
+            let store = self.as_ptr();
+            if func.in_registers {
+                let called =
+                    activation::call_in_registers::<P, R>(store.cast(), func.func.func, params);
+                match called {
+                    Ok(left) => return Ok(R::from_registers(self.inner_mut(), left)),
+                    Err(Some(raised)) => return Err(stopped(store.as_ref(), raised)),
+                    Err(None) => {}
+                }
+            }
+            let left = call_with_values::<P, R>(store, func.func.func, params)?;
+            Ok(R::from_registers(self.inner_mut(), left))
         }
+    }
+}
+
+/// Calls the function behind a reference with its values in memory.
+///
+/// # Safety
+/// As for [`call_func_ref`]; its parameters are `P` and its results `R`.
+#[inline(never)]
+unsafe fn call_with_values<P: AbiValues, R: AbiValues>(
+    store: NonNull<StoreInner>,
+    func: NonNull<VmFuncRef>,
+    params: P::Registers,
+) -> Result<R::Registers> {
+    let mut values: TypedBuffer = [MaybeUninit::uninit(); _];
+    P::store(params, &mut values);
+    // SAFETY: the caller's promises are the same; the buffer has room for as many values as a list may have.
+    unsafe {
+        call_func_ref(store, func, values.as_mut_ptr().cast())?;
+        Ok(R::load(&values))
     }
 }
 

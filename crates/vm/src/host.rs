@@ -1,43 +1,49 @@
 //! Host functions, and the boundary where guest code calls them.
 //!
 //! ```text
-//!   guest function
-//!      | Tail call convention, ctx = import record
-//!   host shim (compiled)        notes exit_fp/exit_pc, spills arguments to `values`
-//!      | extern "C" (record, values)
-//!   host_entry::<B>             is enough stack left? catches panics
-//!      | Rust
-//!   B::invoke                   values -> Rust, the closure, Rust -> values
+//!                          guest function
+//!                             | guest convention, ctx = import record
+//!              .--------------'---------------------.
+//!   typed, and its values fit in registers          any other function
+//!              |                                    |
+//!   stub: notes exit_fp/exit_pc,                 host shim (compiled): notes exit_fp/exit_pc,
+//!     is enough stack left?                        spills arguments to `values`
+//!              | extern "C" (record, arg, ...)      | extern "C" (record, values)
+//!              |                                 checked: is enough stack left?
+//!              |                                    |
+//!   Typed::run: registers -> Rust,               host_entry -> B::invoke: values -> Rust,
+//!     the closure, Rust -> register                the closure, Rust -> values
 //! ```
 //!
 //! # Invariant
 //!
-//! Nothing unwinds or jumps over a frame that still has something to drop. An error or panic travels up to `host_entry` as a
-//! value; there it is put into the store, everything on the way has been dropped, and only then does
-//! [`failure::raise`](crate::failure) leave for the activation.
+//! Nothing unwinds or jumps over a frame that still has something to drop. An error or panic travels up to [`boundary`] as a
+//! value; everything on the way has been dropped, and only then does [`leave`] give up the guest.
 //!
 //! A typed host function's call allocates nothing.
 
 use crate::activation::{self, Execution};
+use crate::arch;
 use crate::error::{CallError, Result};
 use crate::exception;
 use crate::host_ref::RootScope;
 use crate::instance::Instance;
 use crate::interrupt;
 use crate::pool::{self, Counted, HandleCount};
+use crate::registers::{self, HostCode, HostCodes};
 use crate::store::{InstanceHandle, StoreInner, StoreMut};
 use crate::suspend::{Cancelled, CannotSuspend};
 use crate::test_points::Point;
 use crate::trap::TrapReason;
 use crate::values::{AbiValues, MAX_TYPED_VALUES, Value};
+use cowling_abi::FuncType;
 use cowling_abi::layout::{VmContext, VmFuncImport, VmHostFunc, VmValue};
-use cowling_abi::{FuncType, Trap};
 use smallvec::SmallVec;
 use std::fmt;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
 /// A function of the host that guests can call. Cheap to clone, and independent of any store until it is imported or made a
@@ -103,8 +109,12 @@ impl Counted for LinkedBodies {
 /// What every body starts with: what shims read, and how the host calls it.
 #[repr(C)]
 pub(crate) struct Head {
-    /// What host shims read: [`host_entry`] of the body's type.
+    /// What host shims read: [`checked`] of the body's type.
     vm: VmHostFunc,
+    /// What guests call without a shim; null if the values do not fit in registers.
+    stub: *const u8,
+    /// Where the stub goes on.
+    body: *const u8,
     /// [`invoke_scoped`] of the body's type.
     invoke: Invoke,
 }
@@ -112,21 +122,45 @@ pub(crate) struct Head {
 type Invoke =
     unsafe fn(*const Head, NonNull<StoreInner>, *mut VmContext, *mut VmValue) -> Result<()>;
 
+/// Offset of a head's code for values in registers, for the assembly.
+pub(crate) const BODY: usize = std::mem::offset_of!(Head, body);
+
 impl Head {
     const fn of<B: HostBody>() -> Head {
         Head {
             vm: VmHostFunc {
-                call: host_entry::<B> as *const u8,
+                call: checked::<B> as *const u8,
             },
+            stub: ptr::null(),
+            body: ptr::null(),
             invoke: invoke_scoped::<B>,
         }
+    }
+
+    /// The same for a body whose values fit in registers.
+    fn with_codes(self, codes: HostCodes) -> Head {
+        Head {
+            stub: codes.stub,
+            body: codes.body,
+            ..self
+        }
+    }
+
+    /// What guests call, in their convention with the import record as the context, if they need no shim of their own module's.
+    pub(crate) fn code(&self, counts_fuel: bool) -> Option<*const u8> {
+        if self.stub.is_null() {
+            return None;
+        }
+        let counting = arch::host_stub_counting_fuel as *const u8;
+        Some(if counts_fuel { counting } else { self.stub })
     }
 }
 
 /// The body of a host function.
 ///
 /// # Safety
-/// `Self` is `repr(C)` and starts with the [`Head`] that `head` returns, which is `Head::of::<Self>()`.
+/// `Self` is `repr(C)` and starts with the [`Head`] that `head` returns, which is `Head::of::<Self>()`, perhaps with codes of
+/// `Self`'s.
 pub(crate) unsafe trait HostBody: Send + Sync {
     fn head(&self) -> &Head;
     fn ty(&self) -> &FuncType;
@@ -218,8 +252,12 @@ where
 {
     fn new(function: F) -> Self {
         const { assert!(P::TYPES.len() <= MAX_TYPED_VALUES && R::TYPES.len() <= MAX_TYPED_VALUES) };
+        let mut head = Head::of::<Self>();
+        if const { registers::fit(P::TYPES, R::TYPES) } {
+            head = head.with_codes(P::host_codes::<Self>());
+        }
         Typed {
-            head: Head::of::<Self>(),
+            head,
             ty: FuncType {
                 params: P::TYPES.into(),
                 results: R::TYPES.into(),
@@ -230,7 +268,36 @@ where
     }
 }
 
-// SAFETY: `head` comes first and is `Head::of::<Self>()`.
+// SAFETY: `run` takes and leaves the values and does not return when the function fails.
+unsafe impl<T, P, R, F> HostCode for Typed<T, P, R, F>
+where
+    T: 'static,
+    P: AbiValues,
+    R: AbiValues,
+    F: Fn(HostCaller<'_, T>, P) -> Result<R> + Send + Sync,
+{
+    type Params = P;
+    type Results = R;
+
+    #[inline(always)]
+    unsafe fn run(record: *const VmFuncImport, params: P::Registers) -> R::Registers {
+        // SAFETY: a record's fields are set when it is made, its host function is ours, and it starts with its head. The guest waits
+        // for us, so nothing else uses the store; it has put the arguments there.
+        unsafe {
+            let this = &*(*record).host.cast::<Self>();
+            let store = NonNull::new_unchecked((*record).store).cast::<StoreInner>();
+            boundary(store, || {
+                let _scope = CallScope::enter(store);
+                let params = P::from_registers(&mut *store.as_ptr(), params);
+                let caller = HostCaller::new(store, (*record).caller);
+                let results = (this.function)(caller, params)?;
+                Ok(results.into_registers(store.as_ref())?)
+            })
+        }
+    }
+}
+
+// SAFETY: `head` comes first and is `Head::of::<Self>()`, perhaps with codes.
 unsafe impl<T, P, R, F> HostBody for Typed<T, P, R, F>
 where
     T: 'static,
@@ -365,9 +432,6 @@ impl<T: 'static> HostCaller<'_, T> {
 ///
 /// # Safety
 /// `head` is that of a `B`; the rest is as for [`HostBody::invoke`].
-// In a frame of its own: what the host function takes of the stack must not be taken before `host_entry` has looked at how much
-// there is.
-#[inline(never)]
 unsafe fn invoke_scoped<B: HostBody>(
     head: *const Head,
     store: NonNull<StoreInner>,
@@ -378,10 +442,7 @@ unsafe fn invoke_scoped<B: HostBody>(
     // statement.
     unsafe {
         let body = &*head.cast::<B>();
-        let _scope = CallScope {
-            store,
-            scope: store.as_ref().root_scope_enter(),
-        };
+        let _scope = CallScope::enter(store);
         body.invoke(store, caller, values)
     }
 }
@@ -392,11 +453,24 @@ struct CallScope {
     scope: RootScope,
 }
 
+impl CallScope {
+    /// # Safety
+    /// Whoever has it has the right to use the store for as long, and no reference into it when it is dropped.
+    #[inline(always)]
+    unsafe fn enter(store: NonNull<StoreInner>) -> CallScope {
+        CallScope {
+            store,
+            // SAFETY: as the caller says; the reference ends here.
+            scope: unsafe { store.as_ref() }.root_scope_enter(),
+        }
+    }
+}
+
 impl Drop for CallScope {
     #[inline(always)]
     fn drop(&mut self) {
-        // SAFETY: `invoke_scoped`, whose local this is, has the right to use the store, and no reference into it is alive when
-        // the body has returned or has been unwound.
+        // SAFETY: whoever made it has promised the right, and has no reference into the store when its body has returned or has
+        // been unwound.
         unsafe { (*self.store.as_ptr()).root_scope_exit(self.scope) };
     }
 }
@@ -419,60 +493,86 @@ pub(crate) unsafe fn call_directly(
     }
 }
 
-/// Where a host shim calls: [`VmHostFunc::call`].
+/// Where a host shim calls: [`VmHostFunc::call`]. Goes on to [`host_entry`] if the host has its share of the stack.
+///
+/// # Safety
+/// As for that.
+#[unsafe(naked)]
+unsafe extern "C" fn checked<B: HostBody>(record: *const VmFuncImport, values: *mut VmValue) {
+    arch::host_check!(host_entry::<B>)
+}
+
+/// Runs a body for the guest that called it by its module's host shim.
 ///
 /// # Safety
 /// Called by a host shim for this body: `record` is the import record of a host function with body `B`, `values` are its
 /// arguments with room for its results.
 unsafe extern "C" fn host_entry<B: HostBody>(record: *const VmFuncImport, values: *mut VmValue) {
-    // SAFETY: a record's fields are set when it is made, and `store` points to all of the store.
-    let (store, head, caller) = unsafe {
-        let record = &*record;
-        let store = NonNull::new_unchecked(record.store).cast::<StoreInner>();
-        (store, record.host.cast::<Head>(), record.caller)
-    };
-    // Was the guest asked for something meanwhile?
-    let mut asked = false;
-    // SAFETY: guest code is waiting for us, so nothing else uses the store; the record is a `B`'s.
-    let outcome = unsafe {
-        if store.cast::<Execution>().as_ref().has_host_stack() {
-            let execution = store.cast::<Execution>();
-            execution.as_ref().interrupts().host_begins();
-            execution.as_ref().interrupts().point(Point::HostEntered);
-            let outcome = catch_unwind(AssertUnwindSafe(|| {
-                invoke_scoped::<B>(head, store, caller, values)
-            }));
-            execution.as_ref().interrupts().point(Point::HostReturned);
-            asked = execution.as_ref().interrupts().host_ends();
-            outcome
-        } else {
-            Ok(Err(Trap::StackOverflow.into()))
+    // SAFETY: a record's fields are set when it is made, and `store` points to all of the store. Guest code is waiting for us, so
+    // nothing else uses it; the record is a `B`'s.
+    unsafe {
+        let (head, caller) = ((*record).host.cast::<Head>(), (*record).caller);
+        let store = NonNull::new_unchecked((*record).store).cast::<StoreInner>();
+        boundary(store, || invoke_scoped::<B>(head, store, caller, values));
+    }
+}
+
+/// Runs a host function's body between guest frames: catches panics, and answers requests that came meanwhile. Returns only if
+/// the guest goes on.
+///
+/// # Safety
+/// The innermost guest of the thread, of this store, has called the host function, and waits. The caller has nothing to drop.
+#[inline(always)]
+unsafe fn boundary<R>(store: NonNull<StoreInner>, body: impl FnOnce() -> Result<R>) -> R {
+    // SAFETY: the store lives as long as its guests; each reference ends within its statement.
+    unsafe {
+        let execution = store.cast::<Execution>();
+        execution.as_ref().interrupts().host_begins();
+        execution.as_ref().interrupts().point(Point::HostEntered);
+        let outcome = catch_unwind(AssertUnwindSafe(body));
+        execution.as_ref().interrupts().point(Point::HostReturned);
+        let asked = execution.as_ref().interrupts().host_ends();
+        match outcome {
+            Ok(Ok(results)) => {
+                if asked || execution.as_ref().is_cancelling() {
+                    return answer(store, results);
+                }
+                results
+            }
+            // Nothing is left to drop: all there was is in the reason.
+            Ok(Err(error)) => leave(store, TrapReason::Host(error)),
+            Err(payload) => leave(store, TrapReason::Panic(payload)),
         }
-    };
-    let reason = match outcome {
-        // SAFETY: as above.
-        Ok(Ok(())) if unsafe { store.cast::<Execution>().as_ref() }.is_cancelling() => {
+    }
+}
+
+/// Does what was asked while a host function ran. Returns only if the guest goes on: the results, which own nothing.
+///
+/// # Safety
+/// As for [`boundary`], when the host function has returned.
+// The results go through here so that this is jumped to, and a host function's code needs no frame for its sake.
+#[cold]
+#[inline(never)]
+unsafe extern "C" fn answer<R>(store: NonNull<StoreInner>, results: R) -> R {
+    // SAFETY: the function has returned, so nothing is left to drop, and its guest is the innermost of this thread.
+    unsafe {
+        let reason = if store.cast::<Execution>().as_ref().is_cancelling() {
             TrapReason::Host(Cancelled.into())
-        }
-        Ok(Ok(())) if asked => {
-            // SAFETY: the function has returned, so nothing is left to drop, and its guest is the innermost of this thread.
-            match unsafe { interrupt::look(store.cast()) } {
-                Ok(()) => return,
+        } else {
+            match interrupt::look(store.cast()) {
+                Ok(()) => return results,
                 Err(reason) => reason,
             }
-        }
-        Ok(Ok(())) => return,
-        Ok(Err(error)) => TrapReason::Host(error),
-        Err(payload) => TrapReason::Panic(payload),
-    };
-    // SAFETY: everything this function had was moved into `reason`; nothing is left to drop.
-    unsafe { leave(store, reason) }
+        };
+        leave(store, reason)
+    }
 }
 
 /// Gives up the guest that called a host function or builtin: throws the exception that the error stands for, or raises it.
 ///
 /// # Safety
 /// As for [`activation::raise`].
+#[cold]
 pub(crate) unsafe fn leave(store: NonNull<StoreInner>, reason: TrapReason) -> ! {
     // SAFETY: the caller's promises are those of both; `rethrown` does not keep anything that needs dropping.
     unsafe {

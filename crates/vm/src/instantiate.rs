@@ -625,9 +625,15 @@ fn fill_imports(instance: InstancePtr, store: NonNull<StoreInner>, given: &[Give
         unsafe {
             match (import.entity, given) {
                 (EntityIndex::Func(index), given) => {
-                    instance
-                        .import_record(index)
-                        .write(import_record(instance, store, index, *given));
+                    let record = import_record(instance, store, index, *given);
+                    // A reference to it that was built in an earlier life has the code that host function had.
+                    if let Some(place) = instance.info().functions[index].funcref {
+                        let reference = instance.func_ref_record(place);
+                        if !(*reference).code.is_null() {
+                            (*reference).code = record.code;
+                        }
+                    }
+                    instance.import_record(index).write(record);
                 }
                 (EntityIndex::Table(index), _) => {
                     let record = instance.table(index).record();
@@ -667,13 +673,13 @@ unsafe fn import_record(
 ) -> VmFuncImport {
     let module = instance.module();
     let ty = module.info().functions[index].ty;
-    let host = match given {
-        Given::Host(body) => ptr::from_ref(body.head()).cast(),
+    let head = match given {
+        Given::Host(body) => ptr::from_ref(body.head()),
         // SAFETY: as the caller says; the context of a host function is an import record.
         Given::Extern(ExternHandle::Func(func)) => unsafe {
             let func = func.func.as_ref();
             match func.is_host {
-                1 => (*func.ctx.cast::<VmFuncImport>()).host,
+                1 => (*func.ctx.cast::<VmFuncImport>()).host.cast(),
                 _ => {
                     return VmFuncImport {
                         code: func.code,
@@ -690,10 +696,12 @@ unsafe fn import_record(
         },
         Given::Extern(_) => unreachable!("imports were checked to fit"),
     };
+    // SAFETY: the store and its host functions' heads are valid.
+    let code = unsafe { (*head).code(store.as_ref().config().knobs.consume_fuel) };
     VmFuncImport {
-        code: module.host_shim(ty).unwrap_or(ptr::null()),
+        code: code.or(module.host_shim(ty)).unwrap_or(ptr::null()),
         ctx: instance.import_record(index).cast(),
-        host,
+        host: head.cast(),
         caller: instance.vmctx().as_ptr(),
         store: store.as_ptr().cast(),
         entry: ptr::null(),

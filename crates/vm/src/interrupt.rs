@@ -45,7 +45,7 @@ use crate::registry;
 use crate::suspend::Interruption;
 use crate::sys::sigframe::{Interrupted, SaveArea};
 use crate::sys::thread::{self, ThreadId};
-use crate::test_points::{Point, point};
+use crate::test_points::{POINTS, Point, point};
 use crate::timer;
 use crate::trap::TrapReason;
 use cowling_abi::Trap;
@@ -179,6 +179,13 @@ impl Interrupts {
         true
     }
 
+    /// The embedder begins a plain call on this thread.
+    #[inline]
+    pub(crate) fn run_plain(&self) {
+        self.suspendable.set(false);
+        self.run();
+    }
+
     /// The embedder begins or resumes the execution on this thread.
     #[inline]
     pub(crate) fn run(&self) {
@@ -217,10 +224,15 @@ impl Interrupts {
     #[inline]
     pub(crate) fn end(&self) {
         if let Some(control) = self.control.get() {
-            point(Point::Leaving, &**control);
-            self.pending.store(false, Relaxed);
-            control.leave();
+            self.leave(control);
         }
+    }
+
+    #[cold]
+    fn leave(&self, control: &Control) {
+        point(Point::Leaving, control);
+        self.pending.store(false, Relaxed);
+        control.leave();
     }
 
     /// The thread that runs the store from now on is this one, although the execution began on another, which waits. Returns that.
@@ -279,7 +291,9 @@ impl Interrupts {
 
     #[inline]
     pub(crate) fn point(&self, at: Point) {
-        point(at, self.control_ptr());
+        if POINTS {
+            point(at, self.control_ptr());
+        }
     }
 }
 

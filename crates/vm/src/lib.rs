@@ -21,6 +21,7 @@
 //! | `exception` | throwing and catching |
 //! | `fuel` | how much guests may execute, and have executed |
 //! | `values` | values at the border, dynamic and typed |
+//! | `registers` | values that cross it in registers |
 //! | `table` | tables, built lazily |
 //! | `const_expr` | constant expressions |
 //! | `host_ref` | host values and exceptions behind references, roots, collection |
@@ -72,6 +73,7 @@ mod limits;
 mod memory;
 mod pool;
 mod quota;
+mod registers;
 mod registry;
 mod repair;
 mod signals;

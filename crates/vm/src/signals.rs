@@ -46,8 +46,9 @@ fn install() -> io::Result<()> {
             format!("this machine has pages of {page} bytes, guests need pages of {PAGE_SIZE}");
         return Err(io::Error::new(io::ErrorKind::Unsupported, message));
     }
-    altstack::prepare_thread()?;
-    signal::install(handle, interrupt::handle)
+    // Before the first thread is prepared: one that is can rely on it.
+    signal::install(handle, interrupt::handle)?;
+    altstack::prepare_thread()
 }
 
 fn handle(fault: &mut Fault<'_>) -> bool {

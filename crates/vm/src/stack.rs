@@ -52,6 +52,9 @@ pub(crate) struct StackBounds {
     base: NonZeroUsize,
 }
 
+/// Offset of the base in [`StackBounds`], for the assembly.
+pub(crate) const BASE: usize = std::mem::offset_of!(StackBounds, base);
+
 impl StackBounds {
     /// Lowest usable address.
     pub(crate) fn limit(&self) -> usize {

@@ -58,6 +58,9 @@ points! {
     Faulted,
 }
 
+/// Are there any points? What only they need to know need not be looked up otherwise.
+pub(crate) const POINTS: bool = cfg!(any(test, feature = "test-points"));
+
 /// Waits here if a test wants it. Async-signal-safe.
 #[cfg(not(any(test, feature = "test-points")))]
 #[inline(always)]

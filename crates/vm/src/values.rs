@@ -3,8 +3,10 @@
 //! Guest values travel as [`VmValue`]s (16 bytes each). [`Value`] is the dynamic form; [`AbiTy`] ties a Rust type to the one
 //! WebAssembly type it stands for, so that typed calls compile to plain loads and stores; [`AbiValues`] does it for lists.
 
+use crate::arch;
 use crate::error::{RefError, ValueError};
 use crate::host_ref::{ExnRef, HostRef};
+use crate::registers::{self, InRegisters, Register};
 use crate::store::{FuncHandle, StoreInner};
 use cowling_abi::layout::VmValue;
 use cowling_abi::{HeapType, RefType, ValType};
@@ -143,83 +145,110 @@ pub struct V128(pub u128);
 /// A Rust type that stands for exactly one WebAssembly type.
 ///
 /// # Safety
-/// `lower` writes what guest code expects of a value of type [`TYPE`](Self::TYPE), and its `lift` accepts every such value.
+/// `into_register` makes what guest code expects of a value of type [`TYPE`](Self::TYPE), and `from_register` accepts every such
+/// value. [`Register`](Self::Register) is the kind of register that guest code has such values in.
 pub unsafe trait AbiTy: Sized + Send + 'static {
     /// The WebAssembly type.
     const TYPE: ValType;
+
+    /// What guest code has in a register.
+    #[doc(hidden)]
+    type Register: Register;
 
     /// The form guest code uses.
     ///
     /// # Errors
     /// When it is a reference of another store, or no longer rooted.
-    fn lower(self, store: &StoreInner) -> Result<VmValue, RefError>;
+    fn into_register(self, store: &StoreInner) -> Result<Self::Register, RefError>;
 
-    /// Reads what guest code produced; references are rooted in the store's current scope.
+    /// Takes what guest code produced; references are rooted in the store's current scope.
+    ///
+    /// # Safety
+    /// `register` holds a value of type [`TYPE`](Self::TYPE) that is live in `store`.
+    unsafe fn from_register(store: &mut StoreInner, register: Self::Register) -> Self;
+
+    /// The form guest code uses, in memory.
+    ///
+    /// # Errors
+    /// As [`into_register`](Self::into_register).
+    #[inline]
+    fn lower(self, store: &StoreInner) -> Result<VmValue, RefError> {
+        self.into_register(store).map(Register::to_value)
+    }
+
+    /// Reads what guest code has left in memory; references are rooted in the store's current scope.
     ///
     /// # Safety
     /// `value` holds a value of type [`TYPE`](Self::TYPE) that is live in `store`.
-    unsafe fn lift(store: &mut StoreInner, value: &VmValue) -> Self;
+    #[inline]
+    unsafe fn lift(store: &mut StoreInner, value: &VmValue) -> Self {
+        // SAFETY: the caller's promise is the same.
+        unsafe { Self::from_register(store, Register::from_value(value)) }
+    }
 }
 
 macro_rules! numbers {
-    ($($ty:ty = $val:ident, $from:ident, $get:ident;)*) => {$(
-        // SAFETY: a number's bytes are its little-endian representation, and every bit pattern is a value.
+    ($($ty:ty = $val:ident;)*) => {$(
+        // SAFETY: a number's bits are the same in guest and host, and every bit pattern is a value.
         unsafe impl AbiTy for $ty {
             const TYPE: ValType = ValType::$val;
+            type Register = $ty;
 
             #[inline]
-            fn lower(self, _store: &StoreInner) -> Result<VmValue, RefError> {
-                Ok(VmValue::$from(self))
+            fn into_register(self, _store: &StoreInner) -> Result<$ty, RefError> {
+                Ok(self)
             }
 
             #[inline]
-            unsafe fn lift(_store: &mut StoreInner, value: &VmValue) -> Self {
-                value.$get()
+            unsafe fn from_register(_store: &mut StoreInner, register: $ty) -> Self {
+                register
             }
         }
     )*};
 }
 
 numbers! {
-    i32 = I32, from_i32, i32;
-    u32 = I32, from_u32, u32;
-    i64 = I64, from_i64, i64;
-    u64 = I64, from_u64, u64;
-    f32 = F32, from_f32, f32;
-    f64 = F64, from_f64, f64;
+    i32 = I32;
+    u32 = I32;
+    i64 = I64;
+    u64 = I64;
+    f32 = F32;
+    f64 = F64;
 }
 
 // SAFETY: as for numbers.
 unsafe impl AbiTy for V128 {
     const TYPE: ValType = ValType::V128;
+    type Register = arch::Vector;
 
     #[inline]
-    fn lower(self, _store: &StoreInner) -> Result<VmValue, RefError> {
-        Ok(VmValue::from_u128(self.0))
+    fn into_register(self, _store: &StoreInner) -> Result<arch::Vector, RefError> {
+        Ok(registers::vector(self.0))
     }
 
     #[inline]
-    unsafe fn lift(_store: &mut StoreInner, value: &VmValue) -> Self {
-        V128(value.u128())
+    unsafe fn from_register(_store: &mut StoreInner, register: arch::Vector) -> Self {
+        V128(registers::vector_bits(register))
     }
 }
 
 // SAFETY: a `funcref` is the address of a `VmFuncRef` of the store, or 0; the handle was checked to be of this store.
 unsafe impl AbiTy for Option<FuncHandle> {
     const TYPE: ValType = ValType::FUNCREF;
+    type Register = u64;
 
-    fn lower(self, store: &StoreInner) -> Result<VmValue, RefError> {
+    #[inline]
+    fn into_register(self, store: &StoreInner) -> Result<u64, RefError> {
         let Some(handle) = self else {
-            return Ok(VmValue::default());
+            return Ok(0);
         };
         handle.check(store.id())?;
-        Ok(VmValue::from_u64(
-            handle.func.as_ptr().expose_provenance() as u64
-        ))
+        Ok(handle.func.as_ptr().expose_provenance() as u64)
     }
 
-    unsafe fn lift(store: &mut StoreInner, value: &VmValue) -> Self {
-        let address = std::ptr::with_exposed_provenance_mut(value.u64() as usize);
+    #[inline]
+    unsafe fn from_register(store: &mut StoreInner, register: u64) -> Self {
+        let address = std::ptr::with_exposed_provenance_mut(register as usize);
         std::ptr::NonNull::new(address).map(|func| FuncHandle::new(store.id(), func))
     }
 }
@@ -230,17 +259,19 @@ macro_rules! rooted {
         // handles of one kind never name objects of another.
         unsafe impl AbiTy for Option<$ty> {
             const TYPE: ValType = ValType::$val;
+            type Register = u32;
 
-            fn lower(self, store: &StoreInner) -> Result<VmValue, RefError> {
-                let raw = match self {
-                    Some(reference) => store.objects().raw(reference.0)?,
-                    None => 0,
-                };
-                Ok(VmValue::from_u32(raw))
+            #[inline]
+            fn into_register(self, store: &StoreInner) -> Result<u32, RefError> {
+                match self {
+                    Some(reference) => store.objects().raw(reference.0),
+                    None => Ok(0),
+                }
             }
 
-            unsafe fn lift(store: &mut StoreInner, value: &VmValue) -> Self {
-                store.objects_mut().root(value.u32()).map($ty)
+            #[inline]
+            unsafe fn from_register(store: &mut StoreInner, register: u32) -> Self {
+                store.objects_mut().root(register).map($ty)
             }
         }
     )*};
@@ -260,8 +291,8 @@ pub(crate) type TypedBuffer = [MaybeUninit<VmValue>; MAX_TYPED_VALUES];
 /// A list of values whose types are known at compile time: `()`, a single [`AbiTy`], or a tuple of up to 16.
 ///
 /// # Safety
-/// `lower_all` initialises the leading `TYPES.len()` values, each with a value of the type at its place.
-pub unsafe trait AbiValues: Sized + 'static {
+/// `TYPES` are those of the values, in order.
+pub unsafe trait AbiValues: InRegisters {
     /// The WebAssembly types. At most 16.
     const TYPES: &'static [ValType];
 
@@ -272,11 +303,15 @@ pub unsafe trait AbiValues: Sized + 'static {
     ///
     /// # Panics
     /// If `out` is shorter than [`TYPES`](Self::TYPES).
+    #[inline]
     fn lower_all(
         self,
         store: &StoreInner,
         out: &mut [MaybeUninit<VmValue>],
-    ) -> Result<(), RefError>;
+    ) -> Result<(), RefError> {
+        Self::store(self.into_registers(store)?, out);
+        Ok(())
+    }
 
     /// Reads what guest code produced; references are rooted in the store's current scope.
     ///
@@ -285,84 +320,32 @@ pub unsafe trait AbiValues: Sized + 'static {
     ///
     /// # Panics
     /// If `values` is shorter than [`TYPES`](Self::TYPES).
-    unsafe fn lift_all(store: &mut StoreInner, values: &[MaybeUninit<VmValue>]) -> Self;
-}
-
-// SAFETY: writes its one value.
-unsafe impl<A: AbiTy> AbiValues for A {
-    const TYPES: &'static [ValType] = &[A::TYPE];
-
-    #[inline]
-    fn lower_all(
-        self,
-        store: &StoreInner,
-        out: &mut [MaybeUninit<VmValue>],
-    ) -> Result<(), RefError> {
-        out[0].write(AbiTy::lower(self, store)?);
-        Ok(())
-    }
-
     #[inline]
     unsafe fn lift_all(store: &mut StoreInner, values: &[MaybeUninit<VmValue>]) -> Self {
-        // SAFETY: the caller vouches for one initialised value of this type.
-        unsafe { AbiTy::lift(store, values[0].assume_init_ref()) }
+        // SAFETY: the caller's promise is the same.
+        unsafe { Self::from_registers(store, Self::load(values)) }
     }
+}
+
+// SAFETY: it is its one value's.
+unsafe impl<A: AbiTy> AbiValues for A {
+    const TYPES: &'static [ValType] = &[A::TYPE];
 }
 
 macro_rules! tuples {
     () => {};
     ($first:ident $($rest:ident)*) => {
-        tuples!(@one $first $($rest)*);
-        tuples!($($rest)*);
-    };
-    (@one $($name:ident)+) => {
-        // SAFETY: writes one value per member, in order.
-        unsafe impl<$($name: AbiTy),+> AbiValues for ($($name,)+) {
-            const TYPES: &'static [ValType] = &[$($name::TYPE),+];
-
-            #[inline]
-            #[expect(non_snake_case, reason = "members are named as their types")]
-            fn lower_all(self, store: &StoreInner, out: &mut [MaybeUninit<VmValue>]) -> Result<(), RefError> {
-                let ($($name,)+) = self;
-                let out = &mut out[..Self::TYPES.len()];
-                let mut places = out.iter_mut();
-                $(if let Some(place) = places.next() {
-                    place.write(AbiTy::lower($name, store)?);
-                })+
-                Ok(())
-            }
-
-            #[inline]
-            #[expect(non_snake_case, reason = "members are named as their types")]
-            unsafe fn lift_all(store: &mut StoreInner, values: &[MaybeUninit<VmValue>]) -> Self {
-                let mut position = 0;
-                $(
-                    // SAFETY: the caller vouches for as many initialised values of these types.
-                    let $name = unsafe { <$name as AbiTy>::lift(store, values[position].assume_init_ref()) };
-                    position += 1;
-                )+
-                debug_assert_eq!(position, Self::TYPES.len());
-                ($($name,)+)
-            }
+        // SAFETY: they are its members'.
+        unsafe impl<$first: AbiTy, $($rest: AbiTy),*> AbiValues for ($first, $($rest,)*) {
+            const TYPES: &'static [ValType] = &[$first::TYPE, $($rest::TYPE),*];
         }
+        tuples!($($rest)*);
     };
 }
 
 tuples!(A1 A2 A3 A4 A5 A6 A7 A8 A9 A10 A11 A12 A13 A14 A15 A16);
 
-// SAFETY: there is nothing to write.
+// SAFETY: there is none.
 unsafe impl AbiValues for () {
     const TYPES: &'static [ValType] = &[];
-
-    #[inline]
-    fn lower_all(
-        self,
-        _store: &StoreInner,
-        _out: &mut [MaybeUninit<VmValue>],
-    ) -> Result<(), RefError> {
-        Ok(())
-    }
-
-    #[inline]
-    unsafe fn lift_all(_store: &mut StoreInner, _values: &[MaybeUninit<VmValue>]) -> Self {}
 }

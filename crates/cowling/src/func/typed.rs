@@ -3,9 +3,10 @@
 use super::wasm_ty::{WasmParams, WasmResults};
 use super::{Func, typed_handle};
 use crate::error::Result;
-use crate::store::{AsContextMut, StoreContext};
+use crate::store::{AsContextMut, StoreContext, StoreContextMut};
 use cowling_vm::TypedHandle;
 use std::fmt;
+use tracing::level_filters::LevelFilter;
 
 /// A [`Func`] whose type was found to fit `Params` and `Results`, so that calls check nothing more.
 pub struct TypedFunc<Params: WasmParams, Results: WasmResults> {
@@ -40,11 +41,26 @@ impl<Params: WasmParams, Results: WasmResults> TypedFunc<Params, Results> {
     /// If a host function it calls panics, the panic goes on here. The store stays usable.
     #[inline]
     pub fn call(&self, mut store: impl AsContextMut, params: Params) -> Result<Results> {
-        let _span = tracing::trace_span!("call").entered();
+        // Nearly always nobody listens: then not even a span that is disabled is made.
+        if LevelFilter::current() == LevelFilter::TRACE {
+            return self.call_traced(store.as_context_mut(), params);
+        }
         let results = store
             .as_context_mut()
             .0
             .call_typed(&self.handle, params.into_abi())?;
+        Ok(Results::from_abi(results))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn call_traced<T: 'static>(
+        &self,
+        mut store: StoreContextMut<'_, T>,
+        params: Params,
+    ) -> Result<Results> {
+        let _span = tracing::trace_span!("call").entered();
+        let results = store.0.call_typed(&self.handle, params.into_abi())?;
         Ok(Results::from_abi(results))
     }
 }

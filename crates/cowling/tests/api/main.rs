@@ -14,6 +14,7 @@ mod linker;
 mod memories;
 mod modules;
 mod readme;
+mod registers;
 mod stack_overflow;
 mod support;
 mod tables;

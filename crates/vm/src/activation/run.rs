@@ -18,11 +18,12 @@
 
 use super::{Activation, CURRENT, EnterError, Execution};
 use crate::arch;
-use crate::stack::{GuestStack, StackBounds};
+use crate::stack::{self, GuestStack, StackBounds};
 use crate::suspend::Computation;
 use crate::sys::altstack;
 use crate::sys::thread::ThreadId;
 use std::cell::Cell;
+use std::hint::black_box;
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::{self, NonNull};
@@ -32,13 +33,18 @@ use std::ptr::{self, NonNull};
 pub(crate) struct Run {
     pub(super) stack: StackBounds,
     /// Down to where the stack may be used when the host is called.
-    host_stack_limit: usize,
+    pub(super) host_stack_limit: usize,
     /// A computation's: where the other of its stack and its driver's continues. A plain call's: how far the caller's stack is in
     /// use.
     link: Cell<usize>,
     /// The computation it is the run of; null for a plain call.
     computation: Cell<*const Computation>,
 }
+
+/// Offset of [`Run`]'s link, for the assembly.
+pub(crate) const LINK: usize = std::mem::offset_of!(Run, link);
+/// Offset of the base of [`Run`]'s stack, for the assembly.
+pub(crate) const BASE: usize = std::mem::offset_of!(Run, stack) + stack::BASE;
 
 impl Run {
     /// A run on a stack of which the lowest `reserve` bytes are for host functions.
@@ -92,8 +98,12 @@ impl Run {
         function: unsafe extern "C" fn(*mut u8),
         argument: *mut u8,
     ) {
-        // SAFETY: the caller waits in `call_on_stack`, which has noted how far its stack is in use.
+        // What guests have in these registers is saved where nobody looks for references, if the function uses them. This is on
+        // their own stack, which is scanned.
+        let registers = arch::callee_saved_registers();
+        // SAFETY: the caller waits in `call_on_stack` or `enter_in_registers`, which has noted how far its stack is in use.
         unsafe { arch::call_on_stack(function, argument, self.link.get(), &mut 0) };
+        black_box(&registers);
     }
 }
 
@@ -188,7 +198,7 @@ impl Drop for RunsOnThread {
 /// # Safety
 /// As for [`call_on_guest_stack`]; the run is valid and its stack not in use.
 #[inline(always)]
-unsafe fn run_plain<F: FnOnce() -> R, R>(
+pub(super) unsafe fn run_plain<F: FnOnce() -> R, R>(
     execution: NonNull<Execution>,
     run: *const Run,
     f: F,

@@ -1,8 +1,10 @@
 //! Entering and leaving guest code on x86-64.
 //!
 //! The operations are
-//! - [`enter_guest`] to call guest code so that it can be left early,
-//! - [`raise`] to leave it early: `enter_guest` returns another result,
+//! - [`enter_guest`] to call guest code, by its entry trampoline, so that it can be left early,
+//! - [`enter_in_registers`] to do the same on another stack and without a trampoline,
+//! - [`raise`] to leave it early: `enter_guest` returns,
+//! - [`host_stub!`](host_stub) and others for stubs through which guest code calls the host,
 //! - [`builtin_table!`](builtin_table) to make the stubs through which guest code calls the runtime,
 //! - [`continue_in_handler`] to continue guest code where it catches an exception.
 //!
@@ -20,8 +22,8 @@
 //!   | saved r12              |
 //!   | saved r13              |
 //!   | saved r14              |
-//!   | saved r15              |
-//!   | mxcsr (4), x87 (2)     | <- rsp of enter_guest: Activation::resume_sp, a multiple of 16
+//!   | saved r15              | <- Activation::resume_sp
+//!   | (not used)             | <- rsp of enter_guest, a multiple of 16
 //!   +------------------------+
 //!   | return address         |
 //!   +------------------------+
@@ -45,12 +47,15 @@
 //! # Leaving early
 //!
 //! All that `enter_guest` has to restore lies at fixed places above `resume_sp`. `raise` loads that stack pointer and does what
-//! the end of `enter_guest` does, with another result. It uses nothing of the state it is called in but its argument, `rdi`:
+//! the end of `enter_guest` does. It uses nothing of the state it is called in but its argument, `rdi`:
 //! a signal handler that wants the same sets the interrupted thread's `rip` to `raise` and its `rdi` to the activation.
 //!
 //! The guest may stop at any instruction, host code that overflows the stack too, so `raise` also restores what the calling
-//! convention promises about the processor's state: the direction flag is clear, the x87 register stack is empty, and MXCSR and x87
-//! control words are as they were. (On a normal return that is the callee's business.)
+//! convention promises about the processor's state: the direction flag is clear, the x87 register stack is empty, and the control
+//! words are as they were. Those are not saved, as whoever enters a guest is Rust code, which may run only while they have
+//! their defaults. (Reading MXCSR makes the processor finish everything before; saving it took a third of a call.) Only the bits
+//! that flush tiny numbers to zero are left as they are, since programs do set these. On a normal return all this is the callee's
+//! business.
 //!
 //! # What an unwinder sees
 //!
@@ -58,9 +63,20 @@
 //! host. `raise` never returns, so it describes itself as the outermost frame. Builtin stubs make no frame: what they save goes
 //! into the store. Only that of `out_of_fuel`, which keeps nearly all registers, makes one. Panics never cross any of this.
 
-use crate::activation::{Activation, ENTRY_FP, RESUME_SP};
-use cowling_abi::layout::VmValue;
+use crate::activation::{Activation, BASE, ENTRY_FP, FUNC, LINK, RESUME_SP, RUN};
+use crate::host::BODY;
+use cowling_abi::layout::{StoreContext, VmFuncImport, VmFuncRef, VmValue};
 use std::arch::{asm, naked_asm};
+use std::mem::offset_of;
+
+/// Registers that carry integer arguments behind the first, in the guest convention and in C's.
+pub(crate) const ARGUMENT_INTEGERS: usize = 5;
+
+/// Registers that carry arguments that are floats or vectors, in both.
+pub(crate) const ARGUMENT_FLOATS: usize = 8;
+
+/// A vector in its register.
+pub(crate) type Vector = std::arch::x86_64::__m128i;
 
 /// The stack pointer, roughly.
 #[inline(always)]
@@ -91,7 +107,7 @@ pub(crate) fn callee_saved_registers() -> [u64; 6] {
     registers
 }
 
-/// Calls `entry(ctx, code, values)`. Returns 0 when that returns and 1 when [`raise`] was called for the activation.
+/// Calls `entry(ctx, code, values)`. Returns when that returns, or [`raise`] is called for the activation.
 ///
 /// # Safety
 /// `entry`, `ctx`, `code` and `values` belong together as [`crate::activation::enter`] requires, and the activation stays where it
@@ -103,7 +119,7 @@ pub(crate) unsafe extern "C" fn enter_guest(
     ctx: *mut u8,
     code: *const u8,
     values: *mut VmValue,
-) -> u32 {
+) {
     naked_asm!(
         ".cfi_startproc",
         "push rbp",
@@ -121,17 +137,14 @@ pub(crate) unsafe extern "C" fn enter_guest(
         ".cfi_offset r14, -48",
         "push r15",
         ".cfi_offset r15, -56",
-        "sub rsp, 8",
-        "stmxcsr [rsp]",
-        "fnstcw [rsp + 4]",
         "mov [rdi + {resume_sp}], rsp",
         "mov [rdi + {entry_fp}], rbp",
+        "sub rsp, 8",
         "mov rax, rsi",
         "mov rdi, rdx",
         "mov rsi, rcx",
         "mov rdx, r8",
         "call rax",
-        "xor eax, eax",
         "mov rbx, [rbp - 8]",
         "mov r12, [rbp - 16]",
         "mov r13, [rbp - 24]",
@@ -147,7 +160,175 @@ pub(crate) unsafe extern "C" fn enter_guest(
     )
 }
 
-/// Makes the [`enter_guest`] of an activation return 1.
+/// Calls the function at `Activation::func` on the stack of the activation's run, from its base, with everything behind the
+/// activation as it is: arguments in registers. Returns what that leaves in a register; when [`raise`] was called for the
+/// activation, that is nothing.
+///
+/// ```text
+///   stack of the caller                              stack of the run
+///   | return address          |
+///   | saved rbp               | <-----------+        |   (not used)           | base
+///   | saved rbx, r12 ... r15  | <- resume_sp '------ | rbp of the caller      | <- Activation::entry_fp
+///                                = Run::link         | return address         |
+///                                                    | saved rbp              | <- rbp of the guest function
+/// ```
+///
+/// The registers are saved for [`raise`] only: a guest function that returns has preserved them, unless it counts fuel in one.
+///
+/// # Safety
+/// The function's type [fits](crate::registers::fit) and it does not count fuel; the arguments are of its type; the activation has
+/// its run, whose stack nobody uses, and stays where it is during the call.
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn enter_in_registers() {
+    naked_asm!(
+        ".cfi_startproc",
+        "push rbp",
+        ".cfi_def_cfa_offset 16",
+        ".cfi_offset rbp, -16",
+        "mov rbp, rsp",
+        ".cfi_def_cfa_register rbp",
+        "push rbx",
+        ".cfi_offset rbx, -24",
+        "push r12",
+        ".cfi_offset r12, -32",
+        "push r13",
+        ".cfi_offset r13, -40",
+        "push r14",
+        ".cfi_offset r14, -48",
+        "push r15",
+        ".cfi_offset r15, -56",
+        "mov r10, [rdi + {run}]",
+        "mov r11, [rdi + {func}]",
+        "mov [rdi + {resume_sp}], rsp",
+        "mov [r10 + {link}], rsp",
+        "mov rsp, [r10 + {base}]",
+        "sub rsp, 16",
+        "mov [rsp], rbp",
+        "mov [rdi + {entry_fp}], rsp",
+        "mov rbp, rsp",
+        // The frame is where the word at rbp says: DW_CFA_def_cfa_expression { breg6 0, deref, plus_uconst 16 }.
+        ".cfi_escape 0x0f, 0x05, 0x76, 0x00, 0x06, 0x23, 0x10",
+        "mov rdi, [r11 + {ctx}]",
+        "call [r11 + {code}]",
+        "mov rsp, [rsp]",
+        "pop rbp",
+        ".cfi_def_cfa rsp, 8",
+        "ret",
+        ".cfi_endproc",
+        run = const RUN,
+        func = const FUNC,
+        resume_sp = const RESUME_SP,
+        entry_fp = const ENTRY_FP,
+        link = const LINK,
+        base = const BASE,
+        ctx = const offset_of!(VmFuncRef, ctx),
+        code = const offset_of!(VmFuncRef, code),
+    )
+}
+
+/// The body of a stub through which guests call a host function with its values in registers: `rdi` is the import record. Notes
+/// where the guest is, checks that the host has its share of the stack, and jumps on. The registers of arguments stay as they
+/// are.
+macro_rules! host_stub {
+    ($target:path) => {
+        std::arch::naked_asm!(
+            ".cfi_startproc",
+            "mov rax, [rdi + {store}]",
+            "mov r10, [rsp]",
+            "mov [rax + {exit_fp}], rbp",
+            "mov [rax + {exit_pc}], r10",
+            "cmp rsp, [rax + {limit}]",
+            "jb 2f",
+            "jmp {target}",
+            "2:",
+            "mov rdi, rax",
+            "jmp {overflow}",
+            ".cfi_endproc",
+            store = const std::mem::offset_of!(cowling_abi::layout::VmFuncImport, store),
+            exit_fp = const std::mem::offset_of!(cowling_abi::layout::StoreContext, exit_fp),
+            exit_pc = const std::mem::offset_of!(cowling_abi::layout::StoreContext, exit_pc),
+            limit = const std::mem::offset_of!(cowling_abi::layout::StoreContext, host_stack_limit),
+            target = sym $target,
+            overflow = sym $crate::activation::raise_stack_overflow,
+        )
+    };
+}
+pub(crate) use host_stub;
+
+/// The body of a function that a host shim calls: checks that the host has its share of the stack, and jumps on.
+macro_rules! host_check {
+    ($target:path) => {
+        std::arch::naked_asm!(
+            ".cfi_startproc",
+            "mov rax, [rdi + {store}]",
+            "cmp rsp, [rax + {limit}]",
+            "jb 2f",
+            "jmp {target}",
+            "2:",
+            "mov rdi, rax",
+            "jmp {overflow}",
+            ".cfi_endproc",
+            store = const std::mem::offset_of!(cowling_abi::layout::VmFuncImport, store),
+            limit = const std::mem::offset_of!(cowling_abi::layout::StoreContext, host_stack_limit),
+            target = sym $target,
+            overflow = sym $crate::activation::raise_stack_overflow,
+        )
+    };
+}
+pub(crate) use host_check;
+
+/// The stub for all host functions with values in registers, called by guests that count fuel: it also moves the count to the store
+/// and back.
+///
+/// # Safety
+/// Only for import records, in the guest convention.
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn host_stub_counting_fuel() {
+    naked_asm!(
+        ".cfi_startproc",
+        "push rbp",
+        ".cfi_def_cfa_offset 16",
+        ".cfi_offset rbp, -16",
+        "mov rbp, rsp",
+        ".cfi_def_cfa_register rbp",
+        "push rbx",
+        ".cfi_offset rbx, -24",
+        "sub rsp, 8",
+        "mov rbx, [rdi + {store}]",
+        "mov r11, [rdi + {host}]",
+        "mov rax, [rbp]",
+        "mov r10, [rbp + 8]",
+        "mov [rbx + {exit_fp}], rax",
+        "mov [rbx + {exit_pc}], r10",
+        "mov [rbx + {fuel}], r15",
+        "cmp rsp, [rbx + {limit}]",
+        "jb 2f",
+        "call [r11 + {body}]",
+        "mov r15, [rbx + {fuel}]",
+        "mov rbx, [rbp - 8]",
+        "mov rsp, rbp",
+        "pop rbp",
+        ".cfi_remember_state",
+        ".cfi_def_cfa rsp, 8",
+        "ret",
+        "2:",
+        ".cfi_restore_state",
+        "mov rdi, rbx",
+        "call {overflow}",
+        "ud2",
+        ".cfi_endproc",
+        store = const offset_of!(VmFuncImport, store),
+        host = const offset_of!(VmFuncImport, host),
+        exit_fp = const offset_of!(StoreContext, exit_fp),
+        exit_pc = const offset_of!(StoreContext, exit_pc),
+        limit = const offset_of!(StoreContext, host_stack_limit),
+        fuel = const offset_of!(StoreContext, fuel),
+        body = const BODY,
+        overflow = sym crate::activation::raise_stack_overflow,
+    )
+}
+
+/// Makes the [`enter_guest`] or [`enter_in_registers`] of an activation return. (That it was raised is known by its reason.)
 ///
 /// # Safety
 /// The activation's `enter_guest` has not returned; every frame further in is given up and owns nothing any more.
@@ -158,21 +339,22 @@ pub(crate) unsafe extern "C" fn raise(activation: *const Activation) -> ! {
         ".cfi_undefined rip",
         "mov rsp, [rdi + {resume_sp}]",
         "cld",
-        "fnclex",
-        "emms",
-        "ldmxcsr [rsp]",
-        "fldcw [rsp + 4]",
-        "add rsp, 8",
+        "fninit",
+        "stmxcsr [rsp - 4]",
+        "and dword ptr [rsp - 4], {flush_to_zero}",
+        "or dword ptr [rsp - 4], {mxcsr}",
+        "ldmxcsr [rsp - 4]",
         "pop r15",
         "pop r14",
         "pop r13",
         "pop r12",
         "pop rbx",
         "pop rbp",
-        "mov eax, 1",
         "ret",
         ".cfi_endproc",
         resume_sp = const RESUME_SP,
+        flush_to_zero = const 0x8040,
+        mxcsr = const 0x1f80,
     )
 }
 

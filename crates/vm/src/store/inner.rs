@@ -242,10 +242,11 @@ impl StoreInner {
     /// Makes a host function a function of this store. Its data type is this store's.
     pub(crate) fn add_host_func(&mut self, body: &SharedBody) -> FuncHandle {
         let type_id = self.config().types.intern(body.ty());
-        let code = self
-            .instances()
-            .rev()
-            .find_map(|instance| host_shim(instance, type_id));
+        let code = body.head().code(self.config().knobs.consume_fuel);
+        let code = code.or_else(|| {
+            let mut newest_first = self.instances().rev();
+            newest_first.find_map(|instance| host_shim(instance, type_id))
+        });
         let code = code.unwrap_or(ptr::null());
         let record = Box::leak(Box::new(HostFuncRecord {
             import: VmFuncImport {
