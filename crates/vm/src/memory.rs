@@ -27,9 +27,6 @@ use std::sync::Arc;
 
 const WHAT: &str = "a linear memory";
 
-/// A page of zeros.
-pub(crate) static ZEROS: [u8; PAGE_SIZE] = [0; PAGE_SIZE];
-
 /// Images of at most so many bytes are copied: that takes less than a fault for the first page to be read.
 const COPIED_IMAGE: usize = 16 << 10;
 
@@ -408,33 +405,14 @@ impl LinearMemory {
         unsafe { self.write_original(addresses.start - base..addresses.end - base, image) };
     }
 
-    /// Compares every page with what it was at first, and repairs those that differ. Returns how many bytes that were. For small
-    /// memories: `image` as for [`repair`](Self::repair).
+    /// Writes all of it again, whatever was written. Returns how many bytes those are. `image` as for [`repair`](Self::repair).
     ///
     /// # Safety
     /// As for [`repair`](Self::repair).
-    pub(crate) unsafe fn repair_what_differs(&self, image: &[u8]) -> usize {
-        let mut repaired = 0;
-        for start in (0..self.accessible()).step_by(PAGE_SIZE) {
-            let page = start..start + PAGE_SIZE;
-            // An image is whole pages.
-            let original = match &self.image {
-                Some(own) if own.range.contains(&start) => {
-                    let from = start - own.range.start;
-                    image.get(from..from + PAGE_SIZE)
-                }
-                _ => None,
-            };
-            // SAFETY: the page is accessible, and the caller says that nobody uses the memory.
-            let bytes =
-                unsafe { std::slice::from_raw_parts(self.base().as_ptr().add(start), PAGE_SIZE) };
-            if *bytes != *original.unwrap_or(&ZEROS) {
-                // SAFETY: as the caller says; `bytes` is not used any more.
-                unsafe { self.write_original(page, image) };
-                repaired += PAGE_SIZE;
-            }
-        }
-        repaired
+    pub(crate) unsafe fn repair_all(&self, image: &[u8]) -> usize {
+        // SAFETY: the range is accessible, and the caller says that nobody uses the memory.
+        unsafe { self.write_original(0..self.accessible(), image) };
+        self.accessible()
     }
 
     /// Gives the pages from an address on back to the system, and makes them what they were at first. Returns how many bytes that

@@ -15,8 +15,8 @@
 //!
 //! # Which pages were written
 //!
-//! The system can tell, and is asked ([`pagemap`]), once for stack and memory. That takes as long as comparing some 30 pages with
-//! what they were. So a small memory is compared, if it is known without asking how much of the stack was used. It is when only
+//! The system can tell, and is asked ([`pagemap`]), once for stack and memory. That takes three times as long as writing 64 KiB. So
+//! a small memory is written again without asking, if it is known how much of the stack was used, too. It is when only
 //! compiled code ran on it, whose frames are all smaller than a page:
 //!
 //! ```text
@@ -33,7 +33,7 @@
 use super::{Instance, InstancePtr, Origins};
 use crate::error::InstantiateError;
 use crate::host::LinkedBodies;
-use crate::memory::{LinearMemory, ZEROS};
+use crate::memory::LinearMemory;
 use crate::pool::{Kind, Pool, PoolFull, Tally, Usage, Warm};
 use crate::slot::MapError;
 use crate::stack::{GuestStack, StackBounds};
@@ -49,8 +49,11 @@ use std::sync::Arc;
 /// So much of a used stack stays resident in a warm slot, in bytes.
 const KEPT_STACK: usize = 64 << 10;
 
-/// Memories of at most so many bytes are compared rather than asked about.
-const COMPARED: usize = 64 << 10;
+/// Memories of at most so many bytes are written again without asking.
+const SMALL: usize = 64 << 10;
+
+/// A page of zeros.
+static ZEROS: [u8; PAGE_SIZE] = [0; PAGE_SIZE];
 
 /// What is known of an instance's life when it is over.
 #[derive(Copy, Clone, Debug)]
@@ -214,12 +217,12 @@ impl Instance {
         let config = pooled.admission.pool.config().clone();
         let mut stack = pooled.stack.as_ref().map(GuestStack::bounds);
         let frames = self.info().largest_frame as usize;
-        let mut compared = config.keep_resident >= 2 * COMPARED;
+        let mut unasked = config.keep_resident >= 2 * SMALL;
         if let Some(used) = stack
-            && compared
+            && unasked
         {
-            compared = !life.host_frames && frames <= PAGE_SIZE;
-            if compared {
+            unasked = !life.host_frames && frames <= PAGE_SIZE;
+            if unasked {
                 // SAFETY: nobody uses the stack.
                 tally.repaired_bytes += unsafe { zero_used(&used) } as u64;
                 stack = None;
@@ -238,11 +241,11 @@ impl Instance {
         for index in 0..self.memories.len() {
             let mut repair = Repairing::new(&config);
             let stack = stack.filter(|_| in_slot && index == 0);
-            let small = self.memories[index].get_mut().byte_len() <= COMPARED;
+            let small = self.memories[index].get_mut().byte_len() <= SMALL;
             // SAFETY: nobody uses the memory or the stack.
             unsafe {
                 match stack {
-                    None if compared && small => repair.compare(self, index)?,
+                    None if unasked && small => repair.all(self, index)?,
                     _ => repair.slot(self, stack, Some(index))?,
                 }
             }
@@ -363,7 +366,7 @@ impl<'a> Repairing<'a> {
     ///
     /// # Safety
     /// Nobody uses it.
-    unsafe fn compare(&mut self, instance: &Instance, index: usize) -> Result<(), Unrestorable> {
+    unsafe fn all(&mut self, instance: &Instance, index: usize) -> Result<(), Unrestorable> {
         let memory = instance.memories[index].borrow();
         if !memory.is_restorable() {
             return Err(Unrestorable);
@@ -371,7 +374,7 @@ impl<'a> Repairing<'a> {
         let image = instance.module.memory_image(DefinedMemoryIndex::new(index));
         let image = image.map_or(&[][..], |image| image.bytes);
         // SAFETY: as the caller says.
-        self.tally.repaired_bytes += unsafe { memory.repair_what_differs(image) } as u64;
+        self.tally.repaired_bytes += unsafe { memory.repair_all(image) } as u64;
         Ok(())
     }
 
