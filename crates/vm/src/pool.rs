@@ -77,6 +77,9 @@ pub struct PoolConfig {
     /// How many bytes of memories and stack stay in use by a slot that is warm. What was written beyond that is given back
     /// to the system.
     pub keep_resident: usize,
+    /// May there be more slots for a moment? Those that are on their way from one thread's keeping to another's are in nobody's
+    /// hands, so they cannot give way. For pools whose users are limited otherwise.
+    pub soft: bool,
     /// May the pages that were written be found with `PAGEMAP_SCAN`? Without it all are given back to the system.
     pub scan: bool,
 }
@@ -96,6 +99,7 @@ impl Default for PoolConfig {
             warm: 100,
             warm_per_thread: 16,
             keep_resident: 256 << 10,
+            soft: false,
             scan: true,
         }
     }
@@ -241,6 +245,9 @@ impl Drop for Warm {
         unsafe { Instance::destroy(self.0) };
     }
 }
+
+/// How often a pool that is full looks for warm slots: some may be on their way from one thread's keeping to another's.
+const ATTEMPTS: u32 = 4;
 
 /// Every pool, for those who must find what refers to a module wherever it is.
 static POOLS: Mutex<Vec<Weak<Pool>>> = Mutex::new(Vec::new());
@@ -388,21 +395,25 @@ impl Pool {
     /// # Errors
     /// When it is too much even so.
     pub(crate) fn admit(&self, wanted: Usage) -> Result<(), PoolFull> {
+        let mut attempts = 0;
         loop {
             let mut shared = lock(&self.shared);
-            match self.exceeded(shared.in_use, wanted) {
-                None => {
-                    shared.in_use = shared.in_use.plus(wanted);
-                    shared.mapped += 1;
-                    return Ok(());
+            let full = self.exceeded(shared.in_use, wanted);
+            let Some(full) = full.filter(|_| !(self.config.soft && attempts == ATTEMPTS)) else {
+                shared.in_use = shared.in_use.plus(wanted);
+                shared.mapped += 1;
+                return Ok(());
+            };
+            let warm = shared.take_any();
+            drop(shared);
+            match warm.or_else(|| cache::take_any(self)) {
+                // Unmapped here, outside the lock: the next round counts again.
+                Some(warm) => drop(warm),
+                None if attempts < ATTEMPTS => {
+                    attempts += 1;
+                    std::thread::yield_now();
                 }
-                Some(full) => {
-                    let warm = shared.take_any();
-                    drop(shared);
-                    // Unmapped here, outside the lock: the next round counts again.
-                    let warm = warm.or_else(|| cache::take_any(self)).ok_or(full)?;
-                    drop(warm);
-                }
+                None => return Err(full),
             }
         }
     }

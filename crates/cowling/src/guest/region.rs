@@ -10,7 +10,7 @@
 //!
 //! Invariant: `used` is the number of permits, and never more than `slots`. A permit keeps what it counts in alive, so a region
 //! may be dropped before its guests. The slots themselves are those of a pool with the same limit: whoever has a permit finds one there,
-//! because those that are only warm give way.
+//! because those that are only warm give way, and the limit is soft.
 
 use super::builder::GuestBuilder;
 use super::error::GuestError;
@@ -198,6 +198,8 @@ impl RegionBuilder {
             warm: self.warm.unwrap_or(self.slots),
             warm_per_thread: (self.warm).map_or(PER_THREAD, |warm| warm.min(PER_THREAD)),
             keep_resident: self.keep_resident,
+            // Permits limit the guests.
+            soft: true,
             ..PoolConfig::default()
         });
         Ok(Region {

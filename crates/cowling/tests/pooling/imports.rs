@@ -69,7 +69,7 @@ fn linker(engine: &Engine, who: i32) -> cowling::Linker<Life> {
     linker
 }
 
-fn check(mut store: impl AsContextMut, instance: Instance, who: i32, data: i32, context: &str) {
+fn check(mut store: impl AsContextMut, instance: Instance, [who, data]: [i32; 2], context: &str) {
     let expected = [
         ("who", who),
         ("own", who),
@@ -112,6 +112,37 @@ fn check(mut store: impl AsContextMut, instance: Instance, who: i32, data: i32, 
     table.fill(&mut store, 0, Ref::Func(None), 4).unwrap();
 }
 
+/// Looks at the functions of the table, and does nothing else.
+fn glance(mut store: impl AsContextMut, instance: Instance) {
+    let table = instance.get_table(&mut store, "table").unwrap();
+    for place in 0..3 {
+        let element = table.get(&mut store, place);
+        assert!(matches!(element, Some(Ref::Func(Some(_)))), "{element:?}");
+    }
+}
+
+/// What is done with an instance.
+#[derive(Copy, Clone, PartialEq)]
+enum Use {
+    Nothing,
+    Glance,
+    Check,
+}
+
+fn make_use(
+    store: impl AsContextMut,
+    instance: Instance,
+    of: Use,
+    expected: [i32; 2],
+    context: &str,
+) {
+    match of {
+        Use::Nothing => {}
+        Use::Glance => glance(store, instance),
+        Use::Check => check(store, instance, expected, context),
+    }
+}
+
 impl Maker {
     fn new(engine: Engine) -> Maker {
         let module = Module::new(&engine, CALLER).unwrap();
@@ -131,8 +162,10 @@ impl Maker {
         }
     }
 
-    fn live(&self, given: Given, life: Life, region: &Region, context: &str) {
+    fn live(&self, given: Given, of: Use, life: Life, region: &Region, context: &str) {
         let mut store = store(&self.engine, life);
+        // In every store, so that the slot it shares with the others is one without a stack each time.
+        let other = Instance::new(&mut store, &self.other, &[]).unwrap();
         let (instance, who, data) = match given {
             PreA => (self.a.instantiate(&mut store), 1, life),
             PreB => (self.b.instantiate(&mut store), 2, life),
@@ -149,7 +182,6 @@ impl Maker {
                 (instance, 4, life)
             }
             OtherInstance => {
-                let other = Instance::new(&mut store, &self.other, &[]).unwrap();
                 let who = other.get_export(&mut store, "who").unwrap();
                 let data = other.get_export(&mut store, "data").unwrap();
                 let instance = Instance::new(&mut store, &self.module, &[who, data]);
@@ -157,22 +189,22 @@ impl Maker {
             }
             LinkerWithInstance => {
                 let mut linker = cowling::Linker::new(&self.engine);
-                let other = Instance::new(&mut store, &self.other, &[]).unwrap();
                 linker.instance(&mut store, "host", other).unwrap();
                 (linker.instantiate(&mut store, &self.module), 45, 46)
             }
             OtherData => {
                 let mut store = crate::support::store(&self.engine, "x".repeat(life as usize));
+                Instance::new(&mut store, &self.other, &[]).unwrap();
                 let instance = self.c.instantiate(&mut store).unwrap();
-                return check(&mut store, instance, 7, life, context);
+                return make_use(&mut store, instance, of, [7, life], context);
             }
             Guest => {
                 let mut guest = region.guest(&self.a, life).build().unwrap();
                 let instance = guest.instance().unwrap();
-                return check(&mut guest, instance, 1, life, context);
+                return make_use(&mut guest, instance, of, [1, life], context);
             }
         };
-        check(&mut store, instance.unwrap(), who, data, context);
+        make_use(&mut store, instance.unwrap(), of, [who, data], context);
     }
 }
 
@@ -185,14 +217,15 @@ fn each_life_of_a_slot_calls_its_own_host_functions_with_its_own_data() {
         for first in ALL {
             for second in ALL {
                 let context = format!("{}, {second:?} after {first:?}", setup.name);
-                for given in [first, second] {
-                    maker.live(given, life, &region, &context);
-                    life += 1;
+                for of in [Use::Check, Use::Glance, Use::Nothing] {
+                    maker.live(first, of, life, &region, &context);
+                    maker.live(second, Use::Check, life + 1, &region, &context);
+                    life += 2;
                 }
             }
         }
         assert_eq!(region.metrics().mapped, 1, "{}", setup.name);
-        // One for this module, one for it without a stack, since the other's has one, and one for the other.
+        // One for this module, two for the other: one life has two stores.
         assert_eq!(maker.engine.pool_metrics().mapped, 3, "{}", setup.name);
     }
 }
@@ -201,19 +234,27 @@ fn each_life_of_a_slot_calls_its_own_host_functions_with_its_own_data() {
 fn imports_of_instances_that_live_at_the_same_time_do_not_mix() {
     let maker = Maker::new(Engine::default());
     for round in 0..5 {
-        let mut lives: Vec<_> = (0..8)
-            .map(|n| {
-                let mut store = store(&maker.engine, 100 * round + n);
-                let pre = if n % 2 == 0 { &maker.a } else { &maker.b };
+        let mut stores: Vec<_> = (0..8)
+            .map(|n| store(&maker.engine, 100 * round + n))
+            .collect();
+        // So that slots come to stores that are elsewhere than those they had before.
+        if round % 2 == 0 {
+            stores.reverse();
+        }
+        let mut lives: Vec<_> = (stores.into_iter())
+            .map(|mut store| {
+                // At first they all have the same imports.
+                let which = if round < 3 { 0 } else { *store.data() % 2 };
+                let pre = if which == 0 { &maker.a } else { &maker.b };
                 let instance = pre.instantiate(&mut store).unwrap();
-                (store, instance, 1 + n % 2)
+                (store, instance, 1 + which)
             })
             .collect();
         // Those that are dropped are not in the order in which they were made.
         lives.rotate_left(round as usize);
         for (mut store, instance, who) in lives {
             let data = *store.data();
-            check(&mut store, instance, who, data, "together");
+            check(&mut store, instance, [who, data], "together");
         }
     }
     assert_eq!(maker.engine.pool_metrics().mapped, 8);

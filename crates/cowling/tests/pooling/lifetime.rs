@@ -340,7 +340,7 @@ fn regions_and_guests_go_in_whatever_order() {
                 drop((0..count).map(build).collect::<Vec<_>>());
             };
             warm(5);
-            // Joined: a scope may end before what the thread kept has gone elsewhere.
+            // Waits until the thread's destructors have run, too.
             thread::scope(|scope| scope.spawn(|| warm(5)).join().unwrap());
             let mut guest = region.guest(&pre, YIELDS).build().unwrap();
             end(&mut guest);

@@ -233,8 +233,9 @@ fn warm_slots_of_other_threads_give_way() {
     let (taken, may_take) = channel::<()>();
     let (refused, is_refused) = channel();
     let (dropped, may_take_again) = channel::<()>();
-    thread::scope(|scope| {
-        let (engine, first) = (&engine, &first);
+    let (engine, first, second) = (&engine, &first, &second);
+    // What is not sent because something failed is not waited for: the channels go with this closure.
+    thread::scope(move |scope| {
         scope.spawn(move || {
             drop(
                 (0..4)
@@ -254,7 +255,7 @@ fn warm_slots_of_other_threads_give_way() {
         });
         is_warm.recv().unwrap();
         assert_eq!(figures(engine.pool_metrics())[..3], [4, 0, 4]);
-        let stores: Vec<_> = (0..4).map(|_| live(engine, &second).unwrap()).collect();
+        let stores: Vec<_> = (0..4).map(|_| live(engine, second).unwrap()).collect();
         assert_eq!(figures(engine.pool_metrics())[..3], [4, 4, 0]);
         taken.send(()).unwrap();
         let message = is_refused.recv().unwrap();
@@ -328,12 +329,33 @@ fn a_region_is_full_and_free_again_whatever_is_warm() {
             ));
             assert_eq!(figures(region.metrics())[..3], [3, 3, 0]);
             assert_eq!((region.used(), region.free()), (3, 0));
-            thread::scope(|scope| {
-                // Its slots end up with another thread, and then in the list.
-                scope.spawn(|| drop(guests)).join().unwrap();
-            });
+            // The slots end up with another thread, and, when that has ended with all its destructors, in the list.
+            thread::scope(|scope| scope.spawn(|| drop(guests)).join().unwrap());
             assert_eq!((region.used(), region.free()), (0, 3));
             assert_eq!(region.metrics().used, 0);
+        }
+    }
+}
+
+#[test]
+fn who_has_a_place_in_a_region_finds_a_slot_whatever_other_threads_do() {
+    // As many threads as slots. Each wants a slot for another module than the ones that are warm somewhere, or on their way
+    // from one place to another.
+    let engine = Engine::default();
+    let pres = [PLAIN, MEMORY, TABLE, PLAIN].map(|text| pre(&engine, text));
+    for warm in [0, 1, 2, 3] {
+        let region = Region::builder().slots(3).warm_slots(warm).build().unwrap();
+        for _ in 0..20 {
+            thread::scope(|scope| {
+                for first in 0..3 {
+                    let (region, pres) = (&region, &pres);
+                    scope.spawn(move || {
+                        for pre in pres.iter().cycle().skip(first).take(50) {
+                            region.guest(pre, ()).build().unwrap();
+                        }
+                    });
+                }
+            });
         }
     }
 }

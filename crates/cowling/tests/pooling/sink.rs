@@ -10,6 +10,8 @@ use std::hint::black_box;
 pub(crate) struct Shape {
     pub(crate) name: &'static str,
     pub(crate) memories: &'static [MemoryShape],
+    /// Is there a global whose first value depends on the instance?
+    pub(crate) computes: bool,
 }
 
 #[derive(Clone)]
@@ -30,34 +32,42 @@ pub(crate) const SHAPES: &[Shape] = &[
     Shape {
         name: "no memory",
         memories: &[],
+        computes: true,
     },
     Shape {
         name: "empty memory",
         memories: &[memory((0, 3), &[])],
+        computes: false,
     },
     Shape {
         name: "no image",
         memories: &[memory((2, 5), &[])],
+        computes: false,
     },
     Shape {
         name: "small image",
         memories: &[memory((2, 5), &[(0, 100), (9000, 3000)])],
+        computes: false,
     },
     Shape {
         name: "small image elsewhere",
         memories: &[memory((2, 5), &[(70_001, 4 * KIB + 1)])],
+        computes: true,
     },
     Shape {
         name: "large image",
         memories: &[memory((8, 12), &[(0, 300 * KIB)])],
+        computes: true,
     },
     Shape {
         name: "large image elsewhere, not whole pages",
         memories: &[memory((8, 12), &[(65_537, 200_003), (400_000, 7)])],
+        computes: false,
     },
     Shape {
         name: "image of 1 MiB up to the end",
         memories: &[memory((17, 20), &[(64 * KIB, 1024 * KIB)])],
+        computes: false,
     },
     Shape {
         name: "three memories",
@@ -66,6 +76,7 @@ pub(crate) const SHAPES: &[Shape] = &[
             memory((8, 9), &[(12_345, 300 * KIB)]),
             memory((1, 3), &[]),
         ],
+        computes: true,
     },
 ];
 
@@ -106,8 +117,15 @@ impl Shape {
     /// The guest's text.
     pub(crate) fn wat(&self) -> String {
         let mut text = String::from(FRONT);
+        if !self.computes {
+            text = text.replace(
+                "(mut funcref) (ref.func $seven)",
+                "(mut funcref) (ref.null func)",
+            );
+        }
         let (mut grow, mut sparse, mut all) = (String::new(), String::new(), String::new());
         let (mut init, mut folded) = (String::new(), String::new());
+        let mut beyond = String::new();
         for (index, memory) in self.memories.iter().enumerate() {
             let (min, max) = memory.pages;
             let _ = writeln!(text, "(memory $m{index} (export \"m{index}\") {min} {max})");
@@ -153,6 +171,11 @@ impl Shape {
                     "(memory.init $m{index} $passive (i32.const 65000) (i32.const 1) (i32.const 10))"
                 );
             }
+            let _ = writeln!(
+                beyond,
+                "(if (i32.eq (local.get 0) (i32.const {index})) (then (drop (i32.load8_u $m{index}
+                    (i32.add (local.get 1) (i32.mul (memory.size $m{index}) (i32.const 65536)))))))"
+            );
             if index == 0 && !memory.segments.is_empty() {
                 let _ = writeln!(
                     folded,
@@ -193,6 +216,7 @@ impl Shape {
                 (table.init $t $functions (i32.const 8) (i32.const 1) (i32.const 2))
                 (table.init $large $expressions (i32.const 0) (i32.const 0) (i32.const 3))
                 (table.init $x $nulls (i32.const 0) (i32.const 0) (i32.const 2)))
+            (func (export "beyond") (param i32 i32) {beyond})
             (func (export "init_folded_data") {folded})
             (func (export "init_folded_elements")
                 (table.init $t $folded (i32.const 0) (i32.const 0) (i32.const 1)))
@@ -339,6 +363,14 @@ pub(crate) fn examine(
         .map(|n| indirect.call(&mut *store, n).ok())
         .collect::<Vec<_>>();
     calls.push(format!("{results:?}"));
+    // Nothing can be reached beyond what a memory has now, although there was once.
+    for memory in 0..3 {
+        for offset in [0, 4096, 65_535] {
+            let params = [Val::I32(memory), Val::I32(offset)];
+            let result = call(store, instance, "beyond", &params);
+            calls.push(format!("beyond {memory}: {:?}", result.is_ok()));
+        }
+    }
     call(store, instance, "grow", &[]).unwrap();
     found.push(snapshot(&mut *store, instance));
     let life = instance

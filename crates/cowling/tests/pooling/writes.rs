@@ -11,7 +11,7 @@ const GUEST: &str = r#"(module
     (table (export "x") 3 9 externref)
     (global (export "i32") (mut i32) (i32.const 5))
     (global (export "v128") (mut v128) (v128.const i64x2 5 6))
-    (global (export "funcref") (mut funcref) (ref.func $f))
+    (global (export "funcref") (mut funcref) (ref.null func))
     (global (export "externref") (mut externref) (ref.null extern))
     (func $f (export "f") (result i32) (i32.const 3)))"#;
 
@@ -95,7 +95,8 @@ const WRITES: &[Write] = &[
         set(store, instance, "v128", Val::V128(7.into()));
     }),
     ("Global::set of a function", |store, instance| {
-        set(store, instance, "funcref", Val::FuncRef(None));
+        let f = f(store, instance);
+        set(store, instance, "funcref", Val::FuncRef(Some(f)));
     }),
     ("Global::set of an object", |store, instance| {
         let value = host_value(&mut *store, 5);
