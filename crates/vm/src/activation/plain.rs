@@ -7,7 +7,7 @@
 //!                                 <======== return, switch ==
 //! ```
 //!
-//! This is [`call_on_guest_stack`](super::call_on_guest_stack) and [`enter`](super::enter) in one, for the case that the store runs
+//! This is [`call_on_guest_stack`](super::call_on_guest_stack) and [`enter`] in one, for the case that the store runs
 //! nothing: then the whole stack is free, so there is nothing to check, and no code of the host runs on it before the guest does, so
 //! nothing can panic there. Everything else goes the general way.
 //!
