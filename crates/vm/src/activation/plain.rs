@@ -11,7 +11,7 @@
 //! nothing: then the whole stack is free, so there is nothing to check, and no code of the host runs on it before the guest does, so
 //! nothing can panic there. Everything else goes the general way.
 //!
-//! A plain call stays on its thread until it returns, so thread-local variables may be reached by the same address before and after.
+//! A plain call stays on its thread until it returns.
 
 use super::{Activation, CURRENT, Execution, Run, enter, run};
 use crate::registers::InRegisters;
@@ -50,30 +50,76 @@ pub(crate) unsafe fn call_in_registers<P: InRegisters, R: InRegisters>(
     func: NonNull<VmFuncRef>,
     params: P::Registers,
 ) -> Result<R::Registers, Option<Box<Raised>>> {
+    let mut place = MaybeUninit::uninit();
+    // SAFETY: the caller's promises are those of all three. The activation stays in its place.
+    unsafe {
+        let activation = match begin(execution, func, &mut place) {
+            Begun::Ready => place.assume_init_ref(),
+            Begun::Asked => return asked::<P, R>(place.assume_init_ref(), params).map_err(Some),
+            Begun::NotFree => return Err(None),
+        };
+        let left = P::enter(ptr::from_ref(activation).cast(), params);
+        if end(activation) {
+            return Err(Some(activation.raised()));
+        }
+        Ok(left)
+    }
+}
+
+/// How far [`begin`] has come.
+enum Begun {
+    /// The guest can be entered.
+    Ready,
+    /// The same, but it must be done by [`asked`].
+    Asked,
+    /// Not at all.
+    NotFree,
+}
+
+/// Puts the store into the run of its own stack, with an activation for the function.
+///
+/// # Safety
+/// The store and the function are valid, and no Rust reference to the store is held. The activation stays where it is until its end.
+// Not inlined, as what is inlined into the embedder's crate reaches thread-local variables by calls, one for each use.
+#[inline(never)]
+unsafe fn begin(
+    execution: NonNull<Execution>,
+    func: NonNull<VmFuncRef>,
+    place: &mut MaybeUninit<Activation>,
+) -> Begun {
     // SAFETY: the caller keeps the store valid; references to it end with their statements. What `Activation` asks for is done here,
     // in the order of `call_on_guest_stack` and `enter`; but outside of a store's runs nobody looks at exit and stack limit, which
     // need not be restored therefore.
     unsafe {
         let Some(run) = execution.as_ref().idle_run() else {
-            return Err(None);
+            return Begun::NotFree;
         };
         execution.as_ref().touch();
         execution.as_ref().interrupts.run_plain();
         execution.as_ref().run.set(run);
         (*execution.as_ref().context.get()).host_stack_limit = (*run).host_stack_limit;
-        let activation = Activation::outermost(execution, run, func.as_ptr());
+        let activation = place.write(Activation::outermost(execution, run, func.as_ptr()));
         if activation.link() {
-            return asked::<P, R>(&activation, params).map_err(Some);
+            return Begun::Asked;
         }
         execution.as_ref().interrupts.point(Point::EnteringGuest);
-        let left = P::enter(ptr::from_ref(&activation).cast(), params);
-        execution.as_ref().interrupts.point(Point::GuestReturned);
-        leave(&activation);
-        execution.as_ref().interrupts.end();
-        if activation.was_raised() {
-            return Err(Some(activation.raised()));
-        }
-        Ok(left)
+    }
+    Begun::Ready
+}
+
+/// Takes the store out of the run that it was put into by [`begin`]. Has the guest been stopped early?
+///
+/// # Safety
+/// On the same thread, when the guest does not run any more.
+#[inline(never)]
+unsafe fn end(activation: &Activation) -> bool {
+    // SAFETY: as the caller says; the execution outlives its activations.
+    unsafe {
+        let interrupts = &activation.execution.as_ref().interrupts;
+        interrupts.point(Point::GuestReturned);
+        leave(activation);
+        interrupts.end();
+        activation.was_raised()
     }
 }
 
