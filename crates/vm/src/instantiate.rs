@@ -381,7 +381,6 @@ fn try_allocate(
     // What the host makes has no code, and modules of its own.
     let pool = (module.info().defined_func_count() > 0).then(|| store.pool());
     let warm = pool.and_then(|pool| pool.take(kind));
-    let is_new = warm.is_none();
     let (instance, relink) = match warm {
         Some(warm) => {
             let relink = match imports {
@@ -402,7 +401,6 @@ fn try_allocate(
     if template.filled_tables {
         fill_tables(instance);
     }
-    debug_assert!(is_new || instance.store() == store.as_ptr());
     Ok(instance)
 }
 

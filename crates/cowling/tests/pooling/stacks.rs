@@ -260,3 +260,72 @@ fn nothing_is_left_on_the_stack_for_the_next_guest() {
         }
     }
 }
+
+/// `run` has the secret in a frame for each level, and nobody else's frames come between: it calls no host function. `here` is for
+/// finding the stack in another life. Frames of `wide` ones have 24 KiB, of which `run` uses the two ends.
+fn quiet_guest(wide: bool) -> String {
+    let mut text = String::from(
+        r#"(module (import "host" "here" (func $here)) (memory 1)
+        (func $one (result i64) (i64.const 1))
+        (func (export "here") (call $here))
+        (func $run (export "run") (param $secret i64) (param $depth i32) (result i64)"#,
+    );
+    let locals = 0..if wide { 3000 } else { 0 };
+    for n in locals.clone() {
+        let _ = write!(text, "(local $l{n} i64)");
+    }
+    if wide {
+        text += "(if (i32.gt_u (local.get $depth) (i32.const 10000)) (then";
+        for n in locals.clone() {
+            let _ = write!(text, "(local.set $l{n} (call $one))");
+        }
+        text += "(i64.const 0)";
+        for n in locals {
+            let _ = write!(text, "(i64.add (local.get $l{n}))");
+        }
+        text += "(return)))";
+    }
+    text += "(if (i32.eqz (local.get $depth)) (then (return (local.get $secret))))
+        (i64.mul (local.get $secret)
+            (call $run (local.get $secret) (i32.sub (local.get $depth) (i32.const 1))))))";
+    text
+}
+
+/// Runs `ran` beside `owner`, whose slot has the store's stack, and looks at the stack in the life after that.
+fn nothing_is_left_by(owner: &Module, ran: &Module, depth: i32) {
+    let pres = [pre(owner), pre(ran)];
+    let live = || {
+        let mut store = store(owner.engine(), Probe::default());
+        let instances = [&pres[0], &pres[1]].map(|pre| pre.instantiate(&mut store).unwrap());
+        (store, instances)
+    };
+    let (mut first, instances) = live();
+    let address = look(&mut first, instances[0]);
+    drop(first);
+    let (mut second, instances) = live();
+    let run = instances[1].get_func(&mut second, "run").unwrap();
+    let params = &params(depth, 0)[..2];
+    run.call(&mut second, params, &mut [Val::I64(0)]).unwrap();
+    let left = count(address);
+    assert!(left > 0, "depth {depth}: nothing to be found");
+    let reused = owner.engine().pool_metrics().reused;
+    drop(second);
+    let (mut third, instances) = live();
+    assert_eq!(owner.engine().pool_metrics().reused, reused + 2);
+    assert_eq!(mapping(look(&mut third, instances[0])), mapping(address));
+    assert_eq!(count(address), 0, "depth {depth}: of {left}");
+}
+
+#[test]
+fn nothing_is_left_on_the_stack_by_a_guest_that_calls_no_host() {
+    let engine = Engine::default();
+    let [small, wide] = [false, true].map(|wide| Module::new(&engine, quiet_guest(wide)).unwrap());
+    for depth in [1, 3, 20] {
+        nothing_is_left_by(&small, &small, depth);
+        nothing_is_left_by(&wide, &wide, depth);
+        // Whose slot the stack is in says nothing about the frames on it.
+        nothing_is_left_by(&small, &wide, depth);
+    }
+    nothing_is_left_by(&small, &small, 500);
+    nothing_is_left_by(&small, &small, 5000);
+}

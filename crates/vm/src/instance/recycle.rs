@@ -60,8 +60,9 @@ static ZEROS: [u8; PAGE_SIZE] = [0; PAGE_SIZE];
 pub(crate) struct Life {
     /// May anything have been written since it was made?
     pub(crate) touched: bool,
-    /// May there have been frames on its stack that are not compiled code's, other than the outermost?
-    pub(crate) host_frames: bool,
+    /// Is it known that there were only frames of at most a page on the store's stack: no host's but the outermost, and no large
+    /// ones of guests? Any instance of the store may have used it, whoever's slot it is in.
+    pub(crate) small_frames: bool,
 }
 
 /// What an instance needs in order to be followed by another one in its slot.
@@ -110,6 +111,11 @@ impl Pooled {
 }
 
 impl Instance {
+    /// Are all frames of its code at most a page?
+    pub(crate) fn has_small_frames(&self) -> bool {
+        self.info().largest_frame as usize <= PAGE_SIZE
+    }
+
     fn pooled(&self) -> &Pooled {
         let pooled = self.pooled.as_ref();
         pooled.unwrap_or_else(|| unreachable!("only pooled instances become warm"))
@@ -216,12 +222,11 @@ impl Instance {
         let pooled = self.pooled();
         let config = pooled.admission.pool.config().clone();
         let mut stack = pooled.stack.as_ref().map(GuestStack::bounds);
-        let frames = self.info().largest_frame as usize;
         let mut unasked = config.keep_resident >= 2 * SMALL;
         if let Some(used) = stack
             && unasked
         {
-            unasked = !life.host_frames && frames <= PAGE_SIZE;
+            unasked = life.small_frames;
             if unasked {
                 // SAFETY: nobody uses the stack.
                 tally.repaired_bytes += unsafe { zero_used(&used) } as u64;

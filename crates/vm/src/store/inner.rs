@@ -105,10 +105,13 @@ impl StoreInner {
 
     /// Drops what is in it, for good. What it leaves to the next store; `None` if it did so before.
     fn end(&mut self) -> Option<Shell> {
+        let small_frames = self.shell.is_some()
+            && !self.execution.had_host_frames()
+            && self.instances().all(|instance| instance.has_small_frames());
         let mut shell = self.shell.take()?;
         let life = Life {
             touched: self.execution.is_touched(),
-            host_frames: self.execution.had_host_frames(),
+            small_frames,
         };
         // SAFETY: nothing runs in the store or ever will: computations were cancelled.
         let mut stack = unsafe { self.execution.take_stack() };
