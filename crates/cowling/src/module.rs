@@ -35,6 +35,21 @@ impl Module {
     /// An artifact is native code: whoever made it can do what this process can. [`Trusted::new`], which is unsafe, is the
     /// caller's word that it came from [`Module::serialize`] or [`Engine::precompile_module`] unchanged.
     ///
+    /// ```
+    /// # use cowling::*;
+    /// let engine = Engine::default();
+    /// let mut artifact = engine.precompile_module(br#"(module (func (export "run")))"#)?;
+    /// // SAFETY: it was made two lines above.
+    /// let module = Module::deserialize(&engine, unsafe { Trusted::new(&artifact) })?;
+    /// assert_eq!(module.serialize()?, artifact);
+    ///
+    /// *artifact.last_mut().unwrap() ^= 1;
+    /// // SAFETY: an accident like this one is noticed.
+    /// let altered = Module::deserialize(&engine, unsafe { Trusted::new(&artifact) });
+    /// assert!(altered.unwrap_err().downcast_ref::<LoadError>().is_some());
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`LoadError`](crate::LoadError) when it is truncated, altered, or was made for another version, target, processor or
     /// other settings.

@@ -14,9 +14,11 @@ fn artifact() -> Vec<u8> {
     Engine::default().precompile_module(WAT.as_bytes()).unwrap()
 }
 
+/// Loads an artifact from a file of its own. From memory takes somebody's word for it, which is `unsafe` to give: the example at
+/// [`Module::deserialize`] does that, and the runtime's tests of loading.
 fn deserialize(engine: &Engine, bytes: &[u8]) -> Result<Module> {
-    // SAFETY: the bytes come from the compiler; altered ones are refused by the checksums that these tests are about.
-    Module::deserialize(engine, unsafe { Trusted::new(bytes) })
+    let files = Files::new();
+    Module::deserialize_file(engine, files.write(bytes, 0o600))
 }
 
 fn check(module: &Module) {
@@ -126,7 +128,6 @@ fn a_file_that_others_may_write_is_not_trusted() {
 fn an_artifact_altered_anywhere_is_refused() {
     let engine = Engine::default();
     let bytes = artifact();
-    let files = Files::new();
     // Every byte of the first and last pages, and a sample of the rest.
     let places = (0..bytes.len()).filter(|at| *at < 512 || bytes.len() - at < 512 || at % 61 == 0);
     for at in places {
@@ -138,14 +139,6 @@ fn an_artifact_altered_anywhere_is_refused() {
                 "byte {at} of {}",
                 bytes.len()
             );
-            if at % 10 == 0 {
-                let path = files.write(&altered, 0o600);
-                assert!(
-                    Module::deserialize_file(&engine, path).is_err(),
-                    "byte {at} of {}",
-                    bytes.len()
-                );
-            }
         }
     }
 }
@@ -158,7 +151,6 @@ fn an_artifact_that_is_cut_off_or_extended_is_refused() {
     let mut cuts: Vec<usize> = (0..300).chain((0..bytes.len()).step_by(97)).collect();
     cuts.push(bytes.len() - 1);
     for len in cuts {
-        assert!(deserialize(&engine, &bytes[..len]).is_err(), "{len}");
         let path = files.write(&bytes[..len], 0o600);
         let error = Module::deserialize_file(&engine, &path).unwrap_err();
         assert_says(&error, &[path.to_str().unwrap()]);
