@@ -34,6 +34,8 @@ macro_rules! for_each_knob {
             max_wasm_stack: u64 = 1 << 20, runtime, ["65536", "1048576"];
             /// Bytes of stack that must be left when a host function is called; they come on top of `max_wasm_stack`.
             host_stack_reserve: u64 = 256 << 10, runtime, ["65536", "262144"];
+            /// Makes bounds checks hold in speculative execution, too, where the processor has not yet decided them.
+            spectre_mitigation: bool = true, code, ["true", "false"];
             /// Lays out data segments ahead of time and maps them copy-on-write.
             memory_init_cow: bool = true, code, ["true", "false"];
             /// Counts what guest code executes, so that stores can give it fuel. Code gets slower: tight loops by up to a third.
@@ -52,6 +54,20 @@ macro_rules! for_each_knob {
             wasm_multi_memory: bool = true, code, ["true", "false"];
             /// Allows exceptions: tags, `throw`, `throw_ref`, `try_table`, `exnref`.
             wasm_exceptions: bool = true, code, ["true", "false"];
+            /// Allows memories and tables that are indexed by `i64`.
+            wasm_memory64: bool = true, code, ["true", "false"];
+            /// Allows relaxed vector operators, whose results depend on the processor where that makes them faster.
+            wasm_relaxed_simd: bool = true, code, ["true", "false"];
+            /// Gives relaxed vector operators the results that the standard prescribes for a deterministic engine, on every processor.
+            relaxed_simd_deterministic: bool = false, code, ["true", "false"];
+            /// Allows 128-bit integer addition, subtraction and multiplication.
+            wasm_wide_arithmetic: bool = true, code, ["true", "false"];
+            /// Allows memories with pages of one byte.
+            wasm_custom_page_sizes: bool = true, code, ["true", "false"];
+            /// Allows import sections that give a module's name once for several imports.
+            wasm_compact_imports: bool = true, code, ["true", "false"];
+            /// Lets hints in the binary say which branches are rarely taken; their code then lies out of the way.
+            wasm_branch_hinting: bool = true, code, ["true", "false"];
         }
     };
 }

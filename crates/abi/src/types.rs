@@ -181,8 +181,9 @@ impl MemoryType {
     /// The most pages this memory may ever have, by its type and the width of its index.
     pub fn maximum_pages(&self) -> u64 {
         let addressable = if self.memory64 {
-            // 2^64 bytes do not fit in a u64; one page less is beyond any machine anyway.
-            u64::MAX >> self.page_size_log2
+            // 2^64 pages of one byte do not fit in a u64; one less is beyond any machine anyway.
+            1u64.checked_shl(64 - u32::from(self.page_size_log2))
+                .unwrap_or(u64::MAX)
         } else {
             (1 << 32) >> self.page_size_log2
         };

@@ -53,6 +53,11 @@ fn features(knobs: &Knobs) -> WasmFeatures {
         (knobs.wasm_extended_const, WasmFeatures::EXTENDED_CONST),
         (knobs.wasm_multi_memory, WasmFeatures::MULTI_MEMORY),
         (knobs.wasm_exceptions, WasmFeatures::EXCEPTIONS),
+        (knobs.wasm_memory64, WasmFeatures::MEMORY64),
+        (knobs.wasm_relaxed_simd, WasmFeatures::RELAXED_SIMD),
+        (knobs.wasm_wide_arithmetic, WasmFeatures::WIDE_ARITHMETIC),
+        (knobs.wasm_custom_page_sizes, WasmFeatures::CUSTOM_PAGE_SIZES),
+        (knobs.wasm_compact_imports, WasmFeatures::COMPACT_IMPORTS),
     ] {
         features.set(feature, on);
     }

@@ -72,8 +72,11 @@ const SAME_COMPLAINT: &[(&str, &[&str])] = &[
         "wrong number of lane literals",
         &["expected a", "constant out of range"],
     ),
+    ("i64 constant", &["invalid u64 number: constant out of range"]),
     // Binaries: sections.
     ("invalid section id", &["malformed section id"]),
+    // A section that came later: the parser looks into it.
+    ("malformed section id", &["unexpected end-of-file"]),
     (
         "length out of bounds",
         &[
@@ -114,7 +117,19 @@ const SAME_COMPLAINT: &[(&str, &[&str])] = &[
     ),
     (
         "illegal opcode",
-        &["unexpected end-of-file", "constant expression required"],
+        &[
+            "unexpected end-of-file",
+            "constant expression required",
+            "illegal opcode: 0xff",
+        ],
+    ),
+    (
+        "malformed limits flags",
+        &[
+            "invalid memory limits flags",
+            "invalid table resizable limits flags",
+            "unexpected end-of-file",
+        ],
     ),
     ("i32 constant", &["invalid var_u32: integer too large"]),
     (
@@ -123,12 +138,18 @@ const SAME_COMPLAINT: &[(&str, &[&str])] = &[
             "invalid leading byte",
             "limits flags",
             "malformed section id",
+            "trailing bytes at end of section",
             "unexpected end-of-file",
         ],
     ),
     (
         "integer too large",
-        &["limits flags", "unexpected end-of-file"],
+        &[
+            "limits flags",
+            "malformed section id",
+            "trailing bytes at end of section",
+            "unexpected end-of-file",
+        ],
     ),
     ("invalid value type", &["unexpected end-of-file"]),
     (

@@ -56,12 +56,28 @@ const VERSION_1: Settings = &[
     ("wasm_extended_const", "false"),
     ("wasm_multi_memory", "false"),
     ("wasm_exceptions", "false"),
+    ("wasm_memory64", "false"),
+    ("wasm_custom_page_sizes", "false"),
+    ("wasm_compact_imports", "false"),
 ];
 
 const VERSION_2: Settings = &[
     ("wasm_extended_const", "false"),
     ("wasm_multi_memory", "false"),
     ("wasm_exceptions", "false"),
+    ("wasm_memory64", "false"),
+    ("wasm_relaxed_simd", "false"),
+    ("wasm_wide_arithmetic", "false"),
+    ("wasm_custom_page_sizes", "false"),
+    ("wasm_compact_imports", "false"),
+];
+
+/// The proposal was written before these were part of the standard.
+const MEMORY64: Settings = &[
+    ("wasm_multi_memory", "false"),
+    ("wasm_exceptions", "false"),
+    ("wasm_custom_page_sizes", "false"),
+    ("wasm_compact_imports", "false"),
 ];
 
 const FOLDERS: &[Folder] = &[
@@ -134,6 +150,31 @@ const FOLDERS: &[Folder] = &[
         source: Source::Proposal(Proposal::Annotations),
         settings: VERSION_2,
         bounds_checks: false,
+    },
+    Folder {
+        source: Source::Proposal(Proposal::Memory64),
+        settings: MEMORY64,
+        bounds_checks: true,
+    },
+    Folder {
+        source: Source::Proposal(Proposal::RelaxedSimd),
+        settings: &[],
+        bounds_checks: false,
+    },
+    Folder {
+        source: Source::Proposal(Proposal::RelaxedSimd),
+        settings: &[("relaxed_simd_deterministic", "true")],
+        bounds_checks: false,
+    },
+    Folder {
+        source: Source::Proposal(Proposal::WideArithmetic),
+        settings: &[],
+        bounds_checks: false,
+    },
+    Folder {
+        source: Source::Proposal(Proposal::CustomPageSizes),
+        settings: &[],
+        bounds_checks: true,
     },
 ];
 

@@ -6,7 +6,8 @@
 use super::state::FuncLowering;
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::immediates::{Ieee32, Ieee64};
-use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, types};
+use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, Value, types};
+use cranelift_frontend::FuncInstBuilder;
 use wasmparser::Operator;
 
 /// Replaces the topmost value by `instruction` of it; with a type, by its conversion to that type.
@@ -135,6 +136,11 @@ impl FuncLowering<'_> {
             O::I64ReinterpretF64 => self.reinterpret(types::I64),
             O::F32ReinterpretI32 => self.reinterpret(types::F32),
             O::F64ReinterpretI64 => self.reinterpret(types::F64),
+
+            O::I64Add128 => self.wide_binary(|i, a, b| i.iadd(a, b)),
+            O::I64Sub128 => self.wide_binary(|i, a, b| i.isub(a, b)),
+            O::I64MulWideS => self.wide_product(|i, a| i.sextend(types::I128, a)),
+            O::I64MulWideU => self.wide_product(|i, a| i.uextend(types::I128, a)),
             _ => return false,
         }
         true
@@ -158,6 +164,35 @@ impl FuncLowering<'_> {
         let low = self.builder.ins().ireduce(narrow, value);
         let extended = self.builder.ins().sextend(ty, low);
         self.push(extended);
+    }
+
+    /// Two integers of 128 bits, each as its low and its high half, to one.
+    fn wide_binary(
+        &mut self,
+        operation: impl FnOnce(FuncInstBuilder<'_, '_>, Value, Value) -> Value,
+    ) {
+        let (low, high) = self.pop2();
+        let right = self.builder.ins().iconcat(low, high);
+        let (low, high) = self.pop2();
+        let left = self.builder.ins().iconcat(low, high);
+        let result = operation(self.builder.ins(), left, right);
+        self.push_halves(result);
+    }
+
+    /// The product of two integers of 64 bits, whole.
+    fn wide_product(&mut self, extend: impl Fn(FuncInstBuilder<'_, '_>, Value) -> Value) {
+        let (left, right) = self.pop2();
+        let left = extend(self.builder.ins(), left);
+        let right = extend(self.builder.ins(), right);
+        let product = self.builder.ins().imul(left, right);
+        self.push_halves(product);
+    }
+
+    /// Pushes the low half of 128 bits, then the high half.
+    fn push_halves(&mut self, value: Value) {
+        let (low, high) = self.builder.ins().isplit(value);
+        self.push(low);
+        self.push(high);
     }
 
     fn reinterpret(&mut self, ty: ir::Type) {

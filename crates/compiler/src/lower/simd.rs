@@ -6,6 +6,7 @@
 //! | `lanes` | splats, lanes in and out, shuffles, bits of the whole vector |
 //! | `integer` | integer lanes: comparison, arithmetic, shifts, widening, narrowing |
 //! | `float` | float lanes: comparison, arithmetic, conversion |
+//! | `relaxed` | operators whose results may depend on the processor |
 //!
 //! Every operator says how it divides its operands into lanes; a value left by an operator of another shape is reinterpreted,
 //! lane 0 first. A comparison's lanes are all ones or all zeros.
@@ -14,6 +15,7 @@ mod access;
 mod float;
 mod integer;
 mod lanes;
+mod relaxed;
 
 use super::CompileError;
 use super::state::FuncLowering;
@@ -24,7 +26,7 @@ use wasmparser::Operator;
 /// Lowers an operator on vectors; `false` if it is none.
 ///
 /// # Errors
-/// When it accesses something that is not a memory.
+/// When it accesses something that is not a memory, or needs a processor feature that is missing.
 pub(super) fn lower(
     lowering: &mut FuncLowering<'_>,
     operator: &Operator<'_>,
@@ -32,7 +34,8 @@ pub(super) fn lower(
     Ok(lowering.lower_vector_access(operator)?
         || lowering.lower_vector_lanes(operator)
         || lowering.lower_vector_integer(operator)
-        || lowering.lower_vector_float(operator))
+        || lowering.lower_vector_float(operator)
+        || lowering.lower_vector_relaxed(operator)?)
 }
 
 /// The shapes most operators have.

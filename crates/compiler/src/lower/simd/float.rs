@@ -121,7 +121,11 @@ impl FuncLowering<'_> {
     }
 
     /// `order` says for operands `(a, b)` what must be less than what for `b` to be the result.
-    fn pseudo_minmax(&mut self, ty: Type, order: impl FnOnce(Value, Value) -> (Value, Value)) {
+    pub(super) fn pseudo_minmax(
+        &mut self,
+        ty: Type,
+        order: impl FnOnce(Value, Value) -> (Value, Value),
+    ) {
         let (a, b) = self.pop_vector2(ty);
         let (less, than) = order(a, b);
         let mask = self.builder.ins().fcmp(FloatCC::LessThan, less, than);
@@ -130,7 +134,7 @@ impl FuncLowering<'_> {
         self.push(result);
     }
 
-    fn zero_i64x2(&mut self) -> Value {
+    pub(super) fn zero_i64x2(&mut self) -> Value {
         let zero = self.builder.func.dfg.constants.insert([0; 16][..].into());
         self.builder.ins().vconst(I64X2, zero)
     }
