@@ -26,6 +26,7 @@
 use crate::index::*;
 use crate::module::ModuleInfo;
 use std::mem::{align_of, size_of};
+use std::sync::atomic::AtomicUsize;
 
 /// First word of every VMContext: catches wrong pointer arithmetic.
 pub const VM_MAGIC: u32 = u32::from_le_bytes(*b"cowl");
@@ -73,8 +74,11 @@ pub struct StoreContext {
 pub struct VmMemory {
     /// Address of byte 0.
     pub base: *mut u8,
-    /// Current size in bytes.
+    /// Current size in bytes. For a shared memory the bytes that are reserved for it, which never change; what lies behind its
+    /// size faults.
     pub byte_len: usize,
+    /// Where a shared memory's current size in bytes is; null for others.
+    pub shared_len: *const AtomicUsize,
 }
 
 /// A global's value; which bytes count depends on its type. References are stored as described at [`VmValue`].

@@ -56,8 +56,8 @@ impl MemoryPlan {
     pub fn for_type(ty: &MemoryType, in_slot: bool, knobs: &Knobs) -> MemoryPlan {
         let index_span = 1u64 << 32;
         // A memory whose size is not whole pages of the machine ends where nothing faults.
-        let whole_pages = ty.page_size() >= crate::artifact::IMAGE_ALIGN;
-        let guarded = !ty.memory64 && whole_pages && knobs.memory_reservation >= index_span;
+        let guarded =
+            !ty.memory64 && ty.has_whole_pages() && knobs.memory_reservation >= index_span;
         // Only a memory that never leaves its place may lie in the slot: a 32-bit one whose whole range is reserved.
         let in_slot = in_slot && guarded && !ty.shared;
         MemoryPlan {

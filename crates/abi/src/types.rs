@@ -173,6 +173,11 @@ impl MemoryType {
         1 << self.page_size_log2
     }
 
+    /// Does it end where pages of the machine do, so that what lies behind it can be made inaccessible?
+    pub fn has_whole_pages(&self) -> bool {
+        self.page_size() >= crate::artifact::IMAGE_ALIGN
+    }
+
     /// Initial size in bytes, or `None` if it does not fit in 64 bits.
     pub fn minimum_bytes(&self) -> Option<u64> {
         self.minimum.checked_mul(self.page_size())

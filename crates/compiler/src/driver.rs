@@ -79,6 +79,7 @@ pub(crate) fn compile(
             layout: &layout,
             knobs,
             isa,
+            hints: &parsed.hints,
         },
         types,
     };
@@ -130,6 +131,7 @@ pub(crate) fn clif(
         layout: &layout,
         knobs,
         isa,
+        hints: &parsed.hints,
     };
     let body = parsed.bodies.get(index).ok_or(CompileError::Invalid {
         offset: 0,

@@ -14,8 +14,9 @@ use cowling_abi::artifact::NameTable;
 use cowling_abi::knobs::Knobs;
 use cowling_abi::{DataIndex, DefinedFuncIndex, FuncIndex, ModuleInfo};
 use cranelift_entity::PrimaryMap;
+use std::collections::HashMap;
 use wasmparser::{
-    Encoding, FuncToValidate, FunctionBody, Parser, Payload, ValidPayload, Validator,
+    BranchHint, Encoding, FuncToValidate, FunctionBody, Parser, Payload, ValidPayload, Validator,
     ValidatorResources, WasmFeatures,
 };
 
@@ -29,7 +30,12 @@ pub(crate) struct Parsed<'wasm> {
     pub data: PrimaryMap<DataIndex, &'wasm [u8]>,
     /// Function names, sorted by function, at most one each.
     pub names: Vec<(FuncIndex, &'wasm str)>,
+    /// Which branches are likely to be taken.
+    pub hints: BranchHints,
 }
+
+/// For functions that have any: hints in the order of their place.
+pub(crate) type BranchHints = HashMap<FuncIndex, Vec<BranchHint>>;
 
 /// The body of a function, still to be validated.
 pub(crate) struct Body<'wasm> {
@@ -56,7 +62,10 @@ fn features(knobs: &Knobs) -> WasmFeatures {
         (knobs.wasm_memory64, WasmFeatures::MEMORY64),
         (knobs.wasm_relaxed_simd, WasmFeatures::RELAXED_SIMD),
         (knobs.wasm_wide_arithmetic, WasmFeatures::WIDE_ARITHMETIC),
-        (knobs.wasm_custom_page_sizes, WasmFeatures::CUSTOM_PAGE_SIZES),
+        (
+            knobs.wasm_custom_page_sizes,
+            WasmFeatures::CUSTOM_PAGE_SIZES,
+        ),
         (knobs.wasm_compact_imports, WasmFeatures::COMPACT_IMPORTS),
     ] {
         features.set(feature, on);
@@ -87,6 +96,7 @@ pub(crate) fn parse<'wasm>(
         bodies: PrimaryMap::new(),
         data: PrimaryMap::new(),
         names: Vec::new(),
+        hints: BranchHints::new(),
     };
     for payload in parser.parse_all(wasm) {
         let payload = payload?;
@@ -106,7 +116,7 @@ pub(crate) fn parse<'wasm>(
                 parsed.bodies.push(Body { body, validator });
             }
             ValidPayload::Ok | ValidPayload::Parser(_) | ValidPayload::End(_) => {
-                parsed.section(payload)?;
+                parsed.section(payload, knobs)?;
             }
         }
     }

@@ -46,11 +46,19 @@ type Settings = [(&'static str, &'static str)];
 
 /// Later proposals, to be switched off for scripts that assert their absence.
 const AFTER_VERSION_2: &Settings = &[
+    ("wasm_memory64", "false"),
+    ("wasm_relaxed_simd", "false"),
+    ("wasm_wide_arithmetic", "false"),
+    ("wasm_custom_page_sizes", "false"),
+    ("wasm_compact_imports", "false"),
     ("wasm_extended_const", "false"),
     ("wasm_multi_memory", "false"),
     ("wasm_exceptions", "false"),
 ];
 const AFTER_VERSION_1: &Settings = &[
+    ("wasm_memory64", "false"),
+    ("wasm_custom_page_sizes", "false"),
+    ("wasm_compact_imports", "false"),
     ("wasm_multi_value", "false"),
     ("wasm_bulk_memory", "false"),
     ("wasm_reference_types", "false"),
@@ -146,5 +154,9 @@ suites! {
     simd: proposal(Proposal::Simd), &[], at least 100 valid;
     multi_memory: proposal(Proposal::MultiMemory), &[], at least 100 valid;
     extended_const: proposal(Proposal::ExtendedConst), &[], at least 10 valid;
+    memory64: proposal(Proposal::Memory64), &[("wasm_multi_memory", "false"), ("wasm_exceptions", "false")], at least 50 valid;
+    relaxed_simd: proposal(Proposal::RelaxedSimd), &[], at least 7 valid;
+    wide_arithmetic: proposal(Proposal::WideArithmetic), &[], at least 1 valid;
+    custom_page_sizes: proposal(Proposal::CustomPageSizes), &[], at least 10 valid;
     exception_handling: proposal(Proposal::ExceptionHandling), &[], at least 9 valid;
 }

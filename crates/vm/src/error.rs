@@ -169,9 +169,9 @@ pub enum GrowError {
         /// The most that all of them may have together.
         limit: u64,
     },
-    /// It would move, and a guest that was interrupted still uses it where it is.
+    /// It might move, and a guest that was interrupted still uses it where it is.
     #[error(
-        "{what} cannot grow: it would move, while a guest that uses it is interrupted; resume it first"
+        "{what} cannot grow: it might move, while a guest that uses it is interrupted; resume it first"
     )]
     Interrupted {
         /// `memory` or `table`.

@@ -279,6 +279,7 @@ impl Instance {
         let record = VmMemory {
             base: memory.base().as_ptr(),
             byte_len: memory.byte_len(),
+            shared_len: std::ptr::null(),
         };
         // SAFETY: the record is in our VMContext, which nobody borrows.
         unsafe { self.defined_memory_record(index).write(record) };

@@ -262,8 +262,13 @@ impl LinearMemory {
     }
 
     /// Would growing to `new_len` bytes move it to another address?
-    pub(crate) fn would_move(&self, new_len: usize) -> bool {
+    fn would_move(&self, new_len: usize) -> bool {
         new_len > self.reservation
+    }
+
+    /// May growing move it? Code checks its accesses to such a memory, and keeps base and size in registers for that.
+    pub(crate) fn is_movable(&self) -> bool {
+        self.movable
     }
 
     /// Opens pages so that `new_len` bytes, which are within the reservation, can be used.

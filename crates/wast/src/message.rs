@@ -72,7 +72,10 @@ const SAME_COMPLAINT: &[(&str, &[&str])] = &[
         "wrong number of lane literals",
         &["expected a", "constant out of range"],
     ),
-    ("i64 constant", &["invalid u64 number: constant out of range"]),
+    (
+        "i64 constant",
+        &["invalid u64 number: constant out of range"],
+    ),
     // Binaries: sections.
     ("invalid section id", &["malformed section id"]),
     // A section that came later: the parser looks into it.

@@ -26,10 +26,20 @@ const CONFIGURATIONS: &[(&str, Settings)] = &[
 ];
 
 /// Further ways for the folders whose files depend on them: memories that do not lean on their guard.
-const BOUNDS_CHECKS: (&str, Settings) = (
-    "bounds-checks",
-    &[("memory_reservation", "65536"), ("memory_guard_size", "0")],
-);
+const BOUNDS_CHECKS: [(&str, Settings); 2] = [
+    (
+        "bounds-checks",
+        &[("memory_reservation", "65536"), ("memory_guard_size", "0")],
+    ),
+    (
+        "bounds-branches",
+        &[
+            ("memory_reservation", "65536"),
+            ("memory_guard_size", "65536"),
+            ("spectre_mitigation", "false"),
+        ],
+    ),
+];
 
 /// Where files come from.
 enum Source {
@@ -220,7 +230,7 @@ fn main() -> Result<()> {
     for folder in FOLDERS {
         let mut configurations = CONFIGURATIONS.to_vec();
         if folder.bounds_checks {
-            configurations.push(BOUNDS_CHECKS);
+            configurations.extend(BOUNDS_CHECKS);
         }
         let (name, files) = files(&folder.source)?;
         for (configuration, settings) in configurations {

@@ -115,6 +115,7 @@ impl FuncLowering<'_> {
             let next = self.try_call(callee, signature, &args)?;
             self.stack
                 .extend_from_slice(self.builder.block_params(next));
+            self.reload_memories();
             return Ok(());
         }
         let inst = match callee {
@@ -123,6 +124,7 @@ impl FuncLowering<'_> {
         };
         self.stack
             .extend_from_slice(self.builder.inst_results(inst));
+        self.reload_memories();
         Ok(())
     }
 
@@ -216,6 +218,22 @@ impl FuncLowering<'_> {
         let mut all: SmallVec<[Value; 8]> = SmallVec::with_capacity(args.len() + 1);
         all.push(self.vmctx);
         all.extend_from_slice(args);
-        self.builder.ins().call_indirect(signature, address, &all)
+        let inst = self.builder.ins().call_indirect(signature, address, &all);
+        if may_change_memories(builtin) {
+            self.reload_memories();
+        }
+        inst
     }
+}
+
+/// May a memory be another size, or elsewhere, when this has returned? The embedder may make it so while the guest waits in it.
+fn may_change_memories(builtin: BuiltinIndex) -> bool {
+    !matches!(
+        builtin,
+        BuiltinIndex::table_get_func
+            | BuiltinIndex::ref_func
+            | BuiltinIndex::elem_drop
+            | BuiltinIndex::data_drop
+            | BuiltinIndex::exception_values
+    )
 }

@@ -33,6 +33,8 @@ pub(super) struct Frame {
     exit: Option<Block>,
     /// Fuel on the paths that come there.
     counter: Counter,
+    /// Is it rarely executed?
+    cold: bool,
 }
 
 #[derive(Copy, Clone)]
@@ -47,6 +49,8 @@ enum Kind {
         otherwise: Block,
         /// Fuel at the branch.
         counter: Counter,
+        /// Is the second arm rarely executed?
+        cold: bool,
     },
     Try(exception::Scope),
 }
@@ -61,6 +65,7 @@ impl Frame {
             results: ty.results.len(),
             exit: None,
             counter: counter.unmet(),
+            cold: false,
         }
     }
 
@@ -95,6 +100,7 @@ impl FuncLowering<'_> {
             results,
             exit: None,
             counter: self.counter.unmet(),
+            cold: self.cold,
         });
     }
 
@@ -106,7 +112,7 @@ impl FuncLowering<'_> {
     /// `loop`
     pub(super) fn loop_(&mut self, ty: BlockType) {
         let (params, _) = self.block_arity(ty);
-        let header = self.create_block_for(params);
+        let header = self.create_block_for(params, self.cold);
         self.jump(header, params);
         self.builder.switch_to_block(header);
         self.stack.truncate(self.stack.len() - params);
@@ -120,8 +126,12 @@ impl FuncLowering<'_> {
     /// `if`
     pub(super) fn if_(&mut self, ty: BlockType) {
         let condition = self.pop_condition();
-        let then = self.builder.create_block();
-        let otherwise = self.builder.create_block();
+        let hint = self.hint();
+        let cold = self.cold || hint == Some(true);
+        let cold_then = self.cold || hint == Some(false);
+        let then = self.create_block_in(cold_then);
+        // Not cold yet: without an `else` everything that follows is in it.
+        let otherwise = self.create_block();
         let branch = self
             .builder
             .ins()
@@ -133,8 +143,10 @@ impl FuncLowering<'_> {
             branch,
             otherwise,
             counter,
+            cold,
         };
         self.push_frame(kind, ty);
+        self.cold = cold_then;
         // The parameters stay below as they are, for `else`.
         let saved = self.stack.len() - self.frame().params..;
         self.stack.extend_from_within(saved);
@@ -148,7 +160,10 @@ impl FuncLowering<'_> {
         let frame = self.frame_mut();
         let kind = mem::replace(&mut frame.kind, Kind::Block);
         let Kind::If {
-            otherwise, counter, ..
+            otherwise,
+            counter,
+            cold,
+            ..
         } = kind
         else {
             unreachable!("the validator accepts `else` in an `if` only");
@@ -156,6 +171,10 @@ impl FuncLowering<'_> {
         let height = frame.height + frame.params;
         self.stack.truncate(height);
         self.counter = counter;
+        self.cold = cold;
+        if cold {
+            self.builder.set_cold_block(otherwise);
+        }
         self.enter(otherwise);
     }
 
@@ -179,6 +198,7 @@ impl FuncLowering<'_> {
                 branch,
                 otherwise,
                 counter,
+                ..
             } => self.end_without_else(branch, otherwise, &counter),
         }
         if let Kind::Try(scope) = self.frame().kind
@@ -200,6 +220,7 @@ impl FuncLowering<'_> {
 
     /// Goes on behind a block that has been closed.
     fn leave(&mut self, frame: &Frame) {
+        self.cold = frame.cold;
         let Some(exit) = frame.exit else {
             if !self.reachable {
                 self.stack.truncate(frame.height);
@@ -267,12 +288,21 @@ impl FuncLowering<'_> {
         let condition = self.pop_condition();
         let (target, arity) = self.target(depth);
         self.gather_args(arity);
-        let next = self.builder.create_block();
-        self.builder
-            .ins()
-            .brif(condition, target, &self.block_args, next, &[]);
-        self.builder.seal_block(next);
-        self.builder.switch_to_block(next);
+        let forward = !matches!(self.frame_at(depth).kind, Kind::Loop { .. });
+        let hint = self.hint().filter(|_| forward);
+        self.cold |= hint == Some(true);
+        let next = self.create_block();
+        if hint == Some(false) {
+            let edge = self.create_block_in(true);
+            let ins = self.builder.ins();
+            ins.brif(condition, edge, &[], next, &[]);
+            self.enter(edge);
+            self.builder.ins().jump(target, &self.block_args);
+        } else {
+            let ins = self.builder.ins();
+            ins.brif(condition, target, &self.block_args, next, &[]);
+        }
+        self.enter(next);
     }
 
     /// `br_table`
@@ -311,9 +341,7 @@ impl FuncLowering<'_> {
         let block = if self.frame_at(depth).branch_arity() == 0 {
             self.target(depth).0
         } else {
-            *carriers
-                .entry(depth)
-                .or_insert_with(|| self.builder.create_block())
+            *(carriers.entry(depth)).or_insert_with(|| self.create_block())
         };
         BlockCall::new(block, [], &mut self.builder.func.dfg.value_lists)
     }
@@ -366,15 +394,16 @@ impl FuncLowering<'_> {
         if let Some(exit) = exit {
             return (exit, arity);
         }
-        let exit = self.create_block_for(arity);
+        let cold = self.control[position].cold;
+        let exit = self.create_block_for(arity, cold);
         self.control[position].exit = Some(exit);
         (exit, arity)
     }
 
     /// Makes a block that takes the topmost `arity` values as parameters.
-    fn create_block_for(&mut self, arity: usize) -> Block {
+    fn create_block_for(&mut self, arity: usize, cold: bool) -> Block {
         self.canonicalize(arity);
-        let block = self.builder.create_block();
+        let block = self.create_block_in(cold);
         for position in self.stack.len() - arity..self.stack.len() {
             let ty = self.type_of(self.stack[position]);
             self.builder.append_block_param(block, ty);

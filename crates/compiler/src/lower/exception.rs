@@ -89,6 +89,7 @@ impl FuncLowering<'_> {
     fn lower_handler(&mut self, handler: &Handler) {
         let payload = self.builder.block_params(handler.block)[0];
         self.begin_handler();
+        self.reload_memories();
         let exception = self.builder.ins().ireduce(types::I32, payload);
         if let Some(tag) = handler.tag() {
             self.push_exception_values(exception, tag);

@@ -196,6 +196,7 @@ impl FuncLowering<'_> {
         let signature = self.builtin_signature(BuiltinIndex::out_of_fuel);
         // It loads the new count itself.
         (self.builder.ins()).call_indirect(signature, code, &[self.vmctx]);
+        self.reload_memories();
         self.builder.ins().jump(next, &[]);
         self.enter(next);
     }

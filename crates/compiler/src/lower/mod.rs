@@ -10,7 +10,9 @@
 //!   fuel       counting what is executed
 //!   numeric    integers, floats, conversions
 //!   simd       vectors
-//!   memory     addresses, loads, stores, memory operations
+//!   heap       addresses in memories, and what keeps accesses inside
+//!   hints      what is rarely executed
+//!   memory     loads, stores, memory operations
 //!   table      elements, table operations
 //!   global     global.get, global.set
 //!   reference  references
@@ -28,6 +30,8 @@ mod dispatch;
 mod exception;
 mod fuel;
 mod global;
+mod heap;
+mod hints;
 mod memory;
 mod numeric;
 mod reference;
@@ -42,12 +46,14 @@ pub(crate) use state::FuncLowering;
 pub(crate) use types::{clif_type, guest_signature};
 
 use crate::CompileError;
+use crate::parse::BranchHints;
 use cowling_abi::knobs::Knobs;
 use cowling_abi::layout::VmLayout;
 use cowling_abi::{DefinedFuncIndex, ModuleInfo};
 use cranelift_codegen::ir;
 use cranelift_codegen::isa::TargetIsa;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
+use hints::Hints;
 use wasmparser::{FuncValidator, FunctionBody, OperatorsReader, ValidatorResources};
 
 /// What lowering needs to know of the module and the machine.
@@ -60,6 +66,8 @@ pub(crate) struct ModuleEnv<'a> {
     pub(crate) knobs: &'a Knobs,
     /// The machine.
     pub(crate) isa: &'a dyn TargetIsa,
+    /// Which branches are likely to be taken.
+    pub(crate) hints: &'a BranchHints,
 }
 
 /// Validates a function body and translates it into `clif`, which arrives cleared.
@@ -100,6 +108,7 @@ fn lower_body(
     let start = locals.original_position();
     let builder = FunctionBuilder::new(clif, context);
     let mut lowering = FuncLowering::new(env, builder, ty, start);
+    lowering.hints = Hints::new(env.hints.get(&env.info.func_index(index)), body);
     for _ in 0..locals.get_count() {
         let offset = locals.original_position();
         let (count, ty) = locals.read()?;
@@ -145,6 +154,7 @@ mod tests {
             layout: &VmLayout::new(&parsed.info).unwrap(),
             knobs: &knobs,
             isa: &*isa,
+            hints: &parsed.hints,
         };
         let mut context = FunctionBuilderContext::new();
         let mut lower = |index: u32| {

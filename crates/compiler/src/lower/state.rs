@@ -3,6 +3,8 @@
 use super::control::Frame;
 use super::exception::Handler;
 use super::fuel::Counter;
+use super::heap::CachedMemories;
+use super::hints::Hints;
 use super::regions::Region;
 use super::traps;
 use super::types::{clif_type, parsed_type};
@@ -59,6 +61,12 @@ pub(crate) struct FuncLowering<'a> {
     pub(super) callees: HashMap<FuncIndex, FuncRef>,
     /// Signatures of builtins that this function calls, by number.
     pub(super) builtin_signatures: [Option<SigRef>; BuiltinIndex::ALL.len()],
+    /// What is known of branches from here on.
+    pub(super) hints: Hints<'a>,
+    /// Is the current position rarely reached?
+    pub(super) cold: bool,
+    /// Memories whose size and base are kept in variables.
+    pub(super) cached_memories: CachedMemories,
     /// What catches exceptions here, innermost last.
     pub(super) handlers: Vec<Handler>,
     /// What has been executed and not been counted yet.
@@ -98,7 +106,7 @@ impl<'a> FuncLowering<'a> {
             local_types.push((position + 1, ty));
         }
         let counter = Counter::new(env.knobs.consume_fuel);
-        FuncLowering {
+        let mut lowering = FuncLowering {
             env,
             builder,
             vmctx,
@@ -113,13 +121,18 @@ impl<'a> FuncLowering<'a> {
             signatures: HashMap::new(),
             callees: HashMap::new(),
             builtin_signatures: [None; BuiltinIndex::ALL.len()],
+            hints: Hints::default(),
+            cold: false,
+            cached_memories: CachedMemories::default(),
             handlers: Vec::new(),
             counter,
             listed_handlers: 0,
             exception_values: None,
             locals,
             local_types,
-        }
+        };
+        lowering.cache_memories();
+        lowering
     }
 
     /// Declares locals of one type, starting as zero or null.

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! An element's address is compared with the table's size and replaced by null, without a branch, when it is outside: the
-//! access then faults, and that fault is the trap.
+//! access then faults, and that fault is the trap. Without the knob `spectre_mitigation` a trap is branched to.
 
 use super::regions::Region;
 use super::state::{FuncLowering, POINTER};
@@ -94,6 +94,10 @@ impl FuncLowering<'_> {
         let len = self.table_len(table, ty);
         let cond = IntCC::UnsignedGreaterThanOrEqual;
         let outside = self.builder.ins().icmp(cond, index, len);
+        if !self.env.knobs.spectre_mitigation {
+            self.trap_if(outside, Trap::TableOutOfBounds);
+            return (address, flags);
+        }
         let null = self.zero(POINTER);
         let address = self
             .builder

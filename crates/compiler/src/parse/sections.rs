@@ -3,6 +3,7 @@
 use super::Parsed;
 use super::convert::{const_expr, func_type, global_type, memory_type, ref_type, table_type};
 use crate::error::CompileError;
+use cowling_abi::knobs::Knobs;
 use cowling_abi::module::{
     ConstExpr, ConstOp, DataSegment, ElementItems, ElementSegment, FunctionInfo, Import,
     SegmentMode, TableInit,
@@ -17,7 +18,11 @@ use wasmparser::{
 
 impl<'wasm> Parsed<'wasm> {
     /// Takes the facts from one validated section.
-    pub(super) fn section(&mut self, payload: Payload<'wasm>) -> Result<(), CompileError> {
+    pub(super) fn section(
+        &mut self,
+        payload: Payload<'wasm>,
+        knobs: &Knobs,
+    ) -> Result<(), CompileError> {
         match payload {
             Payload::TypeSection(reader) => self.types(reader)?,
             Payload::ImportSection(reader) => {
@@ -88,7 +93,7 @@ impl<'wasm> Parsed<'wasm> {
                     self.data_segment(&data?)?;
                 }
             }
-            Payload::CustomSection(reader) => self.custom(&reader),
+            Payload::CustomSection(reader) => self.custom(&reader, knobs),
             // The validator has checked what these say; nothing in them is a fact of its own.
             Payload::Version { .. }
             | Payload::DataCountSection { .. }
@@ -237,10 +242,18 @@ impl<'wasm> Parsed<'wasm> {
         Ok(())
     }
 
-    /// Custom sections cannot make a module invalid: a malformed name section gives the names before the mistake.
-    fn custom(&mut self, section: &CustomSectionReader<'wasm>) {
-        if let KnownCustom::Name(reader) = section.as_known() {
-            self.name_section(reader);
+    /// Custom sections cannot make a module invalid: a malformed one gives what stands before the mistake.
+    fn custom(&mut self, section: &CustomSectionReader<'wasm>, knobs: &Knobs) {
+        match section.as_known() {
+            KnownCustom::Name(reader) => self.name_section(reader),
+            KnownCustom::BranchHints(reader) if knobs.wasm_branch_hinting => {
+                for function in reader.into_iter().map_while(Result::ok) {
+                    let hints = function.hints.into_iter().map_while(Result::ok);
+                    self.hints
+                        .insert(FuncIndex::from_u32(function.func), hints.collect());
+                }
+            }
+            _ => {}
         }
     }
 

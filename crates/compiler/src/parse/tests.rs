@@ -229,6 +229,13 @@ fn proposals_are_refused_unless_their_knob_is_on() {
         ),
         ("wasm_multi_memory", "(module (memory 1) (memory 1))"),
         ("wasm_exceptions", "(module (tag))"),
+        ("wasm_memory64", "(module (memory i64 1))"),
+        ("wasm_memory64", "(module (table i64 1 funcref))"),
+        ("wasm_custom_page_sizes", "(module (memory 1 (pagesize 1)))"),
+        (
+            "wasm_compact_imports",
+            r#"(module (import "m" (item "a" (func)) (item "b" (memory 1))))"#,
+        ),
     ];
     for (knob, wat) in table {
         let wasm = wat::parse_str(wat).unwrap();
@@ -242,15 +249,58 @@ fn proposals_are_refused_unless_their_knob_is_on() {
         );
     }
     for wat in [
-        "(module (memory i64 1))",
         "(module (memory 1 1 shared))",
-        "(module (memory 1 (pagesize 1)))",
         "(module (type (struct)))",
         "(module (table 1 (ref null 0)) (type (func)))",
     ] {
         let wasm = wat::parse_str(wat).unwrap();
         assert!(parse(&wasm, &Knobs::default()).is_err(), "{wat}");
     }
+}
+
+#[test]
+fn compact_imports_are_imports_like_others() {
+    let list = |wat: &str| {
+        let wasm = wat::parse_str(wat).unwrap();
+        let info = parse(&wasm, &Knobs::default()).unwrap().info;
+        let imports = info.imports.iter();
+        let text = imports.map(|i| {
+            let ty = info.entity_type(i.entity);
+            format!("{} {} {ty}", i.module, i.field)
+        });
+        text.collect::<Vec<_>>()
+    };
+    let plain = r#"(module (import "m" "a" (func)) (import "m" "b" (memory 1))
+        (import "n" "c" (global i32)) (import "n" "d" (global i32)))"#;
+    let compact = r#"(module (import "m" (item "a" (func)) (item "b" (memory 1)))
+        (import "n" (item "c") (item "d") (global i32)))"#;
+    assert_ne!(
+        wat::parse_str(plain).unwrap(),
+        wat::parse_str(compact).unwrap()
+    );
+    assert_eq!(list(plain), list(compact));
+    assert_eq!(list(plain).len(), 4);
+}
+
+#[test]
+fn branch_hints_that_are_malformed_or_out_of_place_do_no_harm() {
+    let section = |bytes: &[u8]| {
+        let mut wasm = wat::parse_str("(module)").unwrap();
+        let name = b"metadata.code.branch_hint";
+        let len = (1 + name.len() + bytes.len()) as u8;
+        wasm.extend([0, len, name.len() as u8]);
+        wasm.extend(name);
+        wasm.extend(bytes);
+        parse(&wasm, &Knobs::default()).unwrap().hints
+    };
+    assert_eq!(section(&[]).len(), 0);
+    // For function 7: at offset 3, taken; the next one is cut short.
+    let hints = section(&[1, 7, 2, 3, 1, 1, 4, 1]);
+    assert!(hints.values().all(|hints| hints.len() <= 1), "{hints:?}");
+    let hints = section(&[1, 7, 1, 3, 1, 1]);
+    assert!(hints[&FuncIndex::from_u32(7)][0].taken);
+    assert_eq!(section(&[1, 7, 1, 3, 1, 9]).len(), 0);
+    assert_eq!(section(&[0xff, 0xff, 0xff, 0xff, 0x0f]).len(), 0);
 }
 
 #[test]

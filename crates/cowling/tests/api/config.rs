@@ -52,6 +52,17 @@ fn proposals_that_are_switched_off_are_refused() {
         ),
         ("wasm_multi_memory", "(memory 1) (memory 1)"),
         ("wasm_exceptions", "(tag)"),
+        ("wasm_memory64", "(memory i64 1)"),
+        ("wasm_memory64", "(table i64 1 funcref)"),
+        ("wasm_custom_page_sizes", "(memory 1 (pagesize 1))"),
+        (
+            "wasm_relaxed_simd",
+            "(func (param v128) (drop (f32x4.relaxed_min (local.get 0) (local.get 0))))",
+        ),
+        (
+            "wasm_wide_arithmetic",
+            "(func (result i64 i64) (i64.mul_wide_u (i64.const 1) (i64.const 2)))",
+        ),
     ];
     for (knob, module) in cases {
         let wasm = wat::parse_str(format!("(module {module})")).unwrap();

@@ -342,3 +342,139 @@ fn several_memories_of_one_module_are_separate() {
     );
     assert_eq!(a.data_ptr(&store), a.data(&store).as_ptr().cast_mut());
 }
+
+#[test]
+fn a_64_bit_memory_is_used_from_both_sides() {
+    let (mut store, instance) = instance(
+        r#"(module (memory (export "memory") i64 1 4)
+            (func (export "load") (param i64) (result i32) (i32.load (local.get 0)))
+            (func (export "grow") (param i64) (result i64) (memory.grow (local.get 0))))"#,
+    );
+    let memory = instance.get_memory(&mut store, "memory").unwrap();
+    let ty = memory.ty(&store);
+    assert!(ty.is_64());
+    assert_eq!(ty, MemoryType::new64(1, Some(4)));
+    let load = instance
+        .get_typed_func::<i64, i32>(&mut store, "load")
+        .unwrap();
+    let grow = instance
+        .get_typed_func::<i64, i64>(&mut store, "grow")
+        .unwrap();
+    memory.write(&mut store, 65532, &[1, 2, 3, 4]).unwrap();
+    assert_eq!(load.call(&mut store, 65532).unwrap(), 0x0403_0201);
+    assert_eq!(
+        trap(&load.call(&mut store, 65533).unwrap_err()),
+        Trap::MemoryOutOfBounds
+    );
+    assert_eq!(grow.call(&mut store, 1).unwrap(), 1);
+    assert_eq!(memory.grow(&mut store, 1).unwrap(), 2);
+    assert_eq!(load.call(&mut store, 3 * 65536 - 4).unwrap(), 0);
+    assert_eq!(
+        trap(&load.call(&mut store, 3 * 65536 - 3).unwrap_err()),
+        Trap::MemoryOutOfBounds
+    );
+    assert_eq!(grow.call(&mut store, 2).unwrap(), -1);
+    assert_eq!(grow.call(&mut store, i64::MAX).unwrap(), -1);
+    assert_eq!(memory.size(&store), 3);
+}
+
+#[test]
+fn sizes_beyond_any_machine_are_errors_and_never_wrap() {
+    let engine = Engine::default();
+    let mut store = Store::new(&engine, ());
+    for pages in [1 << 48, (1 << 48) - 1, 1 << 47, 1 << 40] {
+        let ty = MemoryType::new64(pages, None);
+        let error = Memory::new(&mut store, ty).unwrap_err();
+        assert_says(&error, &["memory", &pages.to_string()]);
+        let module = Module::new(&engine, format!("(module (memory i64 {pages}))")).unwrap();
+        let error = Instance::new(&mut store, &module, &[]).unwrap_err();
+        assert!(
+            matches!(error.downcast_ref(), Some(InstantiateError::Memory { .. })),
+            "{error:?}"
+        );
+    }
+    for ty in [
+        MemoryType::new64((1 << 48) + 1, None),
+        MemoryType::new64(u64::MAX, None),
+        MemoryType::new64(2, Some(1)),
+        MemoryType::new(65537, None),
+    ] {
+        assert!(Memory::new(&mut store, ty).is_err());
+    }
+    let memory = Memory::new(&mut store, MemoryType::new64(1, None)).unwrap();
+    for delta in [
+        u64::MAX,
+        u64::MAX - 1,
+        1 << 48,
+        (1 << 48) - 1,
+        1 << 47,
+        1 << 40,
+    ] {
+        let error = memory.grow(&mut store, delta).unwrap_err();
+        assert!(error.downcast_ref::<GrowError>().is_some(), "{error:?}");
+        assert_eq!(memory.size(&store), 1, "{delta}");
+    }
+    let bytes = MemoryType::builder()
+        .memory64(true)
+        .page_size_log2(0)
+        .min(u64::MAX)
+        .build()
+        .unwrap();
+    assert!(Memory::new(&mut store, bytes).is_err());
+    for module in [
+        "(module (memory i64 2 1))",
+        "(module (memory i64 0x1000000000001))",
+        "(module (memory i64 0 0x1000000000001))",
+    ] {
+        let error = Module::new(&engine, module).unwrap_err();
+        assert_says(&error, &["invalid WebAssembly module"]);
+    }
+}
+
+#[test]
+fn a_memory_with_pages_of_one_byte_ends_at_its_last_byte() {
+    for memory64 in [false, true] {
+        let mut store = Store::<()>::default();
+        let ty = MemoryType::builder()
+            .min(10)
+            .max(Some(20))
+            .memory64(memory64)
+            .page_size_log2(0)
+            .build()
+            .unwrap();
+        let memory = Memory::new(&mut store, ty).unwrap();
+        let index = if memory64 { "i64" } else { "i32" };
+        let at = if memory64 {
+            "(i64.extend_i32_s (local.get 0))"
+        } else {
+            "(local.get 0)"
+        };
+        let module = format!(
+            r#"(module (import "" "" (memory {index} 10 20 (pagesize 1)))
+            (func (export "load") (param i32) (result i32) (i32.load {at})))"#
+        );
+        let module = Module::new(store.engine(), module).unwrap();
+        let instance = Instance::new(&mut store, &module, &[memory.into()]).unwrap();
+        let load = instance
+            .get_typed_func::<i32, i32>(&mut store, "load")
+            .unwrap();
+        assert_eq!((memory.size(&store), memory.data_size(&store)), (10, 10));
+        memory.write(&mut store, 6, &[4, 3, 2, 1]).unwrap();
+        assert_eq!(load.call(&mut store, 6).unwrap(), 0x0102_0304);
+        for outside in [7, 10, -1] {
+            assert_eq!(
+                trap(&load.call(&mut store, outside).unwrap_err()),
+                Trap::MemoryOutOfBounds,
+                "{index} {outside}"
+            );
+        }
+        assert_eq!(memory.grow(&mut store, 1).unwrap(), 10);
+        assert_eq!(load.call(&mut store, 7).unwrap(), 0x0001_0203);
+        assert_eq!(
+            trap(&load.call(&mut store, 8).unwrap_err()),
+            Trap::MemoryOutOfBounds
+        );
+        assert!(memory.grow(&mut store, 10).is_err());
+        assert_eq!(memory.grow(&mut store, 9).unwrap(), 11);
+    }
+}

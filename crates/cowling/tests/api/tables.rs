@@ -232,3 +232,52 @@ fn tables_that_make_no_sense_or_are_too_large_are_refused() {
     assert_eq!(table.grow(&mut store, 1, Ref::Func(None)).unwrap(), 9);
     assert!(table.grow(&mut store, 1, Ref::Func(None)).is_err());
 }
+
+#[test]
+fn a_64_bit_table_is_used_from_both_sides_and_has_the_same_limits() {
+    let mut store = Store::<()>::default();
+    let f = funcs(&mut store, 2);
+    let ty = TableType::new64(RefType::FUNCREF, 1, Some(1 << 40));
+    assert!(ty.is_64());
+    let table = Table::new(&mut store, ty.clone(), f[0].into()).unwrap();
+    assert_eq!(table.ty(&store), ty);
+    let module = Module::new(
+        store.engine(),
+        r#"(module (import "" "" (table i64 1 0x10000000000 funcref))
+            (func (export "call") (param i64) (result i32) (call_indirect (result i32) (local.get 0)))
+            (func (export "grow") (param i64) (result i64) (table.grow (ref.null func) (local.get 0))))"#,
+    )
+    .unwrap();
+    let instance = Instance::new(&mut store, &module, &[table.into()]).unwrap();
+    let call = instance
+        .get_typed_func::<i64, i32>(&mut store, "call")
+        .unwrap();
+    let grow = instance
+        .get_typed_func::<i64, i64>(&mut store, "grow")
+        .unwrap();
+    assert_eq!(table.grow(&mut store, 1, f[1].into()).unwrap(), 1);
+    assert_eq!(call.call(&mut store, 1).unwrap(), 1);
+    for index in [2, 1 << 32, 1 << 61, -1] {
+        assert_eq!(
+            trap(&call.call(&mut store, index).unwrap_err()),
+            Trap::TableOutOfBounds
+        );
+        assert!(table.get(&mut store, index as u64).is_none());
+    }
+    for delta in [1 << 32, 1 << 40, i64::MAX, -1] {
+        assert_eq!(grow.call(&mut store, delta).unwrap(), -1);
+        assert!(table.grow(&mut store, delta as u64, f[0].into()).is_err());
+    }
+    assert_eq!(table.size(&store), 2);
+    for ty in [
+        TableType::new64(RefType::FUNCREF, u64::MAX, None),
+        TableType::new64(RefType::FUNCREF, 1 << 40, None),
+        TableType::new64(RefType::FUNCREF, 2, Some(1)),
+    ] {
+        let error = Table::new(&mut store, ty, Ref::Func(None)).unwrap_err();
+        assert!(
+            matches!(error.downcast_ref(), Some(InstantiateError::Table { .. })),
+            "{error:?}"
+        );
+    }
+}

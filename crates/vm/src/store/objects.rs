@@ -122,8 +122,9 @@ impl StoreInner {
         let bytes = desired
             .checked_mul(ty.page_size())
             .and_then(|bytes| usize::try_from(bytes).ok());
-        let moves = bytes.is_some_and(|bytes| memory.borrow().would_move(bytes));
-        if moves && self.execution().computations().is_interrupted() {
+        // The guest may have base and size in registers.
+        let kept = bytes.is_some() && memory.borrow().is_movable();
+        if kept && self.execution().computations().is_interrupted() {
             return Err(GrowError::Interrupted { what: "memory" });
         }
         let grown = match bytes {

@@ -1,7 +1,7 @@
 //! Vectors from and to memory.
 
 use super::super::CompileError;
-use super::super::memory::HeapAccess;
+use super::super::heap::HeapAccess;
 use super::super::state::FuncLowering;
 use cranelift_codegen::ir::types::{F32X4, F64X2, I8X16, I16X8, I32X4, I64X2};
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Type, Value};
