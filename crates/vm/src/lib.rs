@@ -125,8 +125,9 @@ pub use store::{
     StoreId, StoreInner, StoreMut, StoreRef, StoreSpec, TableHandle, TagHandle,
 };
 pub use suspend::{
-    CallFuture, Cancelled, CannotSuspend, ComputationBody, Expects, Halt, HostFuture, Interruption,
-    NoResults, Progress, ResumeError, StoreSuspended, Suspension, YieldValue, Yielded,
+    CallDriver, CallFuture, Cancelled, CannotSuspend, ComputationBody, Expects, Halt, HostFuture,
+    Interruption, NoResults, OwningCall, Progress, ResumeError, StoreLender, StoreSuspended,
+    Suspension, YieldValue, Yielded,
 };
 pub use table::MAX_TABLE_ELEMENTS;
 pub use trusted::Trusted;

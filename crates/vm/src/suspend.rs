@@ -99,9 +99,11 @@
 //! * A `Computation` is freed, and its stack reused, only when it is over.
 
 mod computation;
+mod owning;
 mod task;
 
 pub(crate) use computation::{Computation, Computations, Why};
+pub use owning::{CallDriver, OwningCall, StoreLender};
 pub use task::CallFuture;
 
 use crate::activation::{EnterError, Execution};

@@ -18,10 +18,14 @@ use crate::error::{CallError, Result};
 use crate::store::{AsContextMut, StoreData};
 use crate::types::FuncType;
 use crate::val::{Val, Values};
-use cowling_vm::{CallFuture, HostCaller, Progress, StoreMut, Value};
+use cowling_vm::{
+    CallDriver, CallFuture, HostCaller, OwningCall, Progress, StoreLender, StoreMut, Value,
+};
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
+use tracing::Span;
 
 /// A host function yielded in an asynchronous call. Such a call waits for futures and for nothing else, so nobody could resume
 /// the host function; the call was cancelled.
@@ -93,32 +97,19 @@ impl Func {
     ///
     /// # Panics
     /// As [`Func::call`], when polled.
-    pub async fn call_async(
+    pub fn call_async(
         &self,
-        mut store: impl AsContextMut<Data: Send>,
+        store: impl AsContextMut<Data: Send>,
         params: &[Val],
         results: &mut [Val],
-    ) -> Result<()> {
-        let mut store = store.as_context_mut();
-        let ty = store.inner().func_type(self.to_vm())?;
-        let (expected, found) = (ty.results.len(), results.len());
-        if expected != found {
-            return Err(CallError::ResultCount {
-                expected,
-                found,
-                ty,
-            }
-            .into());
-        }
-        let params: Values<Value> = params.iter().map(|v| v.to_vm()).collect();
-        let call = CallFuture::call(store.0.reborrow(), self.to_vm(), &params);
-        drive(call).await?;
-        let mut values: Values<Value> = results.iter().map(|_| Value::I32(0)).collect();
-        store.0.take_results(&mut values)?;
-        for (result, value) in results.iter_mut().zip(values) {
-            *result = Val::from_vm(value);
-        }
-        Ok(())
+    ) -> impl Future<Output = Result<()>> {
+        let untyped = UntypedCall {
+            func: *self,
+            params,
+            results,
+            span: Span::none(),
+        };
+        OwningCall::new(Lender(store), untyped)
     }
 }
 
@@ -130,72 +121,171 @@ impl<Params: WasmParams, Results: WasmResults> TypedFunc<Params, Results> {
     ///
     /// # Panics
     /// As [`TypedFunc::call`], when polled.
-    pub async fn call_async(
+    pub fn call_async(
         &self,
-        mut store: impl AsContextMut<Data: Send>,
+        store: impl AsContextMut<Data: Send>,
         params: Params,
-    ) -> Result<Results> {
-        let params = params.into_values();
-        let mut store = store.as_context_mut();
-        let call = CallFuture::call(store.0.reborrow(), self.func().to_vm(), &params);
-        drive(call).await?;
-        Ok(Results::from_abi(
-            store.0.take_typed_results(self.handle())?,
-        ))
+    ) -> impl Future<Output = Result<Results>> {
+        let typed = TypedCall {
+            func: self,
+            params: params.into_values(),
+            span: Span::none(),
+        };
+        OwningCall::new(Lender(store), typed)
     }
 }
 
-/// Polls a computation until it has returned.
-pub(crate) fn drive<T: 'static>(mut call: CallFuture<'_, StoreData<T>>) -> Drive<'_, T> {
-    *call.store().data_mut().epoch_wait() = None;
-    Drive {
-        call,
-        span: tracing::trace_span!("call_async"),
+/// What an embedder borrows a store from, for the runtime.
+struct Lender<S>(S);
+
+impl<S: AsContextMut> StoreLender for Lender<S> {
+    type Data = StoreData<S::Data>;
+
+    fn lend(&mut self) -> StoreMut<'_, StoreData<S::Data>> {
+        self.0.as_context_mut().0
     }
 }
 
-/// The future that [`drive`] returns. Not an `async` function, as its `poll` has to go into whoever polls it: see
-/// [`CallFuture`]'s.
-pub(crate) struct Drive<'a, T: 'static> {
-    call: CallFuture<'a, StoreData<T>>,
-    span: tracing::Span,
+/// [`Func::call_async`] under way.
+struct UntypedCall<'p, 'r> {
+    func: Func,
+    params: &'p [Val],
+    results: &'r mut [Val],
+    span: Span,
 }
 
-impl<T: 'static> Future for Drive<'_, T> {
+impl<T: 'static> CallDriver<StoreData<T>> for UntypedCall<'_, '_> {
     type Output = Result<()>;
 
+    fn begin<'s>(
+        &mut self,
+        store: StoreMut<'s, StoreData<T>>,
+    ) -> Result<CallFuture<'s, StoreData<T>>, Result<()>> {
+        let ty = match store.inner().func_type(self.func.to_vm()) {
+            Ok(ty) => ty,
+            Err(error) => return Err(Err(error.into())),
+        };
+        let (expected, found) = (ty.results.len(), self.results.len());
+        if expected != found {
+            return Err(Err(CallError::ResultCount {
+                expected,
+                found,
+                ty,
+            }
+            .into()));
+        }
+        let params: Values<Value> = self.params.iter().map(|v| v.to_vm()).collect();
+        self.span = span();
+        Ok(begin(store, self.func, &params))
+    }
+
     #[inline(always)]
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
-        let this = self.get_mut();
-        // Entered only while something runs: between polls the thread does other things. Nearly always nobody listens.
-        if !this.span.is_disabled() {
-            return this.poll_in_span(context);
+    fn poll(
+        &mut self,
+        call: &mut CallFuture<'_, StoreData<T>>,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<()>> {
+        ready!(poll_to_end(call, &self.span, context))?;
+        let mut values: Values<Value> = self.results.iter().map(|_| Value::I32(0)).collect();
+        call.store().take_results(&mut values)?;
+        for (result, value) in self.results.iter_mut().zip(values) {
+            *result = Val::from_vm(value);
         }
-        match poll_call(&mut this.call, context) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(progress) => Poll::Ready(this.settle(progress)),
-        }
+        Poll::Ready(Ok(()))
     }
 }
 
-impl<T: 'static> Drive<'_, T> {
-    #[cold]
-    #[inline(never)]
-    fn poll_in_span(&mut self, context: &mut Context<'_>) -> Poll<Result<()>> {
-        let polled = {
-            let _entered = self.span.enter();
-            poll_call(&mut self.call, context)
-        };
-        polled.map(|progress| self.settle(progress))
+/// [`TypedFunc::call_async`] under way.
+struct TypedCall<'a, Params: WasmParams, Results: WasmResults> {
+    func: &'a TypedFunc<Params, Results>,
+    params: Values<Value>,
+    span: Span,
+}
+
+impl<T: 'static, Params: WasmParams, Results: WasmResults> CallDriver<StoreData<T>>
+    for TypedCall<'_, Params, Results>
+{
+    type Output = Result<Results>;
+
+    fn begin<'s>(
+        &mut self,
+        store: StoreMut<'s, StoreData<T>>,
+    ) -> Result<CallFuture<'s, StoreData<T>>, Result<Results>> {
+        self.span = span();
+        Ok(begin(store, *self.func.func(), &self.params))
     }
 
-    fn settle(&mut self, progress: Result<Progress>) -> Result<()> {
-        match progress? {
-            Progress::Returned => Ok(()),
-            Progress::Suspended(_) => {
-                self.call.store().cancel();
-                Err(YieldedInAsyncCall.into())
-            }
+    #[inline(always)]
+    fn poll(
+        &mut self,
+        call: &mut CallFuture<'_, StoreData<T>>,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Results>> {
+        ready!(poll_to_end(call, &self.span, context))?;
+        let results = call.store().take_typed_results(self.func.handle())?;
+        Poll::Ready(Ok(Results::from_abi(results)))
+    }
+}
+
+fn begin<'s, T: 'static>(
+    store: StoreMut<'s, StoreData<T>>,
+    func: Func,
+    params: &[Value],
+) -> CallFuture<'s, StoreData<T>> {
+    let mut call = CallFuture::call(store, func.to_vm(), params);
+    forget_epoch_wait(&mut call);
+    call
+}
+
+fn span() -> Span {
+    tracing::trace_span!("call_async")
+}
+
+/// What an earlier call's epoch callback wanted to wait for is nothing to a new one.
+fn forget_epoch_wait<T: 'static>(call: &mut CallFuture<'_, StoreData<T>>) {
+    *call.store().data_mut().epoch_wait() = None;
+}
+
+/// Polls a computation until it has returned. Not an `async` function, as it has to go into whoever polls it: see [`OwningCall`].
+#[inline(always)]
+fn poll_to_end<T: 'static>(
+    call: &mut CallFuture<'_, StoreData<T>>,
+    span: &Span,
+    context: &mut Context<'_>,
+) -> Poll<Result<()>> {
+    // Entered only while something runs: between polls the thread does other things. Nearly always nobody listens.
+    let polled = if span.is_disabled() {
+        poll_call(call, context)
+    } else {
+        poll_in_span(call, span, context)
+    };
+    match polled {
+        Poll::Pending => Poll::Pending,
+        Poll::Ready(progress) => Poll::Ready(settle(call, progress)),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn poll_in_span<T: 'static>(
+    call: &mut CallFuture<'_, StoreData<T>>,
+    span: &Span,
+    context: &mut Context<'_>,
+) -> Poll<Result<Progress>> {
+    let _entered = span.enter();
+    poll_call(call, context)
+}
+
+#[inline(never)]
+fn settle<T: 'static>(
+    call: &mut CallFuture<'_, StoreData<T>>,
+    progress: Result<Progress>,
+) -> Result<()> {
+    match progress? {
+        Progress::Returned => Ok(()),
+        Progress::Suspended(_) => {
+            call.store().cancel();
+            Err(YieldedInAsyncCall.into())
         }
     }
 }
@@ -239,7 +329,10 @@ pub(crate) async fn run_on_guest_stack<T: Send + 'static, R: Send + 'static>(
         *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(returned);
         Ok(())
     };
-    drive(CallFuture::run(store, Box::new(body))).await?;
+    let mut call = CallFuture::run(store, Box::new(body));
+    forget_epoch_wait(&mut call);
+    let span = span();
+    poll_fn(|context| poll_to_end(&mut call, &span, context)).await?;
     let returned = result.lock().unwrap_or_else(PoisonError::into_inner).take();
     Ok(returned.unwrap_or_else(|| unreachable!("a body that has returned has left its result")))
 }
