@@ -23,6 +23,7 @@ mod error;
 mod fault;
 mod kill;
 mod limits;
+mod permits;
 mod region;
 mod run;
 mod state;
@@ -43,13 +44,15 @@ pub use state::State;
 pub use termination::{Payload, TerminationDetails};
 
 use crate::func::{Caller, Func};
-use crate::instance::{Instance, InstancePre};
+use crate::instance::{Instance, PreInner};
 use crate::store::{AsContext, AsContextMut, Store, StoreContext, StoreContextMut};
+use cowling_vm::spread::Share;
 use cowling_vm::{FuelError, InstanceHandle};
 use fault::SharedHandler;
 use region::SlotPermit;
 use run::Run;
 use std::fmt;
+use std::sync::Arc;
 
 /// An instance in a slot of a [`Region`], with the life of a guest: it is run, yields, is resumed, preempted, killed and reset, and
 /// says what went wrong when it faults.
@@ -85,13 +88,13 @@ use std::fmt;
 /// it is neither checked nor changed.
 pub struct Guest<T: 'static> {
     store: Store<T>,
-    pre: InstancePre<T>,
+    pre: Arc<Share<PreInner<T>>>,
     /// `None` when instantiating it again failed.
     instance: Option<Instance>,
     start: Option<Func>,
     state: State,
     run: Run,
-    fault: Option<FaultDetails>,
+    fault: Option<Box<FaultDetails>>,
     fault_handler: Option<SharedHandler<T>>,
     bound: Option<u64>,
     /// Last, so that the slot is free when everything else is gone.
@@ -100,7 +103,7 @@ pub struct Guest<T: 'static> {
 
 impl<T: 'static> Guest<T> {
     /// A guest without instance.
-    fn empty(store: Store<T>, pre: InstancePre<T>, slot: SlotPermit) -> Self {
+    fn empty(store: Store<T>, pre: Arc<Share<PreInner<T>>>, slot: SlotPermit) -> Self {
         Guest {
             store,
             pre,
@@ -194,7 +197,7 @@ impl<T: 'static> Guest<T> {
 
     /// What is known of the fault, if the last thing it did was to fault.
     pub fn fault(&self) -> Option<&FaultDetails> {
-        self.fault.as_ref()
+        self.fault.as_deref()
     }
 
     /// Lets a handler decide what becomes of the guest when it faults; it gets the guest as a host function would, and what is

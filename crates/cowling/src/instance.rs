@@ -9,6 +9,7 @@ use crate::memory::Memory;
 use crate::module::{Module, ModuleExport};
 use crate::store::{AsContext, AsContextMut, Store, StoreContextMut, StoreData};
 use crate::table::Table;
+use cowling_vm::spread::{Share, Spread};
 use cowling_vm::{ImportValue, InstanceHandle, Linked};
 use std::fmt;
 use std::sync::Arc;
@@ -173,10 +174,11 @@ impl Instance {
 
 /// A module with all its imports resolved and checked, to be instantiated many times.
 pub struct InstancePre<T: 'static> {
-    inner: Arc<PreInner<T>>,
+    inner: Spread<PreInner<T>>,
 }
 
-struct PreInner<T: 'static> {
+/// What is known of a module and its imports before it is instantiated.
+pub(crate) struct PreInner<T: 'static> {
     module: Module,
     imports: Arc<[ImportValue<StoreData<T>>]>,
     /// The same in a form that every store takes without looking at it, if all imports are host functions.
@@ -186,12 +188,17 @@ struct PreInner<T: 'static> {
 impl<T: 'static> InstancePre<T> {
     pub(crate) fn new(module: &Module, imports: Vec<ImportValue<StoreData<T>>>) -> Self {
         InstancePre {
-            inner: Arc::new(PreInner {
+            inner: Spread::new(Arc::new(PreInner {
                 module: module.clone(),
                 linked: Linked::new(module.code(), &imports),
                 imports: imports.into(),
-            }),
+            })),
         }
+    }
+
+    /// This thread's reference to what it knows.
+    pub(crate) fn share(&self) -> Arc<Share<PreInner<T>>> {
+        self.inner.share()
     }
 
     /// The module.
@@ -209,29 +216,11 @@ impl<T: 'static> InstancePre<T> {
             module,
             imports,
             linked,
-        } = &*self.inner;
+        } = &**self.inner;
         let mut store = store.as_context_mut();
         Ok(Instance(match linked {
             Some(linked) => store.0.instantiate_linked(linked)?,
             None => store.0.instantiate(module.code(), imports)?,
-        }))
-    }
-
-    /// Instantiates it without running its start function.
-    ///
-    /// # Errors
-    /// As [`Instance::new`].
-    pub(crate) fn instantiate_without_start(&self, store: &mut Store<T>) -> Result<Instance> {
-        let _span = tracing::debug_span!("instantiate").entered();
-        let PreInner {
-            module,
-            imports,
-            linked,
-        } = &*self.inner;
-        let mut store = store.vm_mut();
-        Ok(Instance(match linked {
-            Some(linked) => store.instantiate_linked_without_start(linked)?,
-            None => store.instantiate_without_start(module.code(), imports)?,
         }))
     }
 
@@ -252,6 +241,31 @@ impl<T: 'static> InstancePre<T> {
         }
         let imports = self.inner.imports.clone();
         instantiate_async(&mut store.as_context_mut(), self.module(), imports).await
+    }
+}
+
+impl<T: 'static> PreInner<T> {
+    /// The module.
+    pub(crate) fn module(&self) -> &Module {
+        &self.module
+    }
+
+    /// Instantiates it without running its start function.
+    ///
+    /// # Errors
+    /// As [`Instance::new`].
+    pub(crate) fn instantiate_without_start(&self, store: &mut Store<T>) -> Result<Instance> {
+        let _span = tracing::debug_span!("instantiate").entered();
+        let PreInner {
+            module,
+            imports,
+            linked,
+        } = self;
+        let mut store = store.vm_mut();
+        Ok(Instance(match linked {
+            Some(linked) => store.instantiate_linked_without_start(linked)?,
+            None => store.instantiate_without_start(module.code(), imports)?,
+        }))
     }
 }
 

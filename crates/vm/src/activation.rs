@@ -40,8 +40,8 @@ mod frames;
 mod plain;
 mod run;
 
-use frames::Captured;
 pub(crate) use frames::{FaultSite, Frame, Frames};
+use frames::{capture, take_captured};
 pub(crate) use plain::call_in_registers;
 use run::OwnStack;
 pub(crate) use run::{BASE, LINK, Outside, Run, Suspended, call_on_guest_stack};
@@ -106,7 +106,6 @@ pub(crate) struct Execution {
     host_frames: Cell<usize>,
     stack_spec: StackSpec,
     host_stack_reserve: usize,
-    captured: Captured,
     fuel: Fuel,
     interrupts: Interrupts,
     repairs: Repairs,
@@ -135,7 +134,6 @@ impl Execution {
             host_frames: Cell::new(0),
             stack_spec: StackSpec::new(max_wasm_stack, host_stack_reserve),
             host_stack_reserve: usize::try_from(host_stack_reserve).unwrap_or(usize::MAX),
-            captured: Captured::none(),
             fuel: Fuel::default(),
             interrupts: Interrupts::new(),
             repairs: Repairs::default(),
@@ -272,6 +270,12 @@ impl Execution {
         Ok(self
             .own_run()
             .unwrap_or_else(|| unreachable!("it was just provided")))
+    }
+
+    /// The room above the store's stack, if it has one.
+    pub(crate) fn room(&self) -> Option<NonNull<u8>> {
+        // SAFETY: as for `own_run`.
+        unsafe { (*self.stack.get()).as_ref() }.map(|own| own.stack.room())
     }
 
     /// Takes the store's stack away. It gets another one when it needs one.
@@ -500,11 +504,9 @@ impl Activation {
     /// It has, and is unlinked.
     #[cold]
     unsafe fn raised(&self) -> Box<Raised> {
-        // SAFETY: the execution outlives its activations; nobody else looks at the reason any more.
-        let ((mut frames, cut_after), reason) = unsafe {
-            let frames = self.execution.as_ref().captured.take();
-            (frames, (*self.reason.get()).take())
-        };
+        let (mut frames, cut_after) = take_captured();
+        // SAFETY: nobody else looks at the reason any more.
+        let reason = unsafe { (*self.reason.get()).take() };
         frames.extend(self.outer_frames());
         let Some(reason) = reason else {
             unreachable!("raising begins with a reason")
@@ -586,12 +588,12 @@ impl Activation {
                     rest.next();
                 }
                 let frames = std::iter::once(site.pc).chain(rest.map(Frame::call_site));
-                execution.captured.record(frames, self.by_trampoline());
+                capture(frames, self.by_trampoline());
             }
             None => {
                 let (pc, fp) = execution.exit();
                 let frames = self.frames(pc, fp).map(Frame::call_site);
-                execution.captured.record(frames, self.by_trampoline());
+                capture(frames, self.by_trampoline());
             }
         }
         // SAFETY: nobody else looks at the reason while the guest runs; it is None, so nothing is overwritten undropped.
@@ -727,7 +729,7 @@ pub(crate) unsafe fn raise(execution: NonNull<Execution>, reason: TrapReason) ->
         let frames = this.guest_frames().into_iter().flatten();
         // SAFETY: the store has an active guest.
         let by_trampoline = unsafe { (*activation).by_trampoline() };
-        (this.captured).record(frames.map(Frame::call_site), by_trampoline);
+        capture(frames.map(Frame::call_site), by_trampoline);
         activation
     };
     debug_assert_eq!(

@@ -105,7 +105,7 @@ impl<T: 'static> StoreMut<'_, T> {
     /// With the payload of a host function that panicked. The store stays usable.
     pub fn call(&mut self, func: FuncHandle, args: &[Value], results: &mut [Value]) -> Result<()> {
         let ty = self.inner().func_type(func)?;
-        let mut values = SmallVec::new();
+        let mut values: SmallVec<[VmValue; 16]> = SmallVec::new();
         lower_args(self.inner(), &ty, args, &mut values)?;
         check_results(&ty, results)?;
         // SAFETY: the function is this store's, the arguments have the types it wants, and there is room for its results.
@@ -180,11 +180,11 @@ unsafe fn call_with_values<P: AbiValues, R: AbiValues>(
 }
 
 /// Checks arguments and appends them to `values`, with room for the results.
-pub(crate) fn lower_args(
+pub(crate) fn lower_args<V: smallvec::Array<Item = VmValue>>(
     store: &StoreInner,
     ty: &FuncType,
     args: &[Value],
-    values: &mut SmallVec<[VmValue; 16]>,
+    values: &mut SmallVec<V>,
 ) -> Result<()> {
     if args.len() != ty.params.len() {
         let (expected, found) = (ty.params.len(), args.len());

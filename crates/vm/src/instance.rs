@@ -1,10 +1,11 @@
 //! An instance: a Rust struct directly below its VMContext, in the slot's instance area.
 //!
 //! ```text
-//!   area.start()                    vmctx                            memory 0
-//!   | Instance (64-aligned size)    | VmHeader, records, ...         | ...
-//!   +-------------------------------+--------------------------------+
-//!        from_vmctx <- size_of::<Instance>()
+//!   area.start()           place                           vmctx                            memory 0
+//!   | small tables' first  | Instance (64-aligned size)    | VmHeader, records, ...         | ...
+//!   | storage              |                               |                                |
+//!   +----------------------+-------------------------------+--------------------------------+
+//!                               from_vmctx <- size_of::<Instance>()
 //! ```
 //!
 //! # Invariant
@@ -61,6 +62,21 @@ pub(crate) struct Instance {
     pooled: Option<Pooled>,
 }
 
+/// For each table a module defines, how many elements it begins with, and how many bytes of the area its storage takes then.
+fn tables_in_area(info: &ModuleInfo) -> impl Iterator<Item = (usize, usize)> + '_ {
+    (0..info.defined_table_count()).map(|index| {
+        let ty = info.tables[info.table_index(DefinedTableIndex::new(index))];
+        let minimum = usize::try_from(ty.minimum).unwrap_or(usize::MAX);
+        (minimum, Table::area_bytes(ty.element, minimum))
+    })
+}
+
+/// Bytes of the area that tables take: a multiple of 64.
+fn table_bytes(info: &ModuleInfo) -> usize {
+    let bytes: usize = tables_in_area(info).map(|(_, bytes)| bytes).sum();
+    bytes.next_multiple_of(align_of::<Instance>())
+}
+
 /// Where an instance's imports come from.
 #[derive(Default)]
 pub(crate) struct Origins {
@@ -105,27 +121,41 @@ impl Deref for InstancePtr {
 }
 
 impl Instance {
-    /// Bytes from the start of the area to memory 0, for a module with this layout.
-    pub(crate) fn area_bytes(layout: &VmLayout) -> usize {
-        size_of::<Instance>() + layout.memory0_distance() as usize
+    /// Bytes from the start of the area to memory 0, for instances of this module.
+    pub(crate) fn area_bytes(module: &CompiledModule) -> usize {
+        let layout = module.layout();
+        table_bytes(module.info()) + size_of::<Instance>() + layout.memory0_distance() as usize
     }
 
     /// Puts an instance into its area and fills the VMContext's header and the records of what it defines itself, but for the
     /// values of globals that are computed. It has no imports yet.
     ///
     /// # Safety
-    /// The area is zeroed and was made for [`area_bytes`](Self::area_bytes) of the module's layout; `store` points to all of the
-    /// store that will own the instance; `memories` and `tables` are those the module defines.
+    /// The area is zeroed and was made for [`area_bytes`](Self::area_bytes) of the module; `store` points to all of the
+    /// store that will own the instance; `memories` and `tables` are those the module defines, the latter
+    /// without storage if their place is in the area.
     pub(crate) unsafe fn create(
         area: InstanceArea,
         store: NonNull<StoreInner>,
         module: Arc<CompiledModule>,
         memories: SmallVec<[RefCell<LinearMemory>; 1]>,
-        tables: SmallVec<[RefCell<Table>; 1]>,
+        mut tables: SmallVec<[RefCell<Table>; 1]>,
         pooled: Option<Pooled>,
     ) -> InstancePtr {
-        let place = area.start().cast::<Instance>();
-        debug_assert_eq!(area.len(), Self::area_bytes(module.layout()));
+        debug_assert_eq!(area.len(), Self::area_bytes(&module));
+        // SAFETY: the area begins with the places of tables.
+        let place = unsafe { area.start().byte_add(table_bytes(module.info())) }.cast::<Instance>();
+        let mut table_place = area.start();
+        for (table, (minimum, bytes)) in tables.iter_mut().zip(tables_in_area(module.info())) {
+            if bytes > 0 {
+                // SAFETY: the places lie side by side in front of the instance, and are theirs alone. The tables go with the instance,
+                // before its area.
+                unsafe {
+                    table.get_mut().place(table_place, minimum);
+                    table_place = table_place.byte_add(bytes);
+                }
+            }
+        }
         // SAFETY: the area is as long as the struct and the VMContext together.
         let vmctx = unsafe { place.byte_add(size_of::<Instance>()).cast::<VmContext>() };
         // SAFETY: the area is ours, unused and suitably aligned; the header is the VMContext's first field.

@@ -416,7 +416,7 @@ fn allocate_new(
     let info = module.info();
     let pooled = match pool {
         Some(pool) => {
-            check_pool_limits(pool, info, Instance::area_bytes(module.layout()))?;
+            check_pool_limits(pool, info, Instance::area_bytes(module))?;
             let usage = Usage {
                 slots: 1,
                 memories: info.defined_memory_count(),
@@ -548,7 +548,7 @@ fn map_slot(store: &StoreInner, module: &CompiledModule, stack: Option<StackSpec
     let first = MemoryIndex::new(0);
     let mut spec = SlotSpec {
         stack,
-        instance_bytes: Instance::area_bytes(module.layout()),
+        instance_bytes: Instance::area_bytes(module),
         memory: None,
     };
     if let Some(&ty) = info.memories.get(first) {

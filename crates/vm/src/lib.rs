@@ -78,6 +78,7 @@ mod registry;
 mod repair;
 mod signals;
 mod slot;
+pub mod spread;
 mod stack;
 mod store;
 mod suspend;

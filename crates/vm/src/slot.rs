@@ -8,7 +8,7 @@
 //! ```
 //!
 //! The VMContext ends at a constant distance below memory 0, which is why the instance's area is aligned at its end. The stack begins
-//! directly below the instance, on the same page: a guest that does little touches one page of the two together.
+//! below the instance, with a little room in between, on the same page: a guest that does little touches one page of the three together.
 //!
 //! Repairing a slot looks for pages that were written, from the far end of the stack to the end of memory 0, in the page tables. Each
 //! table is for 2 MiB. The boundary puts the deep part of the stack under another table than everything else; a stack that was
@@ -18,7 +18,7 @@
 //! holds on to the mapping, which goes away with the last of them.
 
 use crate::memory::{ImageSource, LinearMemory};
-use crate::stack::{GuestStack, STACK_GUARD, StackSpec};
+use crate::stack::{GuestStack, ROOM, STACK_GUARD, StackSpec};
 use crate::sys::mapping::{Mapping, Protection};
 use crate::sys::round_up_to_page;
 use cowling_abi::MemoryType;
@@ -143,7 +143,11 @@ impl Slot {
             None => 0,
         };
         let slack = if stack_bytes > 0 { TABLE_SPAN } else { 0 };
-        let instance_pages = round_up_to_page(spec.instance_bytes.max(1)).ok_or_else(too_large)?;
+        let room = if stack_bytes > 0 { ROOM } else { 0 };
+        let instance_bytes = spec.instance_bytes.checked_add(room);
+        let instance_pages = instance_bytes
+            .and_then(|bytes| round_up_to_page(bytes.max(1)))
+            .ok_or_else(too_large)?;
         let (memory_bytes, opened) = match &spec.memory {
             Some(memory) => LinearMemory::reserved_bytes(&memory.plan, &memory.ty)?,
             None => (0, 0),
@@ -182,7 +186,7 @@ impl Slot {
         };
         let instance = memory0 - spec.instance_bytes;
         Ok(Slot {
-            stack: (spec.stack).map(|_| GuestStack::within(&mapping, stack_start, instance)),
+            stack: (spec.stack).map(|_| GuestStack::within(&mapping, stack_start, instance - room)),
             instance: InstanceArea {
                 start: mapping.at(instance),
                 len: spec.instance_bytes,

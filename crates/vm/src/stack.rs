@@ -1,12 +1,14 @@
 //! The stack a guest runs on.
 //!
 //! ```text
-//!   guard_start        guard_end = limit()                     base
-//!   | guard, 64 KiB    | host reserve | guest stack ........... |  grows down from base
+//!   guard_start        guard_end = limit()                     base        end
+//!   | guard, 64 KiB    | host reserve | guest stack ........... | ROOM bytes |  grows down from base
 //! ```
 //!
 //! Guest functions do not check for overflow: whoever runs past the limit hits the guard, frames larger than the guard are probed
 //! page by page. The host is called only while its reserve is left, so with a reasonable host function the guard is hit by guests.
+//!
+//! The room above the base is for what the store notes of the computation on it: an allocation less, in a page that is there anyway.
 //!
 //! Invariant: the guard lies directly below the stack, and both belong to one mapping that outlives every [`StackBounds`] in use.
 
@@ -14,10 +16,14 @@ use crate::slot::MapError;
 use crate::sys::mapping::{Mapping, Protection};
 use crate::sys::round_up_to_page;
 use std::num::NonZeroUsize;
+use std::ptr::NonNull;
 use std::sync::Arc;
 
 /// Inaccessible bytes below a stack. Compiled code probes larger frames.
 pub(crate) const STACK_GUARD: usize = 64 << 10;
+
+/// Bytes above the base, for a [`Computation`](crate::suspend::Computation).
+pub(crate) const ROOM: usize = 384;
 
 /// The smallest stack there is.
 const MINIMUM: usize = 32 << 10;
@@ -38,7 +44,7 @@ impl StackSpec {
         }
     }
 
-    /// Bytes of address space it takes, guard included, or `None` if that overflows.
+    /// Bytes of address space it takes, guard included, [`ROOM`] not, or `None` if that overflows.
     pub(crate) fn mapped_bytes(self) -> Option<usize> {
         round_up_to_page(self.bytes.max(MINIMUM))?.checked_add(STACK_GUARD)
     }
@@ -101,26 +107,37 @@ impl GuestStack {
     /// When there is no room for it.
     pub(crate) fn new(spec: StackSpec) -> Result<GuestStack, MapError> {
         const WHAT: &str = "a guest stack";
-        let bytes = (spec.mapped_bytes()).ok_or(MapError::TooLarge { what: WHAT })?;
+        let bytes = spec
+            .mapped_bytes()
+            .and_then(|bytes| bytes.checked_add(ROOM));
+        let bytes = bytes.and_then(round_up_to_page);
+        let bytes = bytes.ok_or(MapError::TooLarge { what: WHAT })?;
         let mapping = Mapping::reserve(bytes).map_err(MapError::system(WHAT, bytes))?;
         // SAFETY: the mapping is new, nobody uses it yet.
         unsafe { mapping.protect(STACK_GUARD..bytes, Protection::ReadWrite) }
             .map_err(MapError::system(WHAT, bytes - STACK_GUARD))?;
-        Ok(Self::within(&Arc::new(mapping), 0, bytes))
+        Ok(Self::within(&Arc::new(mapping), 0, bytes - ROOM))
     }
 
-    /// The bytes of a mapping from `start` to `end`, of which all but the guard are accessible, as a stack.
-    pub(crate) fn within(mapping: &Arc<Mapping>, start: usize, end: usize) -> GuestStack {
-        debug_assert!(end - start > STACK_GUARD, "a stack is more than its guard");
+    /// The bytes of a mapping from `start` to `base`, of which all but the guard are accessible, as a stack. Behind it are
+    /// [`ROOM`] more.
+    pub(crate) fn within(mapping: &Arc<Mapping>, start: usize, base: usize) -> GuestStack {
+        debug_assert!(base - start > STACK_GUARD, "a stack is more than its guard");
         let at = |offset| mapping.at(offset).addr();
         GuestStack {
             bounds: StackBounds {
                 guard_start: at(start),
                 guard_end: at(start + STACK_GUARD),
-                base: at(end),
+                base: at(base),
             },
             mapping: mapping.clone(),
         }
+    }
+
+    /// [`ROOM`] bytes, at an address that is a multiple of 64. Nothing but stores that have the stack uses them.
+    pub(crate) fn room(&self) -> NonNull<u8> {
+        let offset = self.bounds.base() - self.mapping.base().addr().get();
+        self.mapping.at(offset)
     }
 
     /// Where it is.

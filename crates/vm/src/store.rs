@@ -39,6 +39,7 @@ use crate::pool::cache::Allocation;
 use crate::pool::{self, Pool};
 use crate::quota::Quota;
 use crate::repair::{FailedAccess, Repair};
+use crate::spread::Share;
 use cowling_abi::knobs::Knobs;
 use shell::Shell;
 use std::alloc::{Layout, alloc, handle_alloc_error};
@@ -97,7 +98,7 @@ pub struct StoreSpec {
     /// What it may take.
     pub quota: Quota,
     /// Where its slots come from, if not from its engine's pool.
-    pub pool: Option<Arc<Pool>>,
+    pub pool: Option<Arc<Share<Pool>>>,
 }
 
 /// Finds a store's limiter in its data.

@@ -102,7 +102,7 @@ mod computation;
 mod owning;
 mod task;
 
-pub(crate) use computation::{Computation, Computations, Why};
+pub(crate) use computation::{Computation, Computations, Values, Why};
 pub use owning::{CallDriver, OwningCall, StoreLender};
 pub use task::CallFuture;
 
@@ -115,7 +115,6 @@ use crate::sys::altstack;
 use crate::values::{AbiValues, TypedBuffer, Value};
 use computation::{Driven, End, Entry};
 use cowling_abi::layout::VmValue;
-use smallvec::SmallVec;
 use std::any::{Any, TypeId};
 use std::fmt;
 use std::future::Future;
@@ -308,7 +307,7 @@ impl<T: 'static> StoreMut<'_, T> {
         params: P,
     ) -> Result<Progress> {
         func.func().check(self.id())?;
-        let lower = |store: &StoreInner, values: &mut SmallVec<[VmValue; 16]>| {
+        let lower = |store: &StoreInner, values: &mut Values| {
             let mut buffer: TypedBuffer = [MaybeUninit::uninit(); _];
             params.lower_all(store, &mut buffer)?;
             values.clear();

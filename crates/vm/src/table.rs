@@ -31,11 +31,12 @@ use std::ptr::{self, NonNull};
 /// The most elements a table may have, whatever its type says: as many as browsers allow.
 pub const MAX_TABLE_ELEMENTS: u64 = 10_000_000;
 
-/// Storage of one table.
+/// Storage of one table: of its own, or a place in the instance's area for as long as it is small.
 pub(crate) struct Table {
     base: NonNull<u8>,
     element_size: usize,
     capacity: usize,
+    in_area: bool,
 }
 
 // SAFETY: the storage is owned.
@@ -47,19 +48,42 @@ unsafe impl Send for Table {}
 pub(crate) struct OutOfTableMemory(usize);
 
 impl Table {
-    /// Zeroed storage for `capacity` elements.
-    pub(crate) fn new(element: RefType, capacity: usize) -> Result<Table, OutOfTableMemory> {
-        let element_size = match element.heap {
-            HeapType::Func => FUNC_ELEMENT_SIZE,
-            HeapType::Extern | HeapType::Exn => EXTERN_ELEMENT_SIZE,
-        };
-        let mut table = Table {
+    /// Zeroed storage for the elements a table begins with, or none yet if that will have its [place](Self::place) in the area of its
+    /// instance.
+    pub(crate) fn new(element: RefType, minimum: usize) -> Result<Table, OutOfTableMemory> {
+        let mut table = Table::empty(element_size(element));
+        if Self::area_bytes(element, minimum) == 0 {
+            table.reserve(0, minimum)?;
+        }
+        Ok(table)
+    }
+
+    fn empty(element_size: usize) -> Table {
+        Table {
             base: NonNull::dangling(),
             element_size,
             capacity: 0,
-        };
-        table.reserve(0, capacity)?;
-        Ok(table)
+            in_area: false,
+        }
+    }
+
+    /// Gives a table without storage a place in the area of its instance, which is zeroed, aligned to 8 bytes, and has
+    /// [`area_bytes`](Self::area_bytes) for it.
+    ///
+    /// # Safety
+    /// Nothing else uses the place for as long as the table exists.
+    pub(crate) unsafe fn place(&mut self, place: NonNull<u8>, capacity: usize) {
+        debug_assert_eq!(self.capacity, 0, "storage is not replaced");
+        (self.base, self.capacity, self.in_area) = (place, capacity, true);
+    }
+
+    /// How much of its instance's area the storage of a table that begins with so many elements takes, in bytes: 0 if it has storage
+    /// of its own. A small table costs no allocation, and no memory, as the area fills less than its page.
+    pub(crate) fn area_bytes(element: RefType, minimum: usize) -> usize {
+        minimum
+            .checked_mul(element_size(element))
+            .filter(|&bytes| bytes <= MOST_IN_AREA)
+            .map_or(0, |bytes| bytes.next_multiple_of(FUNC_ELEMENT_SIZE))
     }
 
     fn layout(&self, capacity: usize) -> Option<Layout> {
@@ -82,11 +106,13 @@ impl Table {
         self.free();
         self.base = base;
         self.capacity = capacity;
+        self.in_area = false;
         Ok(())
     }
 
     fn free(&mut self) {
         if self.capacity > 0
+            && !self.in_area
             && let Some(layout) = self.layout(self.capacity)
         {
             // SAFETY: this is the layout it was allocated with.
@@ -104,11 +130,7 @@ impl Table {
     /// When there is no memory; it is as before then.
     pub(crate) fn renew(&mut self, len: usize, initial: usize) -> Result<(), OutOfTableMemory> {
         if self.capacity > initial.max(KEPT_CAPACITY) {
-            let mut table = Table {
-                base: NonNull::dangling(),
-                element_size: self.element_size,
-                capacity: 0,
-            };
+            let mut table = Table::empty(self.element_size);
             table.reserve(0, initial)?;
             *self = table;
         } else {
@@ -116,6 +138,16 @@ impl Table {
             unsafe { ptr::write_bytes(self.base.as_ptr(), 0, len * self.element_size) };
         }
         Ok(())
+    }
+}
+
+/// The most bytes of a table in its instance's area.
+const MOST_IN_AREA: usize = 256;
+
+fn element_size(element: RefType) -> usize {
+    match element.heap {
+        HeapType::Func => FUNC_ELEMENT_SIZE,
+        HeapType::Extern | HeapType::Exn => EXTERN_ELEMENT_SIZE,
     }
 }
 

@@ -5,21 +5,23 @@ use super::contexts::Contexts;
 use super::error::GuestError;
 use super::fault::{FaultAction, FaultDetails};
 use super::limits::{LIMIT_PAGE, LimitError, Limits, fits};
-use super::region::Region;
+use super::region::{RegionShared, SlotPermit};
 use crate::func::Caller;
-use crate::instance::InstancePre;
+use crate::instance::{InstancePre, PreInner};
 use crate::store::Store;
 use cowling_abi::plan::MemoryPlan;
 use cowling_abi::{DefinedMemoryIndex, DefinedTableIndex, ModuleInfo};
+use cowling_vm::spread::Share;
 use cowling_vm::{ResourceLimiter, StoreSpec};
 use std::any::Any;
 use std::fmt;
+use std::sync::Arc;
 
 /// Builds a [`Guest`]. Begun with [`Region::guest`].
 #[must_use = "nothing happens before `build`"]
 pub struct GuestBuilder<T: 'static> {
-    region: Region,
-    pre: InstancePre<T>,
+    region: Arc<Share<RegionShared>>,
+    pre: Arc<Share<PreInner<T>>>,
     data: T,
     limits: Limits,
     contexts: Contexts,
@@ -30,12 +32,12 @@ pub struct GuestBuilder<T: 'static> {
 type Setup<T> = Box<dyn FnOnce(&mut Guest<T>) -> Result<(), GuestError> + Send>;
 
 impl<T: 'static> GuestBuilder<T> {
-    pub(super) fn new(region: &Region, pre: &InstancePre<T>, data: T) -> Self {
+    pub(super) fn new(region: Arc<Share<RegionShared>>, pre: &InstancePre<T>, data: T) -> Self {
         GuestBuilder {
-            region: region.clone(),
-            pre: pre.clone(),
-            data,
             limits: *region.limits(),
+            region,
+            pre: pre.share(),
+            data,
             contexts: Contexts::new(),
             setup: Vec::new(),
         }
@@ -99,9 +101,9 @@ impl<T: 'static> GuestBuilder<T> {
 
         let spec = StoreSpec {
             quota: self.limits.quota(),
-            pool: Some(self.region.pool().clone()),
+            pool: Some(self.region.pool()),
         };
-        let slot = self.region.take_slot()?;
+        let slot = SlotPermit::take(self.region)?;
         let mut store = Store::with_spec(module.engine(), spec, self.data);
         *store.vm_mut().into_data_mut().contexts() = self.contexts;
         let mut guest = Guest::empty(store, self.pre, slot);

@@ -3,22 +3,23 @@
 //! ```text
 //!   Region (cheap to clone) ---+
 //!                              v
-//!                        RegionShared { limits, slots, used }
+//!                        RegionShared { limits, permits, pool }
 //!                              ^
 //!   Guest ---- SlotPermit -----+      taken before the guest is made, given back when it is dropped
 //! ```
 //!
-//! Invariant: `used` is the number of permits, and never more than `slots`. A permit keeps what it counts in alive, so a region
+//! Invariant: there are never more permits taken than the region has slots. A permit keeps what it counts in alive, so a region
 //! may be dropped before its guests. The slots themselves are those of a pool with the same limit: whoever has a permit finds one there,
 //! because those that are only warm give way, and the limit is soft.
 
 use super::builder::GuestBuilder;
 use super::error::GuestError;
 use super::limits::{LimitError, Limits};
+use super::permits::Permits;
 use crate::instance::InstancePre;
+use cowling_vm::spread::{Share, Spread};
 use cowling_vm::{Handle, Pool, PoolConfig, PoolMetrics};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// A fixed number of slots for guests.
 ///
@@ -40,15 +41,17 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 /// Clones are the same region. It may be dropped before its guests.
 #[derive(Clone, Debug)]
 pub struct Region {
-    shared: Arc<RegionShared>,
-    pool: Handle<Pool>,
+    shared: Spread<RegionShared>,
 }
 
+/// What a region, its permits and those who are building guests share.
 #[derive(Debug)]
-struct RegionShared {
+pub(super) struct RegionShared {
     limits: Limits,
-    slots: usize,
-    used: AtomicUsize,
+    permits: Permits,
+    /// For stores.
+    pools: Spread<Pool>,
+    pool: Handle<Pool>,
 }
 
 impl Region {
@@ -64,7 +67,7 @@ impl Region {
 
     /// Begins a guest: an instance of a module in a slot of this region, with the embedder's data beside it.
     pub fn guest<T: 'static>(&self, pre: &InstancePre<T>, data: T) -> GuestBuilder<T> {
-        GuestBuilder::new(self, pre, data)
+        GuestBuilder::new(self.shared.share(), pre, data)
     }
 
     /// What each guest may take.
@@ -74,48 +77,55 @@ impl Region {
 
     /// How many guests there may be at a time.
     pub fn capacity(&self) -> usize {
-        self.shared.slots
+        self.shared.permits.all()
     }
 
     /// How many guests there are.
     pub fn used(&self) -> usize {
-        self.shared.used.load(Relaxed)
+        self.shared.permits.taken()
     }
 
     /// Figures of the slots: how many are mapped, how many wait for their next guest, what was done to them.
     pub fn metrics(&self) -> PoolMetrics {
-        self.pool.metrics()
-    }
-
-    pub(super) fn pool(&self) -> &Arc<Pool> {
-        self.pool.arc()
+        self.shared.pool.metrics()
     }
 
     /// How many more guests there may be now.
     pub fn free(&self) -> usize {
         self.capacity() - self.used()
     }
+}
 
-    /// Takes a slot.
-    pub(super) fn take_slot(self) -> Result<SlotPermit, GuestError> {
-        let slots = self.shared.slots;
-        let take = |used| (used < slots).then_some(used + 1);
-        match self.shared.used.fetch_update(Relaxed, Relaxed, take) {
-            Ok(_) => Ok(SlotPermit { region: self }),
-            Err(_) => Err(GuestError::RegionFull(slots)),
-        }
+impl RegionShared {
+    pub(super) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Where the slots come from.
+    pub(super) fn pool(&self) -> Arc<Share<Pool>> {
+        self.pools.share()
     }
 }
 
 /// A slot, until it is dropped.
 #[derive(Debug)]
 pub(super) struct SlotPermit {
-    region: Region,
+    region: Arc<Share<RegionShared>>,
+}
+
+impl SlotPermit {
+    /// Takes a slot.
+    pub(super) fn take(region: Arc<Share<RegionShared>>) -> Result<SlotPermit, GuestError> {
+        if !region.permits.take() {
+            return Err(GuestError::RegionFull(region.permits.all()));
+        }
+        Ok(SlotPermit { region })
+    }
 }
 
 impl Drop for SlotPermit {
     fn drop(&mut self) {
-        self.region.shared.used.fetch_sub(1, Relaxed);
+        self.region.permits.give_back();
     }
 }
 
@@ -203,12 +213,12 @@ impl RegionBuilder {
             ..PoolConfig::default()
         });
         Ok(Region {
-            pool: Handle::new(pool),
-            shared: Arc::new(RegionShared {
+            shared: Spread::new(Arc::new(RegionShared {
                 limits: self.limits,
-                slots: self.slots,
-                used: AtomicUsize::new(0),
-            }),
+                permits: Permits::new(self.slots),
+                pools: Spread::new(pool.clone()),
+                pool: Handle::new(pool),
+            })),
         })
     }
 }

@@ -482,7 +482,7 @@ impl<T: 'static> Guest<T> {
     fn failed(&mut self, error: Error) -> GuestError {
         let is_start = self.run.is_start;
         self.end(State::Terminated);
-        let Some(details) = FaultDetails::of(&error) else {
+        let Some(details) = FaultDetails::of(&error).map(Box::new) else {
             return GuestError::Terminated(TerminationDetails::of(error));
         };
         let fatal = details.is_fatal();
@@ -501,7 +501,7 @@ impl<T: 'static> Guest<T> {
                 return GuestError::Terminated(details);
             }
         }
-        GuestError::Faulted(Box::new(details))
+        GuestError::Faulted(details)
     }
 
     /// Ends the suspended run.

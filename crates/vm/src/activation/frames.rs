@@ -7,9 +7,28 @@ use super::MAX_TRAP_FRAMES;
 use crate::stack::StackBounds;
 use std::cell::Cell;
 
+thread_local! {
+    /// The frames of the guest that was stopped last. The thread's, because half a kibibyte is much for each store: between
+    /// recording and collecting them a thread does nothing but return to where the guest was entered. Without destructor, so that a
+    /// signal handler can write it.
+    static CAPTURED: Captured = const { Captured::none() };
+}
+
+/// Keeps the innermost of the frames of a guest that is being stopped. Is the outermost a trampoline's? Async-signal-safe.
+pub(super) fn capture(frames: impl Iterator<Item = usize>, by_trampoline: bool) {
+    CAPTURED.with(|captured| captured.record(frames, by_trampoline));
+}
+
+/// The frames of the guest that was stopped last on this thread, and after how many of them others were left out. A function of its
+/// own, so that no address of the thread that the guest was entered on is reused.
+#[inline(never)]
+pub(super) fn take_captured() -> (Vec<usize>, Option<usize>) {
+    CAPTURED.with(Captured::take)
+}
+
 /// Frames recorded by [`raise`](super::raise) or the signal handler until [`enter`](super::enter) collects them.
 #[derive(Debug)]
-pub(super) struct Captured {
+struct Captured {
     count: Cell<usize>,
     /// Were functions left out?
     cut: Cell<bool>,
@@ -17,7 +36,7 @@ pub(super) struct Captured {
 }
 
 impl Captured {
-    pub(super) const fn none() -> Captured {
+    const fn none() -> Captured {
         Captured {
             count: Cell::new(0),
             cut: Cell::new(false),
@@ -25,8 +44,7 @@ impl Captured {
         }
     }
 
-    /// Keeps the innermost of the frames. Is the outermost a trampoline's?
-    pub(super) fn record(&self, mut frames: impl Iterator<Item = usize>, by_trampoline: bool) {
+    fn record(&self, mut frames: impl Iterator<Item = usize>, by_trampoline: bool) {
         let mut count = 0;
         for (place, frame) in self.frames.iter().zip(frames.by_ref()) {
             place.set(frame);
@@ -38,8 +56,7 @@ impl Captured {
             .set(frames.nth(usize::from(by_trampoline)).is_some());
     }
 
-    /// The frames, and after how many of them others were left out.
-    pub(super) fn take(&self) -> (Vec<usize>, Option<usize>) {
+    fn take(&self) -> (Vec<usize>, Option<usize>) {
         let count = self.count.replace(0);
         let frames = self.frames[..count].iter().map(Cell::get).collect();
         (frames, self.cut.replace(false).then_some(count))

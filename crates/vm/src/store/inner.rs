@@ -20,11 +20,13 @@ use crate::limits::{
 use crate::pool::{self, Pool};
 use crate::quota::{self, Quota};
 use crate::repair::RepairCallback;
+use crate::spread::Share;
 use cowling_abi::layout::{VmFuncImport, VmFuncRef};
 use cowling_abi::{
     DefinedMemoryIndex, DefinedTableIndex, FuncType, MemoryIndex, MemoryType, TypeIndex,
 };
 use cranelift_entity::EntityRef;
+use smallvec::SmallVec;
 use std::any::Any;
 use std::fmt;
 use std::ptr::{self, NonNull};
@@ -41,10 +43,11 @@ pub struct StoreInner {
     /// A pointer to all of the store, made when it was allocated.
     this: NonNull<StoreInner>,
     id: StoreId,
-    /// What the next store of the engine gets, too. Its list of instances, in order of creation; some are synthetic, made to
-    /// hold one memory, table, global or tag of the host.
+    /// What the next store of the engine gets, too.
     shell: Option<Shell>,
-    pool: Option<Arc<Pool>>,
+    /// In order of creation; some are synthetic, made to hold one memory, table, global or tag of the host.
+    instances: SmallVec<[NonNull<Instance>; 2]>,
+    pool: Option<Arc<Share<Pool>>>,
     host_funcs: Vec<NonNull<HostFuncRecord>>,
     /// Those of `host_funcs` for whose type no module with a shim has been instantiated yet.
     without_shim: Vec<NonNull<HostFuncRecord>>,
@@ -79,6 +82,7 @@ impl StoreInner {
             this: NonNull::dangling(),
             id,
             shell: Some(shell),
+            instances: SmallVec::new(),
             pool,
             host_funcs: Vec::new(),
             without_shim: Vec::new(),
@@ -108,15 +112,19 @@ impl StoreInner {
         let small_frames = self.shell.is_some()
             && !self.execution.had_host_frames()
             && self.instances().all(|instance| instance.has_small_frames());
-        let mut shell = self.shell.take()?;
+        let shell = self.shell.take()?;
         let life = Life {
             touched: self.execution.is_touched(),
             small_frames,
         };
-        // SAFETY: nothing runs in the store or ever will: computations were cancelled.
-        let mut stack = unsafe { self.execution.take_stack() };
+        // SAFETY: nothing runs in the store or ever will: computations were cancelled. The first may be in the slot that will be another
+        // store's.
+        let mut stack = unsafe {
+            self.execution.computations().clear();
+            self.execution.take_stack()
+        };
         // Instances first: they refer to host functions of the store.
-        for instance in shell.instances.drain(..) {
+        for instance in self.instances.drain(..) {
             // SAFETY: the store owns it, and nobody can use it any more: handles need the store.
             unsafe { Instance::retire(instance, life, &mut stack) };
         }
@@ -134,7 +142,10 @@ impl StoreInner {
 
     /// Where the slots of its instances come from.
     pub(crate) fn pool(&self) -> &Arc<Pool> {
-        self.pool.as_ref().unwrap_or(&self.shell().config.pool)
+        match &self.pool {
+            Some(pool) => pool,
+            None => &self.shell().config.pool,
+        }
     }
 
     /// What the embedder's layer shares between the stores of an engine.
@@ -199,15 +210,13 @@ impl StoreInner {
 
     /// Takes an instance over: it lives until the store is dropped.
     pub(crate) fn adopt(&mut self, instance: InstancePtr) {
-        if let Some(shell) = &mut self.shell {
-            shell.instances.push(instance.as_ptr());
-        }
+        self.instances.push(instance.as_ptr());
         self.give_shims(instance);
     }
 
     fn instances(&self) -> impl DoubleEndedIterator<Item = InstancePtr> + '_ {
         // SAFETY: the store owns its instances until it is dropped.
-        (self.shell().instances)
+        (self.instances)
             .iter()
             .map(|&instance| unsafe { InstancePtr::new(instance) })
     }

@@ -1,11 +1,9 @@
-//! What stores of one engine leave to each other: references that all of them need, and room for lists.
+//! What stores of one engine leave to each other: references that all of them need.
 //!
 //! A reference that is passed on is not counted down and up again. Its count would be in memory that every thread writes.
 
 use super::RuntimeConfig;
-use crate::instance::Instance;
 use std::any::Any;
-use std::ptr::NonNull;
 use std::sync::Arc;
 
 /// What a dropped store leaves to the next one of its engine.
@@ -13,19 +11,13 @@ pub(crate) struct Shell {
     pub(crate) config: Arc<RuntimeConfig>,
     /// What the embedder's layer shares between its stores.
     pub(crate) embedder: Box<dyn Any + Send + Sync>,
-    /// Empty, with room.
-    pub(crate) instances: Vec<NonNull<Instance>>,
 }
-
-// SAFETY: the list is empty whenever a shell is not in a store.
-unsafe impl Send for Shell {}
 
 impl Shell {
     pub(crate) fn new(config: &Arc<RuntimeConfig>, embedder: Box<dyn Any + Send + Sync>) -> Shell {
         Shell {
             config: config.clone(),
             embedder,
-            instances: Vec::new(),
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::activation::{Execution, Outside, Run, Suspended};
 use crate::arch;
 use crate::error::Result;
 use crate::host_ref::HeldRoots;
-use crate::stack::GuestStack;
+use crate::stack::{GuestStack, ROOM};
 use crate::store::{FuncHandle, StoreInner};
 use crate::trap::{Raised, TrapReason};
 use cowling_abi::layout::VmValue;
@@ -36,9 +36,11 @@ pub(crate) struct Computations {
     suspended: Cell<*const Computation>,
     /// Does a guest wait while it is decided whether its interruption suspends it? Then nothing is started either.
     deciding: Cell<bool>,
-    /// By level. Kept for the next when they are over.
-    all: UnsafeCell<Vec<NonNull<Computation>>>,
+    /// By level. Kept for the next when they are over. The first is in the [room](GuestStack::room) above the store's stack if there
+    /// was one when it was made, the others are boxed.
+    all: UnsafeCell<SmallVec<[NonNull<Computation>; 2]>>,
     /// Why a plain call was interrupted, on the way out, and what came of it, on the way in.
+    in_room: Cell<bool>,
     interruption: Cell<Option<Interruption>>,
     interruption_failure: Cell<Option<TrapReason>>,
     interruption_handler: Cell<Option<InterruptionHandler>>,
@@ -67,6 +69,9 @@ pub(crate) enum Why {
     OutOfFuel,
     Interrupted(Interruption),
 }
+
+/// Arguments or results of a computation. Few have more than are inline; a `Computation` is used again, with what it has on the heap.
+pub(crate) type Values = SmallVec<[VmValue; 4]>;
 
 /// A computation that may be suspended: everything between being started and returning.
 pub(crate) struct Computation {
@@ -101,12 +106,16 @@ pub(crate) struct Computation {
     /// Futures that are being polled in it.
     polls: Cell<*const PollFrame>,
     /// Arguments, then results.
-    values: UnsafeCell<SmallVec<[VmValue; 16]>>,
+    values: UnsafeCell<Values>,
     func: Cell<Option<FuncHandle>>,
 }
 
 impl Computation {
+    const FITS_ITS_ROOM: () =
+        assert!(size_of::<Computation>() <= ROOM && align_of::<Computation>() <= 64);
+
     fn new() -> Computation {
+        let () = Self::FITS_ITS_ROOM;
         Computation {
             run: UnsafeCell::new(None),
             stack: UnsafeCell::new(None),
@@ -200,7 +209,7 @@ impl Computation {
     }
 
     /// Arguments, then results.
-    pub(super) fn values(&self) -> *mut SmallVec<[VmValue; 16]> {
+    pub(super) fn values(&self) -> *mut Values {
         self.values.get()
     }
 
@@ -223,7 +232,8 @@ impl Default for Computations {
             level: Cell::new(0),
             suspended: Cell::new(ptr::null()),
             deciding: Cell::new(false),
-            all: UnsafeCell::new(Vec::new()),
+            all: UnsafeCell::new(SmallVec::new()),
+            in_room: Cell::new(false),
             interruption: Cell::new(None),
             interruption_failure: Cell::new(None),
             interruption_handler: Cell::new(None),
@@ -303,15 +313,66 @@ impl Computations {
         unsafe { (&*self.all.get()).get(level).map(|one| one.as_ref()) }
     }
 
-    fn next_or_new(&self) -> &Computation {
+    /// `room` is that of the store's stack, if it has one.
+    fn next_or_new(&self, room: Option<NonNull<u8>>) -> &Computation {
         let level = self.level.get();
         // SAFETY: as for `at`. Those running have filled the list up to `level`.
         unsafe {
             let all = &mut *self.all.get();
             if all.len() <= level {
-                all.push(NonNull::from(Box::leak(Box::new(Computation::new()))));
+                all.push(self.make(room.filter(|_| level == 0)));
             }
             all[level].as_ref()
+        }
+    }
+
+    /// # Safety
+    /// A room is large enough, aligned, and used for nothing else before [`clear`](Self::clear).
+    unsafe fn make(&self, room: Option<NonNull<u8>>) -> NonNull<Computation> {
+        let Some(room) = room else {
+            return NonNull::from(Box::leak(Box::new(Computation::new())));
+        };
+        self.in_room.set(true);
+        let place = room.cast::<Computation>();
+        // SAFETY: as the caller says.
+        unsafe { place.write(Computation::new()) };
+        place
+    }
+
+    /// Drops the computation that was at this position of the list.
+    ///
+    /// # Safety
+    /// It is not in the list any more, and nobody uses it.
+    unsafe fn discard(&self, position: usize, computation: NonNull<Computation>) {
+        // SAFETY: as the caller says; only the first may be in the room, where nobody else puts anything, and others came from boxes.
+        unsafe {
+            if position == 0 && self.in_room.replace(false) {
+                computation.drop_in_place();
+                // What passed through it is nothing for whoever has the slot next.
+                computation.as_ptr().write_bytes(0, 1);
+            } else {
+                drop(Box::from_raw(computation.as_ptr()));
+            }
+        }
+    }
+
+    /// Forgets the computation that was at this position of the list, which is never dropped.
+    fn leak(&self, position: usize) {
+        if position == 0 {
+            self.in_room.set(false);
+        }
+    }
+
+    /// Drops all computations.
+    ///
+    /// # Safety
+    /// None is suspended or runs.
+    pub(crate) unsafe fn clear(&self) {
+        // SAFETY: nobody uses a computation that neither runs nor is suspended, and nobody keeps a reference to the list.
+        unsafe {
+            for (position, computation) in (*self.all.get()).drain(..).enumerate() {
+                self.discard(position, computation);
+            }
         }
     }
 
@@ -350,10 +411,8 @@ impl Computations {
 
 impl Drop for Computations {
     fn drop(&mut self) {
-        for computation in self.all.get_mut().drain(..) {
-            // SAFETY: it came from a box. None is suspended: the store has ended them all.
-            drop(unsafe { Box::from_raw(computation.as_ptr()) });
-        }
+        // SAFETY: none is suspended: the store has ended them all.
+        unsafe { self.clear() };
     }
 }
 

@@ -7,12 +7,11 @@ use crate::host_ref::HeldRoots;
 use crate::slot::MapError;
 use crate::stack::GuestStack;
 use crate::store::{FuncHandle, StoreInner, StoreMut};
-use crate::suspend::{Cancelled, ComputationBody, Progress, StoreSuspended};
+use crate::suspend::{Cancelled, ComputationBody, Progress, StoreSuspended, Values};
 use crate::sys::altstack;
 use crate::trap::{Raised, TrapReason};
 use crate::{arch, func, host, signals};
 use cowling_abi::layout::VmValue;
-use smallvec::SmallVec;
 use std::mem::{self, MaybeUninit};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::{self, NonNull};
@@ -34,7 +33,7 @@ pub(in crate::suspend) enum Entry<T: 'static> {
 pub(in crate::suspend) unsafe fn start<T: 'static>(
     store: NonNull<StoreInner>,
     entry: Entry<T>,
-    values: impl FnOnce(&StoreInner, &mut SmallVec<[VmValue; 16]>) -> Result<()>,
+    values: impl FnOnce(&StoreInner, &mut Values) -> Result<()>,
     waker: Option<&Waker>,
 ) -> Result<Progress> {
     signals::init()?;
@@ -50,7 +49,7 @@ pub(in crate::suspend) unsafe fn start<T: 'static>(
         if computations.is_blocked() {
             return Err(StoreSuspended.into());
         }
-        let computation = computations.next_or_new();
+        let computation = computations.next_or_new(this.room());
         computation.state.set(State::Idle);
         // SAFETY: nobody uses the values of a computation that is not running; the reference to the store ends with the
         // statement.
@@ -539,12 +538,15 @@ unsafe fn abandon(store: NonNull<StoreInner>) {
         let this = store.cast::<Execution>().as_ref();
         let computations = this.computations();
         let all = &mut *computations.all.get();
-        for abandoned in all.drain(computations.level.get()..) {
+        let level = computations.level.get();
+        for (above, abandoned) in all.drain(level..).enumerate() {
             if abandoned.as_ref().state.get() != State::Begun {
-                drop(Box::from_raw(abandoned.as_ptr()));
-            } else if abandoned.as_ref().on_own_stack.get() {
-                // The computation itself is leaked, and any other stack with it. Nothing else runs on a stack where one is
-                // suspended.
+                computations.discard(level + above, abandoned);
+                continue;
+            }
+            computations.leak(level + above);
+            if abandoned.as_ref().on_own_stack.get() {
+                // Any other stack is the computation's own, and leaked with it. Nothing else runs on a stack where one is suspended.
                 mem::forget(this.take_stack());
             }
         }
