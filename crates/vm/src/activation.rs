@@ -36,28 +36,29 @@
 //!   has any.
 //! * [`Execution::run`] is on the stack that the store's code runs on, exactly while it does.
 
+mod execution;
 mod frames;
+mod leave;
 mod plain;
 mod run;
 
+pub(crate) use execution::{Execution, THROWER_REGISTERS};
 pub(crate) use frames::{FaultSite, Frame, Frames};
 use frames::{capture, take_captured};
+pub(crate) use leave::{continue_in_handler, raise, raise_stack_overflow, raise_trap};
 pub(crate) use plain::call_in_registers;
 use run::OwnStack;
 pub(crate) use run::{BASE, LINK, Outside, Run, Suspended, call_on_guest_stack};
 
 use crate::arch;
-use crate::control::Phase;
-use crate::fuel::Fuel;
-use crate::interrupt::{self, Interrupts};
-use crate::repair::Repairs;
+use crate::interrupt;
 use crate::slot::MapError;
-use crate::stack::{GuestStack, StackBounds, StackSpec};
-use crate::suspend::{Cancelled, Computations};
+use crate::stack::StackBounds;
+use crate::suspend::Cancelled;
 use crate::test_points::Point;
 use crate::trap::{Raised, TrapReason};
 use cowling_abi::Trap;
-use cowling_abi::layout::{StoreContext, VmFuncRef, VmValue};
+use cowling_abi::layout::{VmFuncRef, VmValue};
 use std::cell::{Cell, UnsafeCell};
 use std::io;
 use std::mem::ManuallyDrop;
@@ -84,285 +85,6 @@ pub enum EnterError {
     /// The thread cannot be made ready to handle the guest's faults.
     #[error("cannot prepare this thread for running guests: {0}")]
     Thread(#[source] io::Error),
-}
-
-/// What a store needs in order to run guests. Must be the first field of the store, which must not move while it runs one: the
-/// guest finds the store by the address of the [`StoreContext`] inside.
-///
-/// Everything in it changes behind shared references, because guest code and host functions reach it through raw pointers.
-#[repr(C)]
-#[derive(Debug)]
-pub(crate) struct Execution {
-    context: UnsafeCell<StoreContext>,
-    /// Values of the callee-saved registers when a guest called a throwing builtin: `rbx`, `r12` to `r15`.
-    thrower_registers: UnsafeCell<[u64; 5]>,
-    innermost: Cell<*const Activation>,
-    run: Cell<*const Run>,
-    computations: Computations,
-    stack: UnsafeCell<Option<OwnStack>>,
-    /// May anything have been written in the store's slots since they were given to it?
-    touched: Cell<bool>,
-    /// Not 0 if there may have been frames on the store's stack that are not compiled code's, other than outermost ones.
-    host_frames: Cell<usize>,
-    stack_spec: StackSpec,
-    host_stack_reserve: usize,
-    fuel: Fuel,
-    interrupts: Interrupts,
-    repairs: Repairs,
-}
-
-/// Offset of [`Execution`]'s saved registers, for the assembly: from the [`StoreContext`]'s address.
-pub(crate) const THROWER_REGISTERS: usize = std::mem::offset_of!(Execution, thrower_registers);
-
-impl Execution {
-    /// For a store whose guests get this much stack, in bytes. The stack is mapped when it is first needed, unless one is
-    /// [provided](Self::provide_stack) before.
-    pub(crate) fn new(max_wasm_stack: u64, host_stack_reserve: u64) -> Execution {
-        Execution {
-            context: UnsafeCell::new(StoreContext {
-                exit_fp: 0,
-                exit_pc: 0,
-                host_stack_limit: 0,
-                fuel: 0,
-            }),
-            thrower_registers: UnsafeCell::new([0; 5]),
-            innermost: Cell::new(ptr::null()),
-            run: Cell::new(ptr::null()),
-            computations: Computations::default(),
-            stack: UnsafeCell::new(None),
-            touched: Cell::new(false),
-            host_frames: Cell::new(0),
-            stack_spec: StackSpec::new(max_wasm_stack, host_stack_reserve),
-            host_stack_reserve: usize::try_from(host_stack_reserve).unwrap_or(usize::MAX),
-            fuel: Fuel::default(),
-            interrupts: Interrupts::new(),
-            repairs: Repairs::default(),
-        }
-    }
-
-    /// Return address and frame pointer of the guest's last call to the host. Async-signal-safe.
-    fn exit(&self) -> (usize, usize) {
-        // SAFETY: reads of words that only this thread's code for the store writes. Volatile, so that they are read one by one, as
-        // they have been written: a processor does not forward two writes to one read.
-        unsafe {
-            let context = self.context.get();
-            (
-                (&raw const (*context).exit_pc).read_volatile(),
-                (&raw const (*context).exit_fp).read_volatile(),
-            )
-        }
-    }
-
-    /// What interrupts the store's guests.
-    pub(crate) fn interrupts(&self) -> &Interrupts {
-        &self.interrupts
-    }
-
-    /// Replaces the return address and frame pointer of the guest's last call to the host: where backtraces begin.
-    #[inline]
-    pub(crate) fn replace_exit(&self, (pc, fp): (usize, usize)) -> (usize, usize) {
-        let before = self.exit();
-        self.note_exit(before.0);
-        // SAFETY: plain writes of words that only this thread's code for the store uses.
-        unsafe { ((*self.context.get()).exit_pc, (*self.context.get()).exit_fp) = (pc, fp) };
-        before
-    }
-
-    /// The fuel that is not in the count.
-    pub(crate) fn fuel(&self) -> &Fuel {
-        &self.fuel
-    }
-
-    /// The fuel count, as the host sees it.
-    pub(crate) fn fuel_count(&self) -> i64 {
-        // SAFETY: a plain read of a word that only this thread's code for the store writes.
-        unsafe { (*self.context.get()).fuel }
-    }
-
-    /// Sets the fuel count. Async-signal-safe.
-    pub(crate) fn set_fuel_count(&self, count: i64) {
-        // SAFETY: a plain write of a word that only this thread's code for the store uses.
-        unsafe { (*self.context.get()).fuel = count };
-    }
-
-    fn set_exit(&self, (pc, fp): (usize, usize)) {
-        // SAFETY: only this thread's code for the store uses the context, and none runs right now.
-        let context = unsafe { &mut *self.context.get() };
-        self.note_exit(context.exit_pc);
-        (context.exit_pc, context.exit_fp) = (pc, fp);
-    }
-
-    /// The store's part in repairing failed accesses.
-    pub(crate) fn repairs(&self) -> &Repairs {
-        &self.repairs
-    }
-
-    /// Notes that something may be written in the store's slots: by guests, which run only once the store has
-    /// [provided a run](Self::provided_run) or a plain call has begun, or by the host.
-    #[inline]
-    pub(crate) fn touch(&self) {
-        self.touched.set(true);
-    }
-
-    /// May anything have been written in the store's slots?
-    pub(crate) fn is_touched(&self) -> bool {
-        self.touched.get()
-    }
-
-    /// Notes that there are, or will be, frames on the store's stack that are not compiled code's, other than the few of the
-    /// runtime that are outermost: it is not known how far down the stack is used then.
-    pub(crate) fn note_host_frames(&self) {
-        self.host_frames.set(1);
-    }
-
-    /// May there have been frames on the store's stack that are not compiled code's, other than outermost ones?
-    pub(crate) fn had_host_frames(&self) -> bool {
-        self.host_frames.get() | self.exit().0 != 0
-    }
-
-    /// Notes that guests had called the host or a builtin, if they had, before that is forgotten.
-    #[inline(always)]
-    fn note_exit(&self, pc: usize) {
-        self.host_frames.set(self.host_frames.get() | pc);
-    }
-
-    /// How large this store's stacks are.
-    pub(crate) fn stack_spec(&self) -> StackSpec {
-        self.stack_spec
-    }
-
-    /// Does the store have a stack already?
-    pub(crate) fn has_stack(&self) -> bool {
-        self.own_run().is_some()
-    }
-
-    /// Gives the store its stack: that of its first slot. A second one is dropped.
-    pub(crate) fn provide_stack(&self, stack: GuestStack) {
-        if !self.has_stack() {
-            let run = Run::new(stack.bounds(), self.host_stack_reserve);
-            // SAFETY: only this thread's code for the store uses the cell, and there is nothing in it to refer to yet.
-            unsafe { *self.stack.get() = Some(OwnStack { stack, run }) };
-        }
-    }
-
-    /// The run of the store's own stack, if it has one.
-    fn own_run(&self) -> Option<&Run> {
-        // SAFETY: only this thread's code for the store uses the cell, and what is in it is replaced only when nothing uses it.
-        unsafe { (*self.stack.get()).as_ref() }.map(|own| &own.run)
-    }
-
-    /// The run of the store's own stack, which it gets now if it has none.
-    ///
-    /// # Errors
-    /// When there is no memory for it.
-    #[inline]
-    pub(crate) fn provided_run(&self) -> Result<&Run, MapError> {
-        self.touch();
-        match self.own_run() {
-            Some(run) => Ok(run),
-            None => self.make_run(),
-        }
-    }
-
-    #[cold]
-    fn make_run(&self) -> Result<&Run, MapError> {
-        self.provide_stack(GuestStack::new(self.stack_spec)?);
-        Ok(self
-            .own_run()
-            .unwrap_or_else(|| unreachable!("it was just provided")))
-    }
-
-    /// The room above the store's stack, if it has one.
-    pub(crate) fn room(&self) -> Option<NonNull<u8>> {
-        // SAFETY: as for `own_run`.
-        unsafe { (*self.stack.get()).as_ref() }.map(|own| own.stack.room())
-    }
-
-    /// Takes the store's stack away. It gets another one when it needs one.
-    ///
-    /// # Safety
-    /// Nothing runs on it, or ever will.
-    pub(crate) unsafe fn take_stack(&self) -> Option<GuestStack> {
-        // SAFETY: as for `provide_stack`, and nobody refers to its run.
-        unsafe { (*self.stack.get()).take() }.map(|own| own.stack)
-    }
-
-    /// A run on another stack of the same size.
-    pub(crate) fn run_on(&self, stack: &GuestStack) -> Run {
-        Run::new(stack.bounds(), self.host_stack_reserve)
-    }
-
-    /// The innermost run of the store; null if it has none.
-    #[inline]
-    pub(crate) fn run(&self) -> *const Run {
-        self.run.get()
-    }
-
-    /// Is what runs being cancelled? Then no guest of the store is entered or returned to.
-    #[inline]
-    pub(crate) fn is_cancelling(&self) -> bool {
-        self.computations.is_cancelling()
-    }
-
-    /// What the store knows of computations that may be suspended.
-    #[inline]
-    pub(crate) fn computations(&self) -> &Computations {
-        &self.computations
-    }
-
-    /// Where it is in the life of an execution.
-    pub(crate) fn phase(&self) -> Phase {
-        match () {
-            () if !self.run().is_null() => Phase::Running,
-            () if self.computations.is_blocked() => Phase::Suspended,
-            () => Phase::Idle,
-        }
-    }
-
-    /// Is guest code of this store on a stack somewhere?
-    pub(crate) fn is_active(&self) -> bool {
-        !self.innermost.get().is_null()
-    }
-
-    /// The stacks that guest code of this store is on, innermost activation first; one stack may come several times.
-    pub(crate) fn stacks_in_use(&self) -> impl Iterator<Item = StackBounds> {
-        let mut next = self.innermost.get();
-        std::iter::from_fn(move || {
-            // SAFETY: activations are in the list only while they live; they lie on the stacks that this is about.
-            let activation = unsafe { next.as_ref()? };
-            next = activation.outer.get();
-            // SAFETY: a run outlives its activations.
-            Some(unsafe { &*activation.run }.stack)
-        })
-    }
-
-    /// Is as much stack left as host functions are promised?
-    #[inline]
-    pub(crate) fn has_host_stack(&self) -> bool {
-        // SAFETY: a plain read of a word that only this thread's code for the store writes.
-        arch::stack_pointer() >= unsafe { (*self.context.get()).host_stack_limit }
-    }
-
-    /// The store's guest frames, as [`Raised::frames`] has them but without a limit: the host function or builtin that is
-    /// running now is called by the first. Empty when no guest of the store is active.
-    pub(crate) fn backtrace(&self) -> Vec<usize> {
-        let mut frames = Vec::new();
-        if let Some(guest) = self.guest_frames() {
-            frames.extend(guest.map(Frame::call_site));
-            // SAFETY: `innermost` is not null as there are guest frames, and activations stay in the list while they live.
-            frames.extend(unsafe { &*self.innermost.get() }.outer_frames());
-        }
-        frames
-    }
-
-    /// The frames of the innermost activation, from the one that called the host or a builtin outwards; `None` if no guest of
-    /// the store is active.
-    pub(crate) fn guest_frames(&self) -> Option<Frames> {
-        // SAFETY: activations are in the list only while they live; they lie on the stack that runs this code.
-        let activation = unsafe { self.innermost.get().as_ref()? };
-        let (pc, fp) = self.exit();
-        Some(activation.frames(pc, fp))
-    }
 }
 
 /// One stretch of guest code. Lives in the frame of [`enter`].
@@ -712,95 +434,6 @@ pub(crate) unsafe fn enter(
         }
     }
     Ok(())
-}
-
-/// Stops the guest that called the builtin or host function that runs now: its [`enter`] returns `reason`.
-///
-/// # Safety
-/// * `execution` has an active guest, which runs on this thread and has called what runs now: no other activation of the thread
-///   is further in.
-/// * Every frame between the guest's and this one has run its destructors: they are gone without another word.
-pub(crate) unsafe fn raise(execution: NonNull<Execution>, reason: TrapReason) -> ! {
-    let activation = {
-        // SAFETY: an execution with an active guest is valid.
-        let this = unsafe { execution.as_ref() };
-        this.note_host_frames();
-        let activation = this.innermost.get();
-        let frames = this.guest_frames().into_iter().flatten();
-        // SAFETY: the store has an active guest.
-        let by_trampoline = unsafe { (*activation).by_trampoline() };
-        capture(frames.map(Frame::call_site), by_trampoline);
-        activation
-    };
-    debug_assert_eq!(
-        activation,
-        CURRENT.get(),
-        "the innermost activation of the thread is another store's"
-    );
-    // SAFETY: the activation lives until its `enter_guest` returns, which `arch::raise` makes it do. Its reason is looked at
-    // by nobody else and None so far.
-    unsafe {
-        **(*activation).reason.get() = Some(reason);
-        arch::raise(activation)
-    }
-}
-
-/// [`raise`]s a trap of WebAssembly's.
-///
-/// # Safety
-/// As for [`raise`].
-pub(crate) unsafe fn raise_trap(execution: NonNull<Execution>, trap: Trap) -> ! {
-    let reason = TrapReason::Wasm {
-        trap,
-        fault_address: None,
-    };
-    // SAFETY: the caller's promises are the same.
-    unsafe { raise(execution, reason) }
-}
-
-/// What builtin stubs jump to when the stack left is less than the host is promised.
-pub(crate) unsafe extern "C" fn raise_stack_overflow(context: *mut StoreContext) -> ! {
-    // SAFETY: stubs pass the context of the store whose guest called them, and it is the first field of its Execution, from
-    // which it was derived. The stub has no frame.
-    unsafe {
-        let execution = NonNull::new_unchecked(context.cast::<Execution>());
-        raise_trap(execution, Trap::StackOverflow)
-    }
-}
-
-/// Continues the guest in an exception handler of one of the frames of its innermost activation, with `exception` as the payload.
-///
-/// `stack_pointer` and `frame_pointer` are those of the frame; registers that the guest's calling convention preserves have the
-/// values they had when the throwing builtin was called. But the one that may have the fuel count has that: handlers expect
-/// nothing else of it.
-///
-/// # Safety
-/// As for [`raise`]; `handler` is the address of a handler of that frame in the artifact's exception table, and the stack and
-/// frame pointers are as that table says.
-pub(crate) unsafe fn continue_in_handler(
-    execution: NonNull<Execution>,
-    handler: *const u8,
-    stack_pointer: usize,
-    frame_pointer: usize,
-    exception: u32,
-) -> ! {
-    // SAFETY: an execution with an active guest is valid, and nobody else looks at its saved registers: `rbx`, `r12` to `r15`.
-    let registers = unsafe {
-        let this = execution.as_ref();
-        let registers = this.thrower_registers.get();
-        (*registers)[4] = this.fuel_count() as u64;
-        registers
-    };
-    // SAFETY: the caller vouches for the frame.
-    unsafe {
-        arch::continue_in_handler(
-            handler,
-            stack_pointer,
-            frame_pointer,
-            u64::from(exception),
-            registers,
-        )
-    }
 }
 
 #[cfg(test)]
