@@ -68,6 +68,12 @@ macro_rules! for_each_knob {
             wasm_compact_imports: bool = true, code, ["true", "false"];
             /// Lets hints in the binary say which branches are rarely taken; their code then lies out of the way.
             wasm_branch_hinting: bool = true, code, ["true", "false"];
+            /// Allows calls in tail position that leave nothing of their caller on the stack.
+            wasm_tail_call: bool = true, code, ["true", "false"];
+            /// Allows references of defined function types, and calls by them.
+            wasm_function_references: bool = true, code, ["true", "false"];
+            /// Allows garbage-collected structs and arrays, and types below others. Needs `wasm_function_references`.
+            wasm_gc: bool = true, code, ["true", "false"];
         }
     };
 }

@@ -4,7 +4,7 @@
 //! the module. Hot things come first.
 //!
 //! ```text
-//!  vmctx ->  0 | magic, store, builtins, type ids        VmHeader
+//!  vmctx ->  0 | magic, store, builtins, types           VmHeader
 //!              | defined memories                        [VmMemory]
 //!              | imported memories                       [*mut VmMemory]
 //!              | defined globals                         [VmGlobal]       (16-aligned)
@@ -23,6 +23,7 @@
 //! Records are `#[repr(C)]` structs here; the compiler takes offsets from them with [`core::mem::offset_of`], the runtime uses
 //! the same structs. Nothing is written down twice.
 
+use crate::gc_layout::GcLayout;
 use crate::index::*;
 use crate::module::ModuleInfo;
 use std::mem::{align_of, size_of};
@@ -49,9 +50,43 @@ pub struct VmHeader {
     pub store: *mut StoreContext,
     /// Addresses of the functions in [`crate::builtins`], in order of their number.
     pub builtins: *const usize,
-    /// For each [`TypeIndex`] of the module the engine-wide id (`u32`) of that function type.
+    /// For each [`TypeIndex`] of the module the engine-wide id (`u32`) of that type.
     pub type_ids: *const u32,
+    /// What is known of each type of the engine, by its id.
+    pub type_rows: *const TypeRow,
 }
+
+/// What compiled code and the collector know of a type: one for each id of the engine. The rows of an engine do not move. Id 0 is no
+/// type's; a row that is all zeros is no type's either.
+#[repr(C, align(64))]
+#[derive(Debug, Clone)]
+pub struct TypeRow {
+    /// How many types are above this one: 0 to [`MAX_SUBTYPING_DEPTH`](crate::types::MAX_SUBTYPING_DEPTH).
+    pub depth: u32,
+    /// [`TypeRow::FUNC`], [`TypeRow::STRUCT`] or [`TypeRow::ARRAY`].
+    pub kind: u32,
+    /// Id of the type it is declared a subtype of, or 0.
+    pub supertype: u32,
+    /// The type and those above it, each at its own depth; 0 where there is none. So a type is below another of a depth less than
+    /// [`DISPLAY_LEN`] if that one is at its depth here. What is deeper is found through `supertype`.
+    pub display: [u32; DISPLAY_LEN],
+    /// Where the contents of its objects lie; null for function types. Valid as long as the type is alive.
+    pub layout: *const GcLayout,
+}
+
+/// How many types a [`TypeRow`] lists.
+pub const DISPLAY_LEN: usize = 11;
+
+impl TypeRow {
+    /// Kind of a function type.
+    pub const FUNC: u32 = 1;
+    /// Kind of a struct type.
+    pub const STRUCT: u32 = 2;
+    /// Kind of an array type.
+    pub const ARRAY: u32 = 3;
+}
+
+const _: () = assert!(size_of::<TypeRow>() == 64);
 
 /// State of a store that compiled code touches. The runtime embeds it as the first field of a larger struct.
 #[repr(C)]
@@ -93,7 +128,7 @@ pub struct VmGlobal {
 ///
 /// A table of functions has elements of 8 bytes: 0 means *not built yet* (call
 /// [`table_get_func`](crate::builtins::BuiltinIndex::table_get_func)), otherwise the address of a [`VmFuncRef`] (or 0 for null)
-/// with [`TABLE_ELEMENT_BUILT`] set. A table of `externref` has elements of 4 bytes: the handle itself.
+/// with [`TABLE_ELEMENT_BUILT`] set. Any other table has elements of 4 bytes: the references themselves.
 #[repr(C)]
 #[derive(Debug)]
 pub struct VmTable {
@@ -109,8 +144,8 @@ pub const TABLE_ELEMENT_BUILT: usize = 1;
 /// Bytes of an element in a table of functions.
 pub const FUNC_ELEMENT_SIZE: usize = 8;
 
-/// Bytes of an element in a table of host references.
-pub const EXTERN_ELEMENT_SIZE: usize = 4;
+/// Bytes of an element in any other table.
+pub const OBJECT_ELEMENT_SIZE: usize = 4;
 
 /// An imported function, resolved: its *import record*.
 ///
@@ -132,7 +167,7 @@ pub struct VmFuncImport {
     pub store: *mut StoreContext,
     /// Signature-specific entry trampoline, see [`VmFuncRef::entry`].
     pub entry: *const u8,
-    /// Engine-wide id of its function type.
+    /// Engine-wide id of its type.
     pub type_id: u32,
     /// Keeps the size a multiple of 8; zero.
     pub reserved: u32,
@@ -157,7 +192,7 @@ pub struct VmFuncRef {
     pub ctx: *mut u8,
     /// Entry trampoline for its signature: `extern "C" fn(ctx, code, values: *mut VmValue)`.
     pub entry: *const u8,
-    /// Engine-wide id of its function type.
+    /// Engine-wide id of its type.
     pub type_id: u32,
     /// 1 if `ctx` is the import record of a host function, 0 if it is a VMContext. Compiled code does not care.
     pub is_host: u32,
@@ -173,8 +208,8 @@ pub struct VmTag {
     pub reserved: u32,
 }
 
-/// A value in memory, as trampolines pass them: 16 bytes, little-endian from byte 0. `funcref` is the address of a
-/// [`VmFuncRef`] or 0 (8 bytes), `externref` a handle or 0 (4 bytes). Bytes past the value's width are unspecified.
+/// A value in memory, as trampolines pass them: 16 bytes, little-endian from byte 0. References are as
+/// [`HeapType`](crate::types::HeapType) has them: 8 bytes to functions, 4 to anything else. Bytes past the value's width are unspecified.
 #[repr(C, align(16))]
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
 pub struct VmValue {
@@ -330,7 +365,7 @@ mod tests {
     #[test]
     fn arrays_follow_each_other_without_overlap() {
         let mut info = ModuleInfo::default();
-        let ty = info.types.push(FuncType {
+        let ty = info.push_type(FuncType {
             params: [].into(),
             results: [].into(),
         });

@@ -11,6 +11,7 @@
 //! | [`module`] | [`module::ModuleInfo`]: the facts read from a binary |
 //! | [`plan`] | how a memory is addressed and bounds-checked |
 //! | [`layout`] | the VMContext, the records in it, and their offsets |
+//! | [`gc_layout`] | references, and objects of the garbage-collected heap |
 //! | [`builtins`] | runtime functions that compiled code calls |
 //! | [`trap`] | trap codes |
 //! | [`knobs`] | every setting, declared once |
@@ -21,6 +22,7 @@
 
 pub mod artifact;
 pub mod builtins;
+pub mod gc_layout;
 pub mod host;
 pub mod index;
 pub mod knobs;

@@ -14,8 +14,11 @@ use std::ops::Range;
 pub struct ModuleInfo {
     /// The name given by the name section.
     pub name: Option<String>,
-    /// Function types, as declared (equal types may occur twice).
-    pub types: PrimaryMap<TypeIndex, FuncType>,
+    /// Types, as declared (equal types may occur twice). They name each other by [`TypeRef::Module`]; in a module that has been
+    /// loaded, everything names types by [`TypeRef::Engine`].
+    pub types: PrimaryMap<TypeIndex, SubType>,
+    /// Where each recursion group of `types` ends: the index behind its last type. The groups cover all types, in order.
+    pub group_ends: Vec<TypeIndex>,
     /// Imports, in order of declaration.
     pub imports: Vec<Import>,
     /// Exports, in order of declaration.
@@ -251,12 +254,86 @@ index_spaces! {
 }
 
 impl ModuleInfo {
+    /// A type that is a function's.
+    ///
+    /// # Panics
+    /// If the module has no such type, or it is not a function type.
+    pub fn signature(&self, index: TypeIndex) -> &FuncType {
+        match &self.types[index].composite {
+            CompositeType::Func(ty) => ty,
+            other => panic!("{index} is not a function type: {other}"),
+        }
+    }
+
+    /// Adds a type, in a recursion group of its own.
+    pub fn push_type(&mut self, ty: impl Into<SubType>) -> TypeIndex {
+        let index = self.types.push(ty.into());
+        self.group_ends.push(self.types.next_key());
+        index
+    }
+
+    /// The recursion groups, in order: which types each has.
+    pub fn groups(&self) -> impl Iterator<Item = Range<TypeIndex>> + '_ {
+        let starts = std::iter::once(TypeIndex::new(0)).chain(self.group_ends.iter().copied());
+        starts
+            .zip(self.group_ends.iter().copied())
+            .map(|(start, end)| start..end)
+    }
+
+    /// Is a type final, without a supertype, and alone in its recursion group? Then it is what its structure says.
+    pub fn is_plain_type(&self, index: TypeIndex) -> bool {
+        let ty = &self.types[index];
+        let group = self.group_ends.partition_point(|end| *end <= index);
+        let start = group
+            .checked_sub(1)
+            .map_or(0, |before| self.group_ends[before].index());
+        ty.is_final
+            && ty.supertype.is_none()
+            && start == index.index()
+            && self
+                .group_ends
+                .get(group)
+                .is_some_and(|end| end.index() == start + 1)
+    }
+
+    /// Renames every defined type that anything names.
+    pub fn rename_types(&mut self, rename: &mut impl FnMut(TypeRef) -> TypeRef) {
+        self.types.values_mut().for_each(|ty| ty.rename(rename));
+        self.tables
+            .values_mut()
+            .for_each(|table| table.element.rename(rename));
+        self.globals
+            .values_mut()
+            .for_each(|global| global.content.rename(rename));
+        let mut in_expression = |expr: &mut ConstExpr| {
+            for op in &mut expr.ops {
+                if let ConstOp::RefNull(heap) = op {
+                    heap.rename(rename);
+                }
+            }
+        };
+        self.global_inits.values_mut().for_each(&mut in_expression);
+        let fills = self
+            .table_inits
+            .values_mut()
+            .filter_map(|init| init.fill.as_mut());
+        fills.for_each(&mut in_expression);
+        for segment in self.elements.values_mut() {
+            if let ElementItems::Expressions(exprs) = &mut segment.items {
+                exprs.iter_mut().for_each(&mut in_expression);
+            }
+        }
+        self.elements
+            .values_mut()
+            .for_each(|segment| segment.ty.rename(rename));
+    }
+
     /// The type of a function.
     ///
     /// # Panics
     /// If the module has no such function.
     pub fn func_type(&self, index: FuncIndex) -> &FuncType {
-        &self.types[self.functions[index].ty]
+        self.signature(self.functions[index].ty)
     }
 
     /// The type of a tag.
@@ -265,7 +342,7 @@ impl ModuleInfo {
     /// If the module has no such tag.
     pub fn tag_type(&self, index: TagIndex) -> TagType {
         TagType {
-            params: self.types[self.tags[index]].params.clone(),
+            params: self.signature(self.tags[index]).params.clone(),
         }
     }
 

@@ -11,12 +11,13 @@ use crate::queue;
 use crate::trampoline::{self, Trampoline};
 use cowling_abi::knobs::Knobs;
 use cowling_abi::layout::VmLayout;
-use cowling_abi::{DefinedFuncIndex, FuncType, TypeIndex};
+use cowling_abi::{DefinedFuncIndex, FuncType, ModuleInfo, Representation, TypeIndex};
 use cranelift_codegen::Context;
 use cranelift_codegen::isa::TargetIsa;
 use cranelift_entity::{EntityRef, PrimaryMap};
 use cranelift_frontend::FunctionBuilderContext;
-use indexmap::IndexSet;
+use smallvec::SmallVec;
+use std::collections::HashMap;
 use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
 use wasmparser::{FuncToValidate, FuncValidator, FuncValidatorAllocations, ValidatorResources};
@@ -25,10 +26,10 @@ use wasmparser::{FuncToValidate, FuncValidator, FuncValidatorAllocations, Valida
 pub(crate) struct ModuleCode {
     /// Code of defined functions.
     pub functions: PrimaryMap<DefinedFuncIndex, Code>,
-    /// Entry trampoline and host shim of each distinct type.
+    /// Entry trampoline and host shim for each way in which functions are called.
     pub trampolines: Vec<[Code; 2]>,
-    /// For each type of the module its place in `trampolines`.
-    pub types: PrimaryMap<TypeIndex, usize>,
+    /// For each type of the module its place in `trampolines`, if it is a function type.
+    pub types: PrimaryMap<TypeIndex, Option<usize>>,
 }
 
 impl ModuleCode {
@@ -51,7 +52,8 @@ struct Worker {
 struct Shared<'a, 'wasm> {
     parsed: &'a Parsed<'wasm>,
     env: ModuleEnv<'a>,
-    types: IndexSet<&'a FuncType>,
+    /// A function type for each way in which functions are called.
+    types: Vec<&'a FuncType>,
 }
 
 /// Where things are in the module's VMContext.
@@ -59,6 +61,23 @@ fn vm_layout(parsed: &Parsed<'_>) -> Result<VmLayout, CompileError> {
     VmLayout::new(&parsed.info).ok_or_else(|| CompileError::TooLarge {
         what: "its instances would need more than 1 GiB for globals, tables and functions".into(),
     })
+}
+
+/// The ways in which functions of the module's types are called, each by one such type, and which way is whose. Types that differ in
+/// what references refer to may have the same.
+fn distinct_calls(info: &ModuleInfo) -> (Vec<&FuncType>, PrimaryMap<TypeIndex, Option<usize>>) {
+    let mut known = HashMap::new();
+    let mut distinct = Vec::new();
+    let places = info.types.values().map(|ty| {
+        let ty = ty.composite.as_func()?;
+        let way: SmallVec<[Option<Representation>; 16]> = ty.representations().collect();
+        Some(*known.entry(way).or_insert_with(|| {
+            distinct.push(ty);
+            distinct.len() - 1
+        }))
+    });
+    let places = places.collect();
+    (distinct, places)
 }
 
 /// Compiles everything. `progress` is told how many functions are done, of how many; it is called from several threads.
@@ -69,9 +88,7 @@ pub(crate) fn compile(
     progress: &(dyn Fn(u64, u64) + Sync),
 ) -> Result<ModuleCode, CompileError> {
     let layout = vm_layout(parsed)?;
-    let mut types = IndexSet::new();
-    let places = parsed.info.types.values();
-    let places = places.map(|ty| types.insert_full(ty).0).collect();
+    let (types, places) = distinct_calls(&parsed.info);
     let shared = Shared {
         parsed,
         env: ModuleEnv {
@@ -84,7 +101,7 @@ pub(crate) fn compile(
         types,
     };
 
-    // Tasks: functions, then two trampolines for each distinct type.
+    // Tasks: functions, then two trampolines for each way of being called.
     let functions = parsed.bodies.len();
     let order = queue::costly_first(functions + 2 * shared.types.len(), |task| {
         let body = parsed.bodies.get(DefinedFuncIndex::new(task));

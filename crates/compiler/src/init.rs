@@ -18,7 +18,7 @@ use crate::parse::Parsed;
 use cowling_abi::artifact::IMAGE_ALIGN;
 use cowling_abi::knobs::Knobs;
 use cowling_abi::module::{ConstOp, ElementItems, MemoryImage, SegmentMode};
-use cowling_abi::{DataIndex, DefinedMemoryIndex, FuncIndex, HeapType, ModuleInfo};
+use cowling_abi::{DataIndex, DefinedMemoryIndex, FuncIndex, ModuleInfo};
 use cranelift_entity::{PrimaryMap, SecondaryMap};
 use std::ops::Range;
 
@@ -65,7 +65,7 @@ fn functions(items: &ElementItems) -> Option<Vec<Option<FuncIndex>>> {
             .iter()
             .map(|expr| match expr.ops[..] {
                 [ConstOp::RefFunc(function)] => Some(Some(function)),
-                [ConstOp::RefNull(HeapType::Func)] => Some(None),
+                [ConstOp::RefNull(heap)] if heap.is_func() => Some(None),
                 _ => None,
             })
             .collect(),
@@ -81,10 +81,10 @@ fn fold_elements(info: &mut ModuleInfo) {
             continue;
         };
         let table = &info.tables[*target];
-        let (Some(defined), Some(offset), HeapType::Func) = (
+        let (Some(defined), Some(offset), true) = (
             info.defined_table(*target),
             offset.constant_offset(),
-            table.element.heap,
+            table.element.heap.is_func(),
         ) else {
             return;
         };

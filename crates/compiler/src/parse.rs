@@ -4,7 +4,7 @@
 //! A module is hostile until proven otherwise. Nothing here is proportional to a number that a module merely *declares*
 //! (sizes of memories and tables): only to bytes it really has.
 
-mod convert;
+pub(crate) mod convert;
 mod sections;
 #[cfg(test)]
 mod tests;
@@ -67,6 +67,15 @@ fn features(knobs: &Knobs) -> WasmFeatures {
             WasmFeatures::CUSTOM_PAGE_SIZES,
         ),
         (knobs.wasm_compact_imports, WasmFeatures::COMPACT_IMPORTS),
+        (knobs.wasm_tail_call, WasmFeatures::TAIL_CALL),
+        (
+            knobs.wasm_function_references,
+            WasmFeatures::FUNCTION_REFERENCES,
+        ),
+        (
+            knobs.wasm_gc && knobs.wasm_function_references,
+            WasmFeatures::GC,
+        ),
     ] {
         features.set(feature, on);
     }

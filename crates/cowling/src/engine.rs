@@ -1,7 +1,7 @@
 //! The engine: settings, the compiler, the registry of function types and the compile cache, shared by everything made with it.
 
 use crate::config::Config;
-use crate::error::Result;
+use crate::error::{Context, Result};
 use cowling_abi::artifact::Header;
 use cowling_vm::{Handle, Pool, PoolMetrics, RuntimeConfig, TypeRegistry};
 use std::any::Any;
@@ -44,29 +44,30 @@ impl Engine {
     /// # Errors
     /// When code cannot be generated for this machine, or under these settings.
     pub fn new(config: &Config) -> Result<Engine> {
-        let engine = Engine::build(config.clone());
+        let engine = Engine::build(config.clone())?;
         #[cfg(feature = "compiler")]
         engine.compiler()?;
         Ok(engine)
     }
 
-    fn build(config: Config) -> Engine {
+    fn build(config: Config) -> Result<Engine> {
+        let types = TypeRegistry::new().context("reserving address space for types")?;
         let header = Header::for_this_machine(&config.knobs);
         let pool = Pool::new(config.allocation.pool_config());
-        Engine::with_pool(Arc::new(EngineInner {
+        Ok(Engine::with_pool(Arc::new(EngineInner {
             #[cfg(feature = "cache")]
             cache: crate::cache::Cache::open(&config.cache, &header),
             #[cfg(feature = "compiler")]
             compiler: Default::default(),
             runtime: Arc::new(RuntimeConfig {
                 knobs: config.knobs.clone(),
-                types: TypeRegistry::new(),
+                types,
                 epochs: Default::default(),
                 pool,
             }),
             header,
             config,
-        }))
+        })))
     }
 
     fn with_pool(inner: Arc<EngineInner>) -> Engine {
@@ -164,8 +165,11 @@ impl Engine {
 
 impl Default for Engine {
     /// An engine with the default settings. If code cannot be generated for this machine, compiling fails.
+    ///
+    /// # Panics
+    /// If the system has no address space left.
     fn default() -> Engine {
-        Engine::build(Config::default())
+        Engine::build(Config::default()).expect("address space for an engine")
     }
 }
 

@@ -13,6 +13,7 @@
 //! | [`CannotSuspend`], [`StoreSuspended`] | a host function that has to wait in a call that cannot; a call while another waits |
 //! | [`FuelError`] | fuel set or read where none is counted |
 //! | [`InstantiateError`] | no instance for lack of room, or of the wrong engine |
+//! | [`TypeError`] | a defined type that cannot be had |
 //! | [`LoadError`], [`HeaderError`] | an artifact that does not load |
 //! | [`CompileError`](crate::CompileError) | a module that does not compile |
 //! | [`KnobError`](crate::KnobError) | a setting that does not exist |
@@ -21,7 +22,8 @@ pub use anyhow::{Context, Error, anyhow as format_err, bail, ensure};
 pub use cowling_abi::artifact::HeaderError;
 pub use cowling_vm::{
     AccessError, CallError, Cancelled, CannotSuspend, FuelError, GrowError, InstantiateError,
-    LinkError, LoadError, RefError, StoreSuspended, TypeMismatch, ValueError, WrongStore,
+    LinkError, LoadError, RefError, StoreSuspended, TypeError, TypeMismatch, ValueError,
+    WrongStore,
 };
 
 /// Result with [`Error`] unless it names another.

@@ -6,9 +6,8 @@
 use crate::error::{Result, format_err};
 use crate::externref::{OwnedRooted, Rooted};
 use crate::store::{AsContext, AsContextMut};
-use crate::types::TagType;
+use crate::types::{FuncType, TagType};
 use crate::val::{Val, Values};
-use cowling_abi as abi;
 use cowling_vm::{TagHandle, UncaughtException as ThrownException};
 
 /// The tag of a kind of exceptions, in a store.
@@ -24,15 +23,18 @@ impl Tag {
     /// When there is no room.
     pub fn new(mut store: impl AsContextMut, ty: &TagType) -> Result<Tag> {
         let mut store = store.as_context_mut();
-        Ok(Tag(store.inner_mut().create_tag(ty.to_abi())?))
+        let ty = ty.ty().adopt(store.engine().types())?;
+        Ok(Tag(store.inner_mut().create_tag(ty.registered())?))
     }
 
     /// Its type.
     pub fn ty(&self, store: impl AsContext) -> TagType {
-        let ty = store.as_context().inner().tag_type(self.0);
-        TagType::from_abi(ty.unwrap_or_else(|_| abi::TagType {
-            params: Box::default(),
-        }))
+        let store = store.as_context();
+        let ty = store.inner().tag_registered_type(self.0);
+        TagType::new(ty.map_or_else(
+            |_| FuncType::empty(store.engine().types()),
+            FuncType::from_registered,
+        ))
     }
 
     pub(crate) fn from_vm(handle: TagHandle) -> Tag {

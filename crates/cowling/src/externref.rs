@@ -11,7 +11,7 @@ use cowling_vm::StoreInner;
 use std::any::Any;
 use std::fmt;
 
-/// A kind of object that a [`Rooted`] refers to: [`ExternRef`] or [`ExnRef`].
+/// A kind of object that a [`Rooted`] refers to: [`ExternRef`], [`AnyRef`] or [`ExnRef`].
 pub trait GcRef: sealed::Sealed + 'static {
     #[doc(hidden)]
     type Root: Copy + fmt::Debug + Send + Sync;
@@ -31,6 +31,7 @@ mod sealed {
     pub trait Sealed {}
     impl Sealed for super::ExternRef {}
     impl Sealed for super::ExnRef {}
+    impl Sealed for super::AnyRef {}
 }
 
 /// A host value that guests hold as an `externref`. Always behind a [`Rooted`] or [`OwnedRooted`].
@@ -47,6 +48,23 @@ impl GcRef for ExternRef {
 
     fn root(store: &mut StoreInner, owned: &Self::Owned) -> Result<Self::Root> {
         Ok(store.host_ref_from_owned(owned)?)
+    }
+}
+
+/// Something of the `any` hierarchy: what guests make themselves. Always behind a [`Rooted`] or [`OwnedRooted`].
+#[derive(Debug)]
+pub enum AnyRef {}
+
+impl GcRef for AnyRef {
+    type Root = cowling_vm::AnyRef;
+    type Owned = cowling_vm::OwnedAnyRef;
+
+    fn own(store: &mut StoreInner, root: Self::Root) -> Result<Self::Owned> {
+        Ok(store.any_ref_to_owned(root)?)
+    }
+
+    fn root(store: &mut StoreInner, owned: &Self::Owned) -> Result<Self::Root> {
+        Ok(store.any_ref_from_owned(owned)?)
     }
 }
 

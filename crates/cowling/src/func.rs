@@ -25,8 +25,7 @@ use crate::error::{Result, WrongStore};
 use crate::store::{AsContext, AsContextMut, StoreContext, StoreData};
 use crate::types::FuncType;
 use crate::val::{Val, Values};
-use cowling_abi as abi;
-use cowling_vm::{FuncHandle, Value};
+use cowling_vm::{FuncHandle, HostCaller, Value};
 
 /// A function in a store: one that a guest defines, or one that the host does.
 ///
@@ -42,7 +41,7 @@ pub(crate) fn dynamic_host_func<T: 'static>(
     ty: FuncType,
     func: impl Fn(Caller<'_, T>, &[Val], &mut [Val]) -> Result<()> + Send + Sync + 'static,
 ) -> HostFunc<T> {
-    HostFunc::dynamic(ty.as_abi().clone(), move |caller, params, results| {
+    registered_host_func(ty, move |caller, params, results| {
         let params: Values<Val> = params.iter().map(|v| Val::from_vm(*v)).collect();
         let mut values: Values<Val> = results.iter().map(|v| Val::from_vm(*v)).collect();
         func(Caller::from_vm(caller), &params, &mut values)?;
@@ -51,6 +50,18 @@ pub(crate) fn dynamic_host_func<T: 'static>(
         }
         Ok(())
     })
+}
+
+/// A host function of a type.
+fn registered_host_func<T: 'static>(
+    ty: FuncType,
+    func: impl Fn(HostCaller<'_, StoreData<T>>, &[Value], &mut [Value]) -> Result<()>
+    + Send
+    + Sync
+    + 'static,
+) -> HostFunc<T> {
+    let func = HostFunc::registered(ty.registered().clone(), func);
+    func.unwrap_or_else(|| unreachable!("the type is a function's"))
 }
 
 impl Func {
@@ -64,8 +75,10 @@ impl Func {
         ty: FuncType,
         func: impl Fn(Caller<'_, T>, &[Val], &mut [Val]) -> Result<()> + Send + Sync + 'static,
     ) -> Func {
+        let mut store = store.as_context_mut();
+        let ty = ty.adopt(store.engine().types()).expect("room for a type");
         let func = dynamic_host_func(ty, func);
-        Func(store.as_context_mut().0.host_func(&func))
+        Func(store.0.host_func(&func))
     }
 
     /// A host function from a closure whose type says all. See [`IntoFunc`].
@@ -92,17 +105,18 @@ impl Func {
 
     /// Its type. Of a function of another store: `(func)`.
     pub fn ty(&self, store: impl AsContext) -> FuncType {
-        let ty = store.as_context().inner().func_type(self.0);
-        FuncType::from_abi(ty.unwrap_or_else(|WrongStore| abi::FuncType {
-            params: Box::default(),
-            results: Box::default(),
-        }))
+        let store = store.as_context();
+        let ty = store.inner().func_registered_type(self.0);
+        ty.map_or_else(
+            |WrongStore| FuncType::empty(store.engine().types()),
+            FuncType::from_registered,
+        )
     }
 
     /// May it be used where a function of type `ty` is expected? A function of another store may not.
     pub fn matches_ty(&self, store: impl AsContext, ty: &FuncType) -> bool {
-        let found = store.as_context().inner().func_type(self.0);
-        found.is_ok_and(|found| FuncType::from_abi(found).matches(ty))
+        let found = store.as_context().inner().func_registered_type(self.0);
+        found.is_ok_and(|found| found.is_subtype(ty.registered()))
     }
 
     /// Calls it. `results` must have as many places as it has results; what they hold before does not matter.
@@ -141,10 +155,6 @@ impl Func {
         store: impl AsContext,
     ) -> Result<TypedFunc<Params, Results>> {
         TypedFunc::new(store.as_context(), *self)
-    }
-
-    pub(crate) fn check_store(&self, store: impl AsContext) -> Result<(), WrongStore> {
-        store.as_context().inner().func_type(self.0).map(drop)
     }
 
     #[inline]

@@ -20,16 +20,17 @@ impl Global {
     /// [`ValueError`](crate::ValueError) when the value does not fit the type.
     pub fn new(mut store: impl AsContextMut, ty: GlobalType, val: Val) -> Result<Global> {
         let mut store = store.as_context_mut();
+        let ty = ty.adopt(store.engine().types())?;
         let handle = store.inner_mut().create_global(ty.to_abi(), val.to_vm())?;
         Ok(Global(handle))
     }
 
     /// Its type.
     pub fn ty(&self, store: impl AsContext) -> GlobalType {
-        let ty = store.as_context().inner().global_type(self.0);
-        ty.map_or_else(
+        let store = store.as_context();
+        store.inner().global_type(self.0).map_or_else(
             |_| GlobalType::new(ValType::I32, Mutability::Const),
-            GlobalType::from_abi,
+            |ty| GlobalType::from_abi(store.engine().types(), ty),
         )
     }
 

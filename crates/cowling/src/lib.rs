@@ -90,10 +90,10 @@ pub use engine::{Engine, EngineWeak, Precompiled};
 pub use error::{
     AccessError, CallError, Cancelled, CannotSuspend, Context, Error, FuelError, GrowError,
     HeaderError, InstantiateError, LinkError, LoadError, RefError, Result, StoreSuspended,
-    TypeMismatch, UnknownImport, ValueError, WrongStore, bail, ensure, format_err,
+    TypeError, TypeMismatch, UnknownImport, ValueError, WrongStore, bail, ensure, format_err,
 };
 pub use exception::{ExnRef, Tag};
-pub use externref::{ExternRef, GcRef, OwnedRooted, RootScope, Rooted};
+pub use externref::{AnyRef, ExternRef, GcRef, OwnedRooted, RootScope, Rooted};
 pub use externs::{Export, Extern};
 pub use func::{
     Caller, Func, IntoFunc, TypedFunc, WasmParams, WasmResults, WasmRet, WasmTy, WasmTyList,
@@ -114,8 +114,9 @@ pub use store::{AsContext, AsContextMut, Store, StoreContext, StoreContextMut, U
 pub use table::Table;
 pub use trust::Distrust;
 pub use types::{
-    ExportType, ExternType, FuncType, GlobalType, HeapType, ImportType, MemoryType,
-    MemoryTypeBuilder, Mutability, RefType, TableType, TagType, ValType,
+    ArrayType, ExportType, ExternType, FieldType, Finality, FuncType, GlobalType, HeapType,
+    ImportType, MemoryType, MemoryTypeBuilder, Mutability, RefType, StorageType, StructType,
+    TableType, TagType, ValType,
 };
 pub use v128::V128;
 pub use val::{Ref, Val};

@@ -129,6 +129,7 @@ impl<T: 'static> Linker<T> {
         ty: FuncType,
         func: impl Fn(Caller<'_, T>, &[Val], &mut [Val]) -> Result<()> + Send + Sync + 'static,
     ) -> Result<&mut Self> {
+        let ty = ty.adopt(self.engine.types())?;
         self.insert(module, name, Definition::Host(dynamic_host_func(ty, func)))
     }
 
@@ -298,7 +299,7 @@ impl<T: 'static> Linker<T> {
             .zip(module.imports())
             .map(|(import, ty)| {
                 let definition = self.find(&ty).ok_or_else(|| UnknownImport::new(&ty))?;
-                definition.check(module.code().info(), import)?;
+                definition.check(module.code(), import)?;
                 Ok(definition.to_import())
             })
             .collect()

@@ -123,25 +123,22 @@ impl Module {
 
     /// What it imports, in order of declaration.
     pub fn imports(&self) -> impl ExactSizeIterator<Item = ImportType<'_>> {
-        let info = self.code.info();
-        info.imports
-            .iter()
-            .map(|import| ImportType::new(info, import))
+        let code = self.code();
+        let imports = code.info().imports.iter();
+        imports.map(|import| ImportType::new(code, import))
     }
 
     /// What it exports, in order of declaration.
     pub fn exports(&self) -> impl ExactSizeIterator<Item = ExportType<'_>> {
-        let info = self.code.info();
-        info.exports
-            .iter()
-            .map(|(name, entity)| ExportType::new(info, name, *entity))
+        let code = self.code();
+        let exports = code.info().exports.iter();
+        exports.map(|(name, entity)| ExportType::new(code, name, *entity))
     }
 
     /// The type of the export of this name.
     pub fn get_export(&self, name: &str) -> Option<ExternType> {
-        let info = self.code.info();
-        let entity = *info.exports.get(name)?;
-        Some(ExternType::from_abi(info.entity_type(entity)))
+        let entity = *self.code.info().exports.get(name)?;
+        Some(ExternType::of_entity(self.code(), entity))
     }
 
     /// The export of this name as a handle, which finds it in an instance without comparing names.

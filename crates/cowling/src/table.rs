@@ -20,16 +20,17 @@ impl Table {
     /// When `init` does not fit, the type's limits make no sense, the store's limiter says no, or there is no room.
     pub fn new(mut store: impl AsContextMut, ty: TableType, init: Ref) -> Result<Table> {
         let mut store = store.as_context_mut();
+        let ty = ty.adopt(store.engine().types())?;
         let handle = store.inner_mut().create_table(ty.to_abi(), init.to_vm())?;
         Ok(Table(handle))
     }
 
     /// Its type; the minimum is the size it was made with.
     pub fn ty(&self, store: impl AsContext) -> TableType {
-        let ty = store.as_context().inner().table_type(self.0);
-        ty.map_or_else(
+        let store = store.as_context();
+        store.inner().table_type(self.0).map_or_else(
             |_| TableType::new(RefType::FUNCREF, 0, Some(0)),
-            TableType::from_abi,
+            |ty| TableType::from_abi(store.engine().types(), ty),
         )
     }
 

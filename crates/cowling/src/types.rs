@@ -2,18 +2,19 @@
 //!
 //! | file | types |
 //! |---|---|
-//! | [`value`] | [`ValType`], [`RefType`], [`HeapType`], [`Mutability`] |
-//! | [`entity`] | [`FuncType`], [`TableType`], [`MemoryType`], [`GlobalType`], [`TagType`], [`ExternType`] |
+//! | [`value`] | [`ValType`], [`RefType`], [`HeapType`] |
+//! | [`defined`] | [`FuncType`], [`StructType`], [`ArrayType`], [`FieldType`], [`StorageType`], [`Finality`], [`Mutability`] |
+//! | [`entity`] | [`TableType`], [`MemoryType`], [`GlobalType`], [`TagType`], [`ExternType`] |
 //! | [`import_export`] | [`ImportType`], [`ExportType`] |
 //!
 //! All of them print in the notation of the text format: `(func (param i32) (result i64))`.
 
+pub(crate) mod defined;
 pub(crate) mod entity;
 pub(crate) mod import_export;
 pub(crate) mod value;
 
-pub use entity::{
-    ExternType, FuncType, GlobalType, MemoryType, MemoryTypeBuilder, TableType, TagType,
-};
+pub use defined::{ArrayType, FieldType, Finality, FuncType, Mutability, StorageType, StructType};
+pub use entity::{ExternType, GlobalType, MemoryType, MemoryTypeBuilder, TableType, TagType};
 pub use import_export::{ExportType, ImportType};
-pub use value::{HeapType, Mutability, RefType, ValType};
+pub use value::{HeapType, RefType, ValType};

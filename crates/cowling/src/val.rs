@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::exception::ExnRef;
-use crate::externref::{ExternRef, Rooted};
+use crate::externref::{AnyRef, ExternRef, Rooted};
 use crate::func::Func;
 use crate::store::AsContext;
 use crate::types::{HeapType, RefType, ValType};
@@ -32,6 +32,8 @@ pub enum Val {
     ExternRef(Option<Rooted<ExternRef>>),
     /// A reference to an exception, or null.
     ExnRef(Option<Rooted<ExnRef>>),
+    /// A reference to something of the `any` hierarchy, or null.
+    AnyRef(Option<Rooted<AnyRef>>),
 }
 
 macro_rules! accessors {
@@ -67,6 +69,7 @@ accessors! {
     v func_ref unwrap_func_ref Option<&Func>, Val::FuncRef(v) => v.as_ref(), "funcref";
     v extern_ref unwrap_extern_ref Option<&Rooted<ExternRef>>, Val::ExternRef(v) => v.as_ref(), "externref";
     v exn_ref unwrap_exn_ref Option<&Rooted<ExnRef>>, Val::ExnRef(v) => v.as_ref(), "exnref";
+    v any_ref unwrap_any_ref Option<&Rooted<AnyRef>>, Val::AnyRef(v) => v.as_ref(), "anyref";
 }
 
 impl Val {
@@ -90,6 +93,11 @@ impl Val {
         Val::ExnRef(None)
     }
 
+    /// The null reference of the `any` hierarchy.
+    pub const fn null_any_ref() -> Val {
+        Val::AnyRef(None)
+    }
+
     /// Zero or null: the value a local of this type starts with. `None` for references that cannot be null.
     pub fn default_for_ty(ty: &ValType) -> Option<Val> {
         match ty {
@@ -98,10 +106,10 @@ impl Val {
         }
     }
 
-    /// Its type. A reference that is not null has a type that cannot be null.
+    /// Its type; of a reference, the most precise one, as [`Ref::ty`] says.
     ///
     /// # Errors
-    /// [`WrongStore`](crate::WrongStore) when it is a function of another store.
+    /// As [`Ref::ty`].
     pub fn ty(&self, store: impl AsContext) -> Result<ValType> {
         Ok(match self {
             Val::I32(_) => ValType::I32,
@@ -112,6 +120,7 @@ impl Val {
             Val::FuncRef(f) => ValType::Ref(Ref::Func(*f).ty(store)?),
             Val::ExternRef(r) => ValType::Ref(Ref::Extern(*r).ty(store)?),
             Val::ExnRef(r) => ValType::Ref(Ref::Exn(*r).ty(store)?),
+            Val::AnyRef(r) => ValType::Ref(Ref::Any(*r).ty(store)?),
         })
     }
 
@@ -129,6 +138,7 @@ impl Val {
             Val::FuncRef(f) => Some(Ref::Func(f)),
             Val::ExternRef(r) => Some(Ref::Extern(r)),
             Val::ExnRef(r) => Some(Ref::Exn(r)),
+            Val::AnyRef(r) => Some(Ref::Any(r)),
             _ => None,
         }
     }
@@ -144,6 +154,7 @@ impl Val {
             Value::FuncRef(f) => Val::FuncRef(f.map(Func::from_vm)),
             Value::ExternRef(r) => Val::ExternRef(r.map(Rooted::from_vm)),
             Value::ExnRef(r) => Val::ExnRef(r.map(Rooted::from_vm)),
+            Value::AnyRef(r) => Val::AnyRef(r.map(Rooted::from_vm)),
         }
     }
 
@@ -158,6 +169,7 @@ impl Val {
             Val::FuncRef(f) => Value::FuncRef(f.map(Func::to_vm)),
             Val::ExternRef(r) => Value::ExternRef(r.map(Rooted::to_vm)),
             Val::ExnRef(r) => Value::ExnRef(r.map(Rooted::to_vm)),
+            Val::AnyRef(r) => Value::AnyRef(r.map(Rooted::to_vm)),
         }
     }
 }
@@ -191,10 +203,13 @@ from! {
     Option<Rooted<ExternRef>>, v => Val::ExternRef(v);
     Rooted<ExnRef>, v => Val::ExnRef(Some(v));
     Option<Rooted<ExnRef>>, v => Val::ExnRef(v);
+    Rooted<AnyRef>, v => Val::AnyRef(Some(v));
+    Option<Rooted<AnyRef>>, v => Val::AnyRef(v);
     Ref, v => match v {
         Ref::Func(f) => Val::FuncRef(f),
         Ref::Extern(r) => Val::ExternRef(r),
         Ref::Exn(r) => Val::ExnRef(r),
+        Ref::Any(r) => Val::AnyRef(r),
     };
 }
 
@@ -208,21 +223,27 @@ pub enum Ref {
     Extern(Option<Rooted<ExternRef>>),
     /// To an exception.
     Exn(Option<Rooted<ExnRef>>),
+    /// To something of the `any` hierarchy.
+    Any(Option<Rooted<AnyRef>>),
 }
 
 impl Ref {
     /// The null reference of a kind.
     pub fn null(heap_type: &HeapType) -> Ref {
-        match heap_type {
+        match heap_type.top() {
             HeapType::Func => Ref::Func(None),
             HeapType::Extern => Ref::Extern(None),
             HeapType::Exn => Ref::Exn(None),
+            _ => Ref::Any(None),
         }
     }
 
     /// Is it null?
     pub fn is_null(&self) -> bool {
-        matches!(self, Ref::Func(None) | Ref::Extern(None) | Ref::Exn(None))
+        matches!(
+            self,
+            Ref::Func(None) | Ref::Extern(None) | Ref::Exn(None) | Ref::Any(None)
+        )
     }
 
     /// The function reference, if it is one to a function.
@@ -249,22 +270,30 @@ impl Ref {
         }
     }
 
-    /// Its type. A reference that is not null has a type that cannot be null.
+    /// The reference of the `any` hierarchy, if it is one.
+    pub fn as_any(&self) -> Option<Option<&Rooted<AnyRef>>> {
+        match self {
+            Ref::Any(r) => Some(r.as_ref()),
+            _ => None,
+        }
+    }
+
+    /// Its most precise type. That of null has nothing else; that of anything else cannot be null.
     ///
     /// # Errors
-    /// [`WrongStore`](crate::WrongStore) when it is a function of another store.
+    /// [`WrongStore`](crate::WrongStore) when it is of another store, [`RefError`](crate::RefError) when its scope has ended.
     pub fn ty(&self, store: impl AsContext) -> Result<RefType> {
-        let heap_type = match self {
-            Ref::Func(f) => {
-                if let Some(f) = f {
-                    f.check_store(store)?;
-                }
-                HeapType::Func
-            }
-            Ref::Extern(_) => HeapType::Extern,
-            Ref::Exn(_) => HeapType::Exn,
-        };
-        Ok(RefType::new(self.is_null(), heap_type))
+        let store = store.as_context();
+        let ty = store.inner().reference_type(self.to_vm())?;
+        Ok(RefType::from_abi(store.engine().types(), ty))
+    }
+
+    /// Is it of type `ty`?
+    ///
+    /// # Errors
+    /// As [`Ref::ty`].
+    pub fn matches_ty(&self, store: impl AsContext, ty: &RefType) -> Result<bool> {
+        Ok(self.ty(store)?.matches(ty))
     }
 
     pub(crate) fn from_vm(value: Value) -> Option<Ref> {
@@ -297,6 +326,18 @@ impl From<Rooted<ExternRef>> for Ref {
 impl From<Option<Rooted<ExternRef>>> for Ref {
     fn from(r: Option<Rooted<ExternRef>>) -> Ref {
         Ref::Extern(r)
+    }
+}
+
+impl From<Rooted<AnyRef>> for Ref {
+    fn from(r: Rooted<AnyRef>) -> Ref {
+        Ref::Any(Some(r))
+    }
+}
+
+impl From<Option<Rooted<AnyRef>>> for Ref {
+    fn from(r: Option<Rooted<AnyRef>>) -> Ref {
+        Ref::Any(r)
     }
 }
 

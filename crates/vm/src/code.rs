@@ -17,7 +17,7 @@
 //! | [`sections`] | finding the sections of an artifact, header and checksum |
 //! | [`check`] | are all indices and ranges of a module's facts in bounds? |
 //! | [`template`] | what instances begin with, as far as it is the same for all |
-//! | [`types`] | engine-wide numbers of function types |
+//! | [`types`] | engine-wide numbers of types, and which are below which |
 
 mod check;
 mod sections;
@@ -26,7 +26,7 @@ mod template;
 mod tests;
 mod types;
 
-pub use types::TypeRegistry;
+pub use types::{RegisteredType, TypeError, TypeRegistry};
 
 use crate::memory::ImageSource;
 use crate::pool::{self, Counted, HandleCount};
@@ -38,7 +38,9 @@ use cowling_abi::artifact::{
     TrampolineTable,
 };
 use cowling_abi::layout::VmLayout;
-use cowling_abi::{DefinedFuncIndex, DefinedMemoryIndex, FuncIndex, ModuleInfo, TypeIndex};
+use cowling_abi::{
+    DefinedFuncIndex, DefinedMemoryIndex, EntityIndex, FuncIndex, ModuleInfo, TypeIndex,
+};
 use sections::Sections;
 use std::fs::File;
 use std::io;
@@ -76,6 +78,9 @@ pub enum LoadError {
     /// It contradicts itself. The compiler never writes such an artifact.
     #[error("artifact is malformed: {0}")]
     Malformed(String),
+    /// Its types cannot be had.
+    #[error(transparent)]
+    Types(#[from] TypeError),
 }
 
 impl LoadError {
@@ -189,20 +194,22 @@ impl CompiledModule {
         Self::finish(mapping, file, sections, types)
     }
 
-    /// A module that has facts but no code: for memories, tables and globals that the host creates.
+    /// A module that has facts but no code: for memories, tables, globals and tags that the host creates. Its types are
+    /// `of_host`; what else the facts name they name by number.
     ///
     /// # Errors
     /// When the facts contradict themselves, or there are functions, data segments or images.
     pub fn without_code(
-        info: ModuleInfo,
+        mut info: ModuleInfo,
         types: &Arc<TypeRegistry>,
+        of_host: &[RegisteredType],
     ) -> Result<Arc<CompiledModule>, LoadError> {
         if info.defined_func_count() > 0 {
             return Err(LoadError::Malformed("functions without code".into()));
         }
+        let types = ModuleTypes::of_host(types, &mut info, of_host)?;
         let layout = check::info(&info, None)?;
         let template = Template::new(&info);
-        let types = ModuleTypes::intern(types, &info);
         Ok(Arc::new(CompiledModule {
             info,
             layout,
@@ -234,7 +241,7 @@ impl CompiledModule {
             sections,
             file: None,
         };
-        let info: ModuleInfo = postcard::from_bytes(code.bytes(&code.sections.info))
+        let mut info: ModuleInfo = postcard::from_bytes(code.bytes(&code.sections.info))
             .map_err(|error| LoadError::Malformed(format!("its facts do not decode: {error}")))?;
         let layout = check::info(&info, Some(&code.sections))?;
         let text_len = code.sections.text.len();
@@ -257,7 +264,7 @@ impl CompiledModule {
             .values()
             .any(Option::is_some)
             .then_some(file);
-        let types = ModuleTypes::intern(types, &info);
+        let types = ModuleTypes::intern(types, &mut info)?;
         let template = Template::new(&info);
         let module = Arc::new_cyclic(|weak: &Weak<CompiledModule>| {
             if text_len > 0 {
@@ -314,6 +321,29 @@ impl CompiledModule {
     /// The engine-wide number of each of its types; a type has its number as long as the module exists.
     pub fn type_ids(&self) -> &[u32] {
         self.types.ids()
+    }
+
+    /// One of its types, kept.
+    ///
+    /// # Panics
+    /// If it has no such type.
+    pub fn registered_type(&self, index: TypeIndex) -> RegisteredType {
+        let ty = (self.types.registry()).get(self.type_ids()[index.as_u32() as usize]);
+        ty.unwrap_or_else(|| unreachable!("a module keeps its types"))
+    }
+
+    /// Fits a function or tag of this type an import of the module?
+    pub fn import_accepts(&self, import: EntityIndex, ty: &RegisteredType) -> bool {
+        let id = |index: TypeIndex| self.type_ids()[index.as_u32() as usize];
+        Arc::ptr_eq(ty.registry(), self.type_registry())
+            && match import {
+                EntityIndex::Func(i) => {
+                    let expected = id(self.info.functions[i].ty);
+                    self.type_registry().is_subtype(ty.id(), expected)
+                }
+                EntityIndex::Tag(i) => ty.id() == id(self.info.tags[i]),
+                _ => false,
+            }
     }
 
     /// The whole artifact; empty for a module without code.

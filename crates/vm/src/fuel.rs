@@ -210,7 +210,7 @@ mod tests {
         };
         let config = RuntimeConfig {
             knobs,
-            types: TypeRegistry::new(),
+            types: TypeRegistry::new().unwrap(),
             epochs: Default::default(),
             pool: Pool::new(PoolConfig::default()),
         };

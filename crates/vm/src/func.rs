@@ -16,8 +16,8 @@ use crate::store::{FuncHandle, StoreInner, StoreMut, StoreRef};
 use crate::suspend::StoreSuspended;
 use crate::trap::{Raised, TrapReason};
 use crate::values::{AbiValues, TypedBuffer, Value};
-use cowling_abi::FuncType;
 use cowling_abi::layout::{VmFuncImport, VmFuncRef, VmValue};
+use cowling_abi::{FuncType, ValType};
 use smallvec::SmallVec;
 use std::fmt;
 use std::marker::PhantomData;
@@ -63,7 +63,12 @@ impl<T: 'static> StoreRef<'_, T> {
         &self,
         func: FuncHandle,
     ) -> Result<TypedHandle<P, R>, TypeMismatch> {
-        let fits = |ty: &FuncType| *ty.params == *P::TYPES && *ty.results == *R::TYPES;
+        let types = &self.inner().config().types;
+        let all = |found: &[ValType], expected: &[ValType]| {
+            found.len() == expected.len()
+                && (found.iter().zip(expected)).all(|(a, b)| types.value_matches(*a, *b))
+        };
+        let fits = |ty: &FuncType| all(P::TYPES, &ty.params) && all(&ty.results, R::TYPES);
         if !self.inner().func_type_is(func, fits)? {
             let expected = FuncType {
                 params: P::TYPES.into(),

@@ -24,6 +24,7 @@
 
 use crate::activation::{self, Execution};
 use crate::arch;
+use crate::code::RegisteredType;
 use crate::error::{CallError, Result};
 use crate::exception;
 use crate::host_ref::RootScope;
@@ -36,8 +37,8 @@ use crate::suspend::{Cancelled, CannotSuspend};
 use crate::test_points::Point;
 use crate::trap::TrapReason;
 use crate::values::{AbiValues, MAX_TYPED_VALUES, Value};
-use cowling_abi::FuncType;
 use cowling_abi::layout::{VmContext, VmFuncImport, VmHostFunc, VmValue};
+use cowling_abi::{FuncType, ValType};
 use smallvec::SmallVec;
 use std::fmt;
 use std::marker::PhantomData;
@@ -165,6 +166,12 @@ pub(crate) unsafe trait HostBody: Send + Sync {
     fn head(&self) -> &Head;
     fn ty(&self) -> &FuncType;
 
+    /// Its type as one of an engine's: for a function of types that only an engine knows. Otherwise its type is plain: final, without
+    /// supertype, alone in its group, and it names no others.
+    fn registered(&self) -> Option<&RegisteredType> {
+        None
+    }
+
     /// Runs the function: arguments are in `values`, results go there.
     ///
     /// # Safety
@@ -201,8 +208,11 @@ impl<T: 'static> HostFunc<T> {
         Self::new(Typed::<T, P, R, _>::new(function))
     }
 
-    /// A function of any type. It gets its arguments, and as many results to fill, which start as zeros and nulls; when it
-    /// returns, their types are checked, and a wrong one is an error for the guest's caller.
+    /// A function of any type that names no defined types. It gets its arguments, and as many results to fill, which start as zeros
+    /// and nulls; when it returns, their types are checked, and a wrong one is an error for the guest's caller.
+    ///
+    /// # Panics
+    /// If its type names defined types.
     pub fn dynamic(
         ty: FuncType,
         function: impl Fn(HostCaller<'_, T>, &[Value], &mut [Value]) -> Result<()>
@@ -210,7 +220,33 @@ impl<T: 'static> HostFunc<T> {
         + Sync
         + 'static,
     ) -> Self {
-        Self::new(Dynamic::<T, _>::new(ty, function))
+        let mut names = ty
+            .params
+            .iter()
+            .chain(&ty.results)
+            .filter_map(|ty| match ty {
+                ValType::Ref(ty) => ty.heap.concrete(),
+                _ => None,
+            });
+        assert!(names.next().is_none(), "{ty} names defined types");
+        Self::new(Dynamic::<T, _>::new(ty, None, function))
+    }
+
+    /// A function of a type of an engine, for stores of that engine. Otherwise as [`dynamic`](Self::dynamic). `None` if it is not a
+    /// function type.
+    pub fn registered(
+        ty: RegisteredType,
+        function: impl Fn(HostCaller<'_, T>, &[Value], &mut [Value]) -> Result<()>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Option<Self> {
+        let signature = ty.ty().composite.as_func()?.clone();
+        Some(Self::new(Dynamic::<T, _>::new(
+            signature,
+            Some(ty),
+            function,
+        )))
     }
 
     fn new(body: impl HostBody + 'static) -> Self {
@@ -342,6 +378,7 @@ where
 struct Dynamic<T, F> {
     head: Head,
     ty: FuncType,
+    registered: Option<RegisteredType>,
     function: F,
     _data: PhantomData<fn(T)>,
 }
@@ -356,10 +393,11 @@ where
     T: 'static,
     F: Fn(HostCaller<'_, T>, &[Value], &mut [Value]) -> Result<()> + Send + Sync,
 {
-    fn new(ty: FuncType, function: F) -> Self {
+    fn new(ty: FuncType, registered: Option<RegisteredType>, function: F) -> Self {
         Dynamic {
             head: Head::of::<Self>(),
             ty,
+            registered,
             function,
             _data: PhantomData,
         }
@@ -378,6 +416,10 @@ where
 
     fn ty(&self) -> &FuncType {
         &self.ty
+    }
+
+    fn registered(&self) -> Option<&RegisteredType> {
+        self.registered.as_ref()
     }
 
     unsafe fn invoke(

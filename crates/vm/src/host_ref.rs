@@ -31,7 +31,7 @@
 use crate::error::{RefError, WrongStore};
 use crate::store::StoreId;
 use cowling_abi::layout::{VmTag, VmValue};
-use cowling_abi::{HeapType, ValType};
+use cowling_abi::{Representation, ValType};
 use std::any::Any;
 use std::ptr::NonNull;
 use std::sync::{Arc, Weak};
@@ -88,6 +88,19 @@ pub struct HostRef(pub(crate) Rooted);
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ExnRef(pub(crate) Rooted);
 
+/// A reference to something of the `any` hierarchy, valid until the root scope ends in which it was made.
+///
+/// Equality compares roots: two references to one object may differ.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
+pub struct AnyRef(pub(crate) Rooted);
+
+impl AnyRef {
+    /// The store it belongs to.
+    pub fn store_id(&self) -> StoreId {
+        self.0.store
+    }
+}
+
 impl HostRef {
     /// The store it belongs to.
     pub fn store_id(&self) -> StoreId {
@@ -118,6 +131,10 @@ pub struct OwnedHostRef(Owned);
 /// A reference to an exception that is valid until it is dropped.
 #[derive(Clone, Debug)]
 pub struct OwnedExnRef(Owned);
+
+/// A reference to something of the `any` hierarchy that is valid until it is dropped.
+#[derive(Clone, Debug)]
+pub struct OwnedAnyRef(Owned);
 
 /// What an exception is.
 #[derive(Clone, Debug)]
@@ -333,6 +350,17 @@ impl ObjectTable {
         rooted.map(ExnRef).ok_or(RefError::Unrooted)
     }
 
+    /// Keeps something of the `any` hierarchy until the result is dropped.
+    pub(crate) fn own_any(&mut self, reference: AnyRef) -> Result<OwnedAnyRef, RefError> {
+        self.own(reference.0).map(OwnedAnyRef)
+    }
+
+    /// Roots something owned of the `any` hierarchy in the current scope.
+    pub(crate) fn root_any(&mut self, owned: &OwnedAnyRef) -> Result<AnyRef, RefError> {
+        let rooted = self.root_owned(&owned.0)?;
+        rooted.map(AnyRef).ok_or(RefError::Unrooted)
+    }
+
     // --- objects ---
 
     /// Number of live objects has reached the point where a collection is worth its while.
@@ -476,7 +504,7 @@ impl ObjectTable {
 
 /// Is a value of this type the number of an object?
 pub(crate) fn is_object(ty: ValType) -> bool {
-    matches!(ty, ValType::Ref(r) if matches!(r.heap, HeapType::Extern | HeapType::Exn))
+    ty.representation() == Representation::ObjectRef
 }
 
 #[cfg(test)]

@@ -166,6 +166,7 @@ impl Instance {
                 store: store.as_ptr().cast(),
                 builtins: BUILTINS.as_ptr().cast(),
                 type_ids: module.type_ids().as_ptr(),
+                type_rows: module.type_registry().rows().base(),
             });
             let info = module.info();
             place.write(Instance {

@@ -16,7 +16,7 @@
 //! through; if one of those traps, the images are undone.
 
 use crate::builtins::init_memory;
-use crate::code::CompiledModule;
+use crate::code::{CompiledModule, TypeRegistry};
 use crate::const_expr::evaluate;
 use crate::error::{Error, GrowError, InstantiateError, LinkError, Result};
 use crate::func;
@@ -103,7 +103,7 @@ impl<T: 'static> Linked<T> {
         }
         let body = |(import, given): (&Import, &ImportValue<T>)| match (import.entity, given) {
             (EntityIndex::Func(index), ImportValue::Host(host))
-                if info.func_type(index) == host.ty() =>
+                if host_matches(module, index, host.body()) =>
             {
                 Some(host.body().clone())
             }
@@ -116,6 +116,13 @@ impl<T: 'static> Linked<T> {
             bodies: Handle::new(Arc::new(LinkedBodies::new(bodies?))),
             _data: PhantomData,
         })
+    }
+}
+
+impl<T: 'static> HostFunc<T> {
+    /// Fits it an import of a module?
+    pub fn fits(&self, module: &CompiledModule, import: FuncIndex) -> bool {
+        host_matches(module, import, self.body())
     }
 }
 
@@ -279,11 +286,12 @@ fn matches(
 ) -> bool {
     let info = module.info();
     match (expected, given) {
-        (EntityIndex::Func(index), Given::Host(body)) => info.func_type(index) == body.ty(),
+        (EntityIndex::Func(index), Given::Host(body)) => host_matches(module, index, body),
         (EntityIndex::Func(index), Given::Extern(ExternHandle::Func(func))) => {
             let expected = module.type_ids()[info.functions[index].ty.index()];
             // SAFETY: the function is this store's.
-            expected == unsafe { func.func.as_ref() }.type_id
+            let found = unsafe { func.func.as_ref() }.type_id;
+            module.type_registry().is_subtype(found, expected)
         }
         (EntityIndex::Tag(index), Given::Extern(ExternHandle::Tag(tag))) => {
             let expected = module.type_ids()[info.tags[index].index()];
@@ -291,14 +299,27 @@ fn matches(
             expected == unsafe { tag.tag.as_ref() }.type_id
         }
         (_, given @ Given::Extern(_)) => {
-            entity_matches(&info.entity_type(expected), &type_of(store, given))
+            let (expected, found) = (info.entity_type(expected), type_of(store, given));
+            entity_matches(module.type_registry(), &expected, &found)
         }
         (_, Given::Host(_)) => false,
     }
 }
 
+/// Does a host function fit an import?
+fn host_matches(module: &CompiledModule, import: FuncIndex, body: &SharedBody) -> bool {
+    let expected = module.info().functions[import].ty;
+    match body.registered() {
+        Some(found) => module.import_accepts(EntityIndex::Func(import), found),
+        // Its type is plain and names no others.
+        None => {
+            module.info().is_plain_type(expected) && module.info().signature(expected) == body.ty()
+        }
+    }
+}
+
 /// Do the types of a table, memory or global allow the import? The minimum of what is found is its current size.
-fn entity_matches(expected: &EntityType, found: &EntityType) -> bool {
+fn entity_matches(types: &TypeRegistry, expected: &EntityType, found: &EntityType) -> bool {
     let limits = |expected: (u64, Option<u64>), found: (u64, Option<u64>)| {
         found.0 >= expected.0
             && expected
@@ -316,12 +337,11 @@ fn entity_matches(expected: &EntityType, found: &EntityType) -> bool {
             kind(e) == kind(f) && limits((e.minimum, e.maximum), (f.minimum, f.maximum))
         }
         (EntityType::Global(e), EntityType::Global(f)) => {
-            let content = match (e.content, f.content) {
-                // A constant may be of a more precise type than the import asks for.
-                (ValType::Ref(e_ref), ValType::Ref(f_ref)) if !e.mutable => {
-                    e_ref.heap == f_ref.heap && (e_ref.nullable || !f_ref.nullable)
-                }
-                (e, f) => e == f,
+            // A constant may be of a more precise type than the import asks for.
+            let content = if e.mutable {
+                e.content == f.content
+            } else {
+                types.value_matches(f.content, e.content)
             };
             content && e.mutable == f.mutable
         }

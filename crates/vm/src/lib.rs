@@ -97,7 +97,9 @@ mod values;
 
 pub use activation::EnterError;
 pub use backtrace::{FatalFault, FrameInfo, MemoryFault, WasmBacktrace};
-pub use code::{CodeLocation, CompiledModule, LoadError, TypeRegistry, Verify};
+pub use code::{
+    CodeLocation, CompiledModule, LoadError, RegisteredType, TypeError, TypeRegistry, Verify,
+};
 pub use control::{
     Control, KillError, KillSuccess, KillSwitch, PreemptError, PreemptSuccess, Terminated,
 };
@@ -110,7 +112,9 @@ pub use exception::UncaughtException;
 pub use fuel::FuelError;
 pub use func::TypedHandle;
 pub use host::{HostCaller, HostFunc};
-pub use host_ref::{ExnRef, HostRef, HostValue, OwnedExnRef, OwnedHostRef, RootScope};
+pub use host_ref::{
+    AnyRef, ExnRef, HostRef, HostValue, OwnedAnyRef, OwnedExnRef, OwnedHostRef, RootScope,
+};
 pub use instantiate::{ImportValue, Linked};
 pub use limits::{
     DEFAULT_INSTANCE_LIMIT, DEFAULT_MEMORY_LIMIT, DEFAULT_TABLE_LIMIT, ResourceLimiter,

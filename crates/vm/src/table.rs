@@ -145,9 +145,10 @@ impl Table {
 const MOST_IN_AREA: usize = 256;
 
 fn element_size(element: RefType) -> usize {
-    match element.heap {
-        HeapType::Func => FUNC_ELEMENT_SIZE,
-        HeapType::Extern | HeapType::Exn => EXTERN_ELEMENT_SIZE,
+    if element.heap.is_func() {
+        FUNC_ELEMENT_SIZE
+    } else {
+        OBJECT_ELEMENT_SIZE
     }
 }
 
@@ -203,7 +204,7 @@ impl TableRef {
     }
 
     fn holds_functions(self) -> bool {
-        self.ty().element.heap == HeapType::Func
+        self.ty().element.heap.is_func()
     }
 
     /// An element, built if necessary.

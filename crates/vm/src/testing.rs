@@ -13,7 +13,7 @@ pub(crate) struct Artifact {
     pub(crate) info: ModuleInfo,
     pub(crate) text: Vec<u8>,
     pub(crate) functions: Vec<CodeRange>,
-    pub(crate) trampolines: Vec<TrampolineOffsets>,
+    pub(crate) trampolines: Vec<Option<TrampolineOffsets>>,
     pub(crate) traps: Vec<(u32, Trap)>,
     pub(crate) addresses: Vec<(u32, Option<u32>)>,
     pub(crate) names: Vec<(u32, &'static str)>,
@@ -30,16 +30,16 @@ impl Artifact {
     /// A module with one function type `(func)` whose entry trampoline calls `code(ctx)` with `values` in `rdx`.
     pub(crate) fn new() -> Artifact {
         let mut artifact = Artifact::default();
-        artifact.info.types.push(FuncType {
+        artifact.info.push_type(FuncType {
             params: [].into(),
             results: [].into(),
         });
         // push rbp; mov rbp, rsp; call rsi; pop rbp; ret
         let entry = artifact.code(&[0x55, 0x48, 0x89, 0xe5, 0xff, 0xd6, 0x5d, 0xc3]);
-        artifact.trampolines.push(TrampolineOffsets {
+        artifact.trampolines.push(Some(TrampolineOffsets {
             entry: entry.offset,
             host_shim: entry.offset,
-        });
+        }));
         artifact
     }
 

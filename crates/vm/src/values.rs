@@ -4,12 +4,12 @@
 //! WebAssembly type it stands for, so that typed calls compile to plain loads and stores; [`AbiValues`] does it for lists.
 
 use crate::arch;
-use crate::error::{RefError, ValueError};
-use crate::host_ref::{ExnRef, HostRef};
+use crate::error::{RefError, ValueError, WrongStore};
+use crate::host_ref::{AnyRef, ExnRef, HostRef};
 use crate::registers::{self, InRegisters, Register};
 use crate::store::{FuncHandle, StoreInner};
 use cowling_abi::layout::VmValue;
-use cowling_abi::{HeapType, RefType, ValType};
+use cowling_abi::{HeapType, Hierarchy, RefType, TypeRef, ValType};
 use std::mem::MaybeUninit;
 
 /// A value, dynamically typed. Floats are kept as their bits.
@@ -31,10 +31,12 @@ pub enum Value {
     ExternRef(Option<HostRef>),
     /// A reference to an exception, or null.
     ExnRef(Option<ExnRef>),
+    /// A reference to something of the `any` hierarchy, or null.
+    AnyRef(Option<AnyRef>),
 }
 
 impl Value {
-    /// Its type; for references, the nullable one.
+    /// Its type; for references, the nullable one at the top of their hierarchy.
     pub fn ty(&self) -> ValType {
         match self {
             Value::I32(_) => ValType::I32,
@@ -45,7 +47,30 @@ impl Value {
             Value::FuncRef(_) => ValType::FUNCREF,
             Value::ExternRef(_) => ValType::EXTERNREF,
             Value::ExnRef(_) => ValType::EXNREF,
+            Value::AnyRef(_) => ValType::ANYREF,
         }
+    }
+
+    /// A reference's most precise type; `None` of a number.
+    ///
+    /// # Errors
+    /// When it is a reference of another store.
+    pub(crate) fn precise_type(&self, store: &StoreInner) -> Result<Option<RefType>, WrongStore> {
+        let of = |is_null: bool, object: HeapType, null: HeapType| RefType {
+            nullable: is_null,
+            heap: if is_null { null } else { object },
+        };
+        Ok(Some(match self {
+            Value::FuncRef(Some(func)) => {
+                let id = TypeRef::Engine(store.func_type_id(*func)?);
+                of(false, HeapType::ConcreteFunc(id), HeapType::NoFunc)
+            }
+            Value::FuncRef(None) => of(true, HeapType::Func, HeapType::NoFunc),
+            Value::ExternRef(r) => of(r.is_none(), HeapType::Extern, HeapType::NoExtern),
+            Value::ExnRef(r) => of(r.is_none(), HeapType::Exn, HeapType::NoExn),
+            Value::AnyRef(r) => of(r.is_none(), HeapType::Any, HeapType::None),
+            _ => return Ok(None),
+        }))
     }
 
     /// The value a local of this type starts with: zero or null.
@@ -62,18 +87,51 @@ impl Value {
 
     /// The null reference of a kind.
     pub fn null(heap: HeapType) -> Value {
-        match heap {
-            HeapType::Func => Value::FuncRef(None),
-            HeapType::Extern => Value::ExternRef(None),
-            HeapType::Exn => Value::ExnRef(None),
+        match heap.hierarchy() {
+            Hierarchy::Func => Value::FuncRef(None),
+            Hierarchy::Extern => Value::ExternRef(None),
+            Hierarchy::Exn => Value::ExnRef(None),
+            Hierarchy::Any => Value::AnyRef(None),
         }
     }
 
     fn is_null(&self) -> bool {
         matches!(
             self,
-            Value::FuncRef(None) | Value::ExternRef(None) | Value::ExnRef(None)
+            Value::FuncRef(None)
+                | Value::ExternRef(None)
+                | Value::ExnRef(None)
+                | Value::AnyRef(None)
         )
+    }
+
+    /// Checks that the value is of type `ty`.
+    fn check_type(&self, store: &StoreInner, ty: ValType) -> Result<(), ValueError> {
+        if self.ty() == ty {
+            return Ok(());
+        }
+        let found = self.precise_type(store)?;
+        let (ValType::Ref(expected), Some(found)) = (ty, found) else {
+            return Err(ValueError::Type {
+                expected: ty,
+                found: self.ty(),
+            });
+        };
+        if store.config().types.reference_matches(found, expected) {
+            return Ok(());
+        }
+        let related = found.heap.hierarchy() == expected.heap.hierarchy();
+        Err(match (related, self.is_null()) {
+            (true, true) => ValueError::Null(expected),
+            (true, false) => ValueError::Type {
+                expected: ty,
+                found: ValType::Ref(found),
+            },
+            (false, _) => ValueError::Type {
+                expected: ty,
+                found: self.ty(),
+            },
+        })
     }
 
     /// The form guest code uses, if the value is of type `ty`.
@@ -81,28 +139,7 @@ impl Value {
     /// # Errors
     /// When it is of another type, null where null is not allowed, or a reference of another store or no longer rooted.
     pub(crate) fn lower(&self, store: &StoreInner, ty: ValType) -> Result<VmValue, ValueError> {
-        let accepts = match ty {
-            ValType::Ref(want) => ValType::Ref(RefType {
-                nullable: true,
-                ..want
-            }),
-            other => other,
-        };
-        if self.ty() != accepts {
-            return Err(ValueError::Type {
-                expected: ty,
-                found: self.ty(),
-            });
-        }
-        if let ValType::Ref(
-            want @ RefType {
-                nullable: false, ..
-            },
-        ) = ty
-            && self.is_null()
-        {
-            return Err(ValueError::Null(want));
-        }
+        self.check_type(store, ty)?;
         Ok(match *self {
             Value::I32(v) => VmValue::from_i32(v),
             Value::I64(v) => VmValue::from_i64(v),
@@ -112,6 +149,7 @@ impl Value {
             Value::FuncRef(v) => v.lower(store)?,
             Value::ExternRef(v) => v.lower(store)?,
             Value::ExnRef(v) => v.lower(store)?,
+            Value::AnyRef(v) => v.lower(store)?,
         })
     }
 
@@ -128,10 +166,11 @@ impl Value {
             ValType::V128 => Value::V128(value.u128()),
             // SAFETY: the caller vouches for the value's type and store.
             ValType::Ref(r) => unsafe {
-                match r.heap {
-                    HeapType::Func => Value::FuncRef(AbiTy::lift(store, value)),
-                    HeapType::Extern => Value::ExternRef(AbiTy::lift(store, value)),
-                    HeapType::Exn => Value::ExnRef(AbiTy::lift(store, value)),
+                match r.heap.hierarchy() {
+                    Hierarchy::Func => Value::FuncRef(AbiTy::lift(store, value)),
+                    Hierarchy::Extern => Value::ExternRef(AbiTy::lift(store, value)),
+                    Hierarchy::Exn => Value::ExnRef(AbiTy::lift(store, value)),
+                    Hierarchy::Any => Value::AnyRef(AbiTy::lift(store, value)),
                 }
             },
         }
@@ -280,6 +319,7 @@ macro_rules! rooted {
 rooted! {
     HostRef = EXTERNREF;
     ExnRef = EXNREF;
+    AnyRef = ANYREF;
 }
 
 /// The most values an [`AbiValues`] may have.

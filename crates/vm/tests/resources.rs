@@ -44,7 +44,7 @@ fn load() -> (Arc<RuntimeConfig>, Arc<CompiledModule>) {
 fn load_text(text: &str) -> (Arc<RuntimeConfig>, Arc<CompiledModule>) {
     let config = Arc::new(RuntimeConfig {
         knobs: Knobs::default(),
-        types: TypeRegistry::new(),
+        types: TypeRegistry::new().unwrap(),
         epochs: Default::default(),
         pool: Pool::new(PoolConfig::default()),
     });

@@ -69,6 +69,9 @@ const VERSION_1: Settings = &[
     ("wasm_memory64", "false"),
     ("wasm_custom_page_sizes", "false"),
     ("wasm_compact_imports", "false"),
+    ("wasm_tail_call", "false"),
+    ("wasm_function_references", "false"),
+    ("wasm_gc", "false"),
 ];
 
 const VERSION_2: Settings = &[
@@ -80,6 +83,9 @@ const VERSION_2: Settings = &[
     ("wasm_wide_arithmetic", "false"),
     ("wasm_custom_page_sizes", "false"),
     ("wasm_compact_imports", "false"),
+    ("wasm_tail_call", "false"),
+    ("wasm_function_references", "false"),
+    ("wasm_gc", "false"),
 ];
 
 /// The proposal was written before these were part of the standard.
@@ -88,6 +94,9 @@ const MEMORY64: Settings = &[
     ("wasm_exceptions", "false"),
     ("wasm_custom_page_sizes", "false"),
     ("wasm_compact_imports", "false"),
+    ("wasm_tail_call", "false"),
+    ("wasm_function_references", "false"),
+    ("wasm_gc", "false"),
 ];
 
 const FOLDERS: &[Folder] = &[

@@ -93,26 +93,28 @@ pub struct TrampolineOffsets {
     pub host_shim: u32,
 }
 
-/// Where the trampolines of each function type are: `[entry, host shim]` per type. Equal types share trampolines.
+/// Where the trampolines of each function type are: `[entry, host shim]` per type, and [`NONE`] for types that have none. Types
+/// whose functions are called alike share trampolines.
 #[derive(Copy, Clone, Debug)]
 pub struct TrampolineTable<'a>(pub &'a [u8]);
 
 impl TrampolineTable<'_> {
     /// Encodes the table, one entry per [`TypeIndex`].
-    pub fn encode(types: &[TrampolineOffsets]) -> Vec<u8> {
+    pub fn encode(types: &[Option<TrampolineOffsets>]) -> Vec<u8> {
         let mut out = Vec::with_capacity(types.len() * 8);
         for t in types {
-            push_u32(&mut out, t.entry);
-            push_u32(&mut out, t.host_shim);
+            push_u32(&mut out, t.map_or(NONE, |t| t.entry));
+            push_u32(&mut out, t.map_or(NONE, |t| t.host_shim));
         }
         out
     }
 
-    /// Where a type's trampolines are.
+    /// Where a type's trampolines are, if it has any.
     pub fn get(&self, index: TypeIndex) -> Option<TrampolineOffsets> {
+        let offset = |place| read_u32(self.0, place).filter(|offset| *offset != NONE);
         Some(TrampolineOffsets {
-            entry: read_u32(self.0, index.index() * 2)?,
-            host_shim: read_u32(self.0, index.index() * 2 + 1)?,
+            entry: offset(index.index() * 2)?,
+            host_shim: offset(index.index() * 2 + 1)?,
         })
     }
 }

@@ -99,7 +99,8 @@ impl Layout {
     }
 
     pub(super) fn trampoline_table(&self, code: &ModuleCode) -> Vec<u8> {
-        let types = code.types.values().map(|place| self.trampolines[*place]);
+        let types = code.types.values();
+        let types = types.map(|place| place.map(|place| self.trampolines[place]));
         TrampolineTable::encode(&types.collect::<Vec<_>>())
     }
 

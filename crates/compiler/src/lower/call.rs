@@ -104,7 +104,7 @@ impl FuncLowering<'_> {
     ) -> Result<(), CompileError> {
         self.take_fuel_for_call();
         let signature = self.signature(ty);
-        let count = self.env.info.types[ty].params.len();
+        let count = self.env.info.signature(ty).params.len();
         self.canonicalize(count);
         let params = self.stack.len() - count;
         let mut args: SmallVec<[Value; 8]> = SmallVec::with_capacity(count + 1);
@@ -133,7 +133,7 @@ impl FuncLowering<'_> {
         if let Some(&known) = self.signatures.get(&ty) {
             return known;
         }
-        let signature = guest_signature(&self.env.info.types[ty], self.env.isa);
+        let signature = guest_signature(self.env.info.signature(ty), self.env.isa);
         let signature = self.builder.import_signature(signature);
         self.signatures.insert(ty, signature);
         signature

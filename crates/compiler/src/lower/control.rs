@@ -85,7 +85,7 @@ impl FuncLowering<'_> {
             BlockType::Empty => (0, 0),
             BlockType::Type(_) => (0, 1),
             BlockType::FuncType(index) => {
-                let ty = &self.env.info.types[TypeIndex::from_u32(index)];
+                let ty = self.env.info.signature(TypeIndex::from_u32(index));
                 (ty.params.len(), ty.results.len())
             }
         }

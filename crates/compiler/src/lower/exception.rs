@@ -105,7 +105,7 @@ impl FuncLowering<'_> {
 
     fn push_exception_values(&mut self, exception: Value, tag: TagIndex) {
         let env = self.env;
-        let params = &env.info.types[env.info.tags[tag]].params;
+        let params = &env.info.signature(env.info.tags[tag]).params;
         if params.is_empty() {
             return;
         }
@@ -128,7 +128,8 @@ impl FuncLowering<'_> {
     /// When the function lists too many handlers.
     pub(super) fn throw(&mut self, tag: u32) -> Result<(), CompileError> {
         let env = self.env;
-        let count = env.info.types[env.info.tags[TagIndex::from_u32(tag)]]
+        let count = (env.info)
+            .signature(env.info.tags[TagIndex::from_u32(tag)])
             .params
             .len();
         let values = self.exception_values_address(count);

@@ -2,7 +2,8 @@
 
 use super::CompileError;
 use super::state::FuncLowering;
-use super::types::parsed_heap_type;
+use super::types::heap_type as reference_type;
+use crate::parse::convert::heap_type;
 use cowling_abi::builtins::BuiltinIndex;
 use cranelift_codegen::ir::InstBuilder;
 use cranelift_codegen::ir::condcodes::IntCC;
@@ -14,9 +15,8 @@ impl FuncLowering<'_> {
     /// # Errors
     /// When references of this kind are not translated.
     pub(super) fn ref_null(&mut self, heap: HeapType) -> Result<(), CompileError> {
-        let ty = parsed_heap_type(heap)
-            .ok_or_else(|| self.unsupported(format!("reference to {heap:?}")))?;
-        let null = self.zero(ty);
+        let heap = heap_type(heap, &self.env.info.types, self.offset)?;
+        let null = self.zero(reference_type(heap));
         self.push(null);
         Ok(())
     }

@@ -7,8 +7,9 @@ use super::heap::CachedMemories;
 use super::hints::Hints;
 use super::regions::Region;
 use super::traps;
-use super::types::{clif_type, parsed_type};
+use super::types::clif_type;
 use super::{CompileError, ModuleEnv};
+use crate::parse::convert::val_type;
 use cowling_abi::builtins::BuiltinIndex;
 use cowling_abi::layout::VmContext;
 use cowling_abi::{FuncIndex, FuncType, Trap, TypeIndex};
@@ -137,7 +138,7 @@ impl<'a> FuncLowering<'a> {
 
     /// Declares locals of one type, starting as zero or null.
     pub(super) fn declare_locals(&mut self, count: u32, ty: ValType) -> Result<(), CompileError> {
-        let ty = parsed_type(ty).ok_or_else(|| self.unsupported(format!("local of type {ty}")))?;
+        let ty = clif_type(val_type(ty, &self.env.info.types, self.offset)?);
         let end = self.locals.len() + count as usize;
         self.locals.resize(end, PackedOption::default());
         self.local_types.push((end, ty));

@@ -13,8 +13,8 @@ use super::state::{FuncLowering, POINTER};
 use super::traps;
 use super::types::heap_type;
 use cowling_abi::builtins::BuiltinIndex;
-use cowling_abi::layout::{EXTERN_ELEMENT_SIZE, FUNC_ELEMENT_SIZE, TABLE_ELEMENT_BUILT, VmTable};
-use cowling_abi::{HeapType, TableIndex, TableType, Trap};
+use cowling_abi::layout::{FUNC_ELEMENT_SIZE, OBJECT_ELEMENT_SIZE, TABLE_ELEMENT_BUILT, VmTable};
+use cowling_abi::{TableIndex, TableType, Trap};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{BlockArg, InstBuilder, MemFlagsData, Value, types};
 use std::mem::offset_of;
@@ -74,9 +74,10 @@ impl FuncLowering<'_> {
     fn element(&mut self, table: TableIndex, index: Value) -> (Value, MemFlagsData) {
         let env = self.env;
         let ty = &env.info.tables[table];
-        let size = match ty.element.heap {
-            HeapType::Func => FUNC_ELEMENT_SIZE,
-            HeapType::Extern | HeapType::Exn => EXTERN_ELEMENT_SIZE,
+        let size = if ty.element.heap.is_func() {
+            FUNC_ELEMENT_SIZE
+        } else {
+            OBJECT_ELEMENT_SIZE
         };
         let region = Region::Table(env.info.defined_table(table));
         let flags = self.flags(MemFlagsData::trusted(), region);
@@ -141,7 +142,7 @@ impl FuncLowering<'_> {
     }
 
     fn holds_functions(&self, table: TableIndex) -> bool {
-        self.env.info.tables[table].element.heap == HeapType::Func
+        self.env.info.tables[table].element.heap.is_func()
     }
 
     // --- operations on tables ---

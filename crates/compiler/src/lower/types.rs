@@ -21,9 +21,10 @@ pub(crate) fn clif_type(ty: ValType) -> ir::Type {
 
 /// The CLIF type of a reference.
 pub(crate) fn heap_type(heap: HeapType) -> ir::Type {
-    match heap {
-        HeapType::Func => types::I64,
-        HeapType::Extern | HeapType::Exn => types::I32,
+    if heap.is_func() {
+        types::I64
+    } else {
+        types::I32
     }
 }
 
@@ -39,31 +40,4 @@ pub(crate) fn guest_signature(ty: &FuncType, isa: &dyn TargetIsa) -> ir::Signatu
     let results = ty.results.iter().map(|&ty| AbiParam::new(clif_type(ty)));
     signature.returns.extend(results);
     signature
-}
-
-/// The CLIF type of a value type as the parser names it, or `None` for one of a proposal that is not translated.
-pub(super) fn parsed_type(ty: wasmparser::ValType) -> Option<ir::Type> {
-    Some(match ty {
-        wasmparser::ValType::I32 => types::I32,
-        wasmparser::ValType::I64 => types::I64,
-        wasmparser::ValType::F32 => types::F32,
-        wasmparser::ValType::F64 => types::F64,
-        wasmparser::ValType::V128 => types::I8X16,
-        wasmparser::ValType::Ref(reference) => parsed_heap_type(reference.heap_type())?,
-    })
-}
-
-/// The same for what a reference refers to.
-pub(super) fn parsed_heap_type(heap: wasmparser::HeapType) -> Option<ir::Type> {
-    use wasmparser::{AbstractHeapType, HeapType as Parsed};
-    let Parsed::Abstract { shared: false, ty } = heap else {
-        return None;
-    };
-    let heap = match ty {
-        AbstractHeapType::Func => HeapType::Func,
-        AbstractHeapType::Extern => HeapType::Extern,
-        AbstractHeapType::Exn => HeapType::Exn,
-        _ => return None,
-    };
-    Some(heap_type(heap))
 }

@@ -3,10 +3,12 @@
 use crate::error::CompileError;
 use cowling_abi::module::{ConstExpr, ConstOp};
 use cowling_abi::{
-    FuncIndex, FuncType, GlobalIndex, GlobalType, HeapType, MemoryType, ModuleInfo, RefType,
-    TableType, ValType,
+    ArrayType, CompositeType, FieldType, FuncIndex, FuncType, GlobalIndex, GlobalType, HeapType,
+    MemoryType, ModuleInfo, RefType, StorageType, StructType, SubType, TableType, TypeIndex,
+    TypeRef, ValType,
 };
-use wasmparser::{AbstractHeapType, Operator};
+use cranelift_entity::{EntityRef, PrimaryMap};
+use wasmparser::{AbstractHeapType, CompositeInnerType, Operator, UnpackedIndex};
 
 fn unsupported(offset: u64, what: impl Into<String>) -> CompileError {
     CompileError::Unsupported {
@@ -15,61 +17,173 @@ fn unsupported(offset: u64, what: impl Into<String>) -> CompileError {
     }
 }
 
+/// Says of which kind a type of the module is, so that references to it can be told apart.
+pub(crate) trait TypeKinds {
+    /// References to the type with this index, which is valid.
+    fn reference(&self, index: TypeIndex) -> HeapType;
+}
+
+impl TypeKinds for PrimaryMap<TypeIndex, SubType> {
+    fn reference(&self, index: TypeIndex) -> HeapType {
+        self[index].composite.heap_type(TypeRef::Module(index))
+    }
+}
+
+/// The types of a module while a recursion group is read.
+pub(super) struct TypesAndGroup<'a> {
+    /// Those before the group.
+    pub(super) before: &'a PrimaryMap<TypeIndex, SubType>,
+    /// The group.
+    pub(super) group: &'a [(u64, wasmparser::SubType)],
+}
+
+impl TypeKinds for TypesAndGroup<'_> {
+    fn reference(&self, index: TypeIndex) -> HeapType {
+        let Some(position) = index.index().checked_sub(self.before.len()) else {
+            return self.before.reference(index);
+        };
+        let name = TypeRef::Module(index);
+        match &self.group[position].1.composite_type.inner {
+            CompositeInnerType::Struct(_) => HeapType::ConcreteStruct(name),
+            CompositeInnerType::Array(_) => HeapType::ConcreteArray(name),
+            // Others are refused when they are reached.
+            CompositeInnerType::Func(_) | CompositeInnerType::Cont(_) => {
+                HeapType::ConcreteFunc(name)
+            }
+        }
+    }
+}
+
 /// What a reference refers to. `offset` is where the type stands in the binary.
-pub(super) fn heap_type(heap: wasmparser::HeapType, offset: u64) -> Result<HeapType, CompileError> {
+pub(crate) fn heap_type(
+    heap: wasmparser::HeapType,
+    types: &impl TypeKinds,
+    offset: u64,
+) -> Result<HeapType, CompileError> {
     match heap {
         wasmparser::HeapType::Abstract { shared: false, ty } => match ty {
             AbstractHeapType::Func => Ok(HeapType::Func),
+            AbstractHeapType::NoFunc => Ok(HeapType::NoFunc),
             AbstractHeapType::Extern => Ok(HeapType::Extern),
+            AbstractHeapType::NoExtern => Ok(HeapType::NoExtern),
             AbstractHeapType::Exn => Ok(HeapType::Exn),
-            _ => Err(unsupported(offset, format!("heap type {heap:?}"))),
+            AbstractHeapType::NoExn => Ok(HeapType::NoExn),
+            AbstractHeapType::Any => Ok(HeapType::Any),
+            AbstractHeapType::Eq => Ok(HeapType::Eq),
+            AbstractHeapType::I31 => Ok(HeapType::I31),
+            AbstractHeapType::Struct => Ok(HeapType::Struct),
+            AbstractHeapType::Array => Ok(HeapType::Array),
+            AbstractHeapType::None => Ok(HeapType::None),
+            AbstractHeapType::Cont | AbstractHeapType::NoCont => {
+                Err(unsupported(offset, format!("heap type {heap:?}")))
+            }
         },
+        wasmparser::HeapType::Concrete(UnpackedIndex::Module(index)) => {
+            Ok(types.reference(TypeIndex::from_u32(index)))
+        }
         _ => Err(unsupported(offset, format!("heap type {heap:?}"))),
     }
 }
 
 /// The type of a reference.
-pub(super) fn ref_type(ty: wasmparser::RefType, offset: u64) -> Result<RefType, CompileError> {
+pub(crate) fn ref_type(
+    ty: wasmparser::RefType,
+    types: &impl TypeKinds,
+    offset: u64,
+) -> Result<RefType, CompileError> {
     Ok(RefType {
         nullable: ty.is_nullable(),
-        heap: heap_type(ty.heap_type(), offset)?,
+        heap: heap_type(ty.heap_type(), types, offset)?,
     })
 }
 
 /// The type of a value. `offset` is where the type stands in the binary.
-pub(super) fn val_type(ty: wasmparser::ValType, offset: u64) -> Result<ValType, CompileError> {
+pub(crate) fn val_type(
+    ty: wasmparser::ValType,
+    types: &impl TypeKinds,
+    offset: u64,
+) -> Result<ValType, CompileError> {
     Ok(match ty {
         wasmparser::ValType::I32 => ValType::I32,
         wasmparser::ValType::I64 => ValType::I64,
         wasmparser::ValType::F32 => ValType::F32,
         wasmparser::ValType::F64 => ValType::F64,
         wasmparser::ValType::V128 => ValType::V128,
-        wasmparser::ValType::Ref(ty) => ValType::Ref(ref_type(ty, offset)?),
+        wasmparser::ValType::Ref(ty) => ValType::Ref(ref_type(ty, types, offset)?),
     })
 }
 
-pub(super) fn func_type(ty: &wasmparser::FuncType, offset: u64) -> Result<FuncType, CompileError> {
-    let convert = |types: &[wasmparser::ValType]| {
-        types
-            .iter()
-            .map(|ty| val_type(*ty, offset))
-            .collect::<Result<Box<[ValType]>, _>>()
+fn field_type(
+    field: &wasmparser::FieldType,
+    types: &impl TypeKinds,
+    offset: u64,
+) -> Result<FieldType, CompileError> {
+    Ok(FieldType {
+        storage: match field.element_type {
+            wasmparser::StorageType::I8 => StorageType::I8,
+            wasmparser::StorageType::I16 => StorageType::I16,
+            wasmparser::StorageType::Val(ty) => StorageType::Val(val_type(ty, types, offset)?),
+        },
+        mutable: field.mutable,
+    })
+}
+
+/// A defined type.
+pub(super) fn sub_type(
+    ty: &wasmparser::SubType,
+    types: &impl TypeKinds,
+    offset: u64,
+) -> Result<SubType, CompileError> {
+    let composite = &ty.composite_type;
+    if composite.shared || composite.descriptor_idx.is_some() || composite.describes_idx.is_some() {
+        return Err(unsupported(offset, format!("type {composite}")));
+    }
+    let values = |types_of: &[wasmparser::ValType]| {
+        let values = types_of.iter().map(|ty| val_type(*ty, types, offset));
+        values.collect::<Result<Box<[ValType]>, _>>()
     };
-    Ok(FuncType {
-        params: convert(ty.params())?,
-        results: convert(ty.results())?,
+    let composite = match &composite.inner {
+        CompositeInnerType::Func(ty) => CompositeType::Func(FuncType {
+            params: values(ty.params())?,
+            results: values(ty.results())?,
+        }),
+        CompositeInnerType::Struct(ty) => {
+            let fields = ty
+                .fields
+                .iter()
+                .map(|field| field_type(field, types, offset));
+            CompositeType::Struct(StructType {
+                fields: fields.collect::<Result<_, _>>()?,
+            })
+        }
+        CompositeInnerType::Array(ty) => CompositeType::Array(ArrayType {
+            element: field_type(&ty.0, types, offset)?,
+        }),
+        CompositeInnerType::Cont(_) => {
+            return Err(unsupported(offset, format!("type {composite}")));
+        }
+    };
+    let supertype = ty.supertype_idxs.first().map(|index| match index.unpack() {
+        UnpackedIndex::Module(index) => Ok(TypeRef::Module(TypeIndex::from_u32(index))),
+        other => Err(unsupported(offset, format!("supertype {other}"))),
+    });
+    Ok(SubType {
+        is_final: ty.is_final,
+        supertype: supertype.transpose()?,
+        composite,
     })
 }
 
 pub(super) fn table_type(
     ty: &wasmparser::TableType,
+    types: &impl TypeKinds,
     offset: u64,
 ) -> Result<TableType, CompileError> {
     if ty.shared {
         return Err(unsupported(offset, "shared table"));
     }
     Ok(TableType {
-        element: ref_type(ty.element_type, offset)?,
+        element: ref_type(ty.element_type, types, offset)?,
         minimum: ty.initial,
         maximum: ty.maximum,
         table64: ty.table64,
@@ -95,13 +209,14 @@ pub(super) fn memory_type(
 
 pub(super) fn global_type(
     ty: &wasmparser::GlobalType,
+    types: &impl TypeKinds,
     offset: u64,
 ) -> Result<GlobalType, CompileError> {
     if ty.shared {
         return Err(unsupported(offset, "shared global"));
     }
     Ok(GlobalType {
-        content: val_type(ty.content_type, offset)?,
+        content: val_type(ty.content_type, types, offset)?,
         mutable: ty.mutable,
     })
 }
@@ -126,7 +241,7 @@ pub(super) fn const_expr(
             Operator::GlobalGet { global_index } => {
                 ConstOp::GlobalGet(GlobalIndex::from_u32(global_index))
             }
-            Operator::RefNull { hty } => ConstOp::RefNull(heap_type(hty, offset)?),
+            Operator::RefNull { hty } => ConstOp::RefNull(heap_type(hty, &info.types, offset)?),
             Operator::RefFunc { function_index } => {
                 let function = FuncIndex::from_u32(function_index);
                 info.mark_escaping(function);

@@ -1,7 +1,9 @@
 //! The sections of a module, one method each. They run after the validator has accepted the section, so indices are in range.
 
 use super::Parsed;
-use super::convert::{const_expr, func_type, global_type, memory_type, ref_type, table_type};
+use super::convert::{
+    TypesAndGroup, const_expr, global_type, memory_type, ref_type, sub_type, table_type,
+};
 use crate::error::CompileError;
 use cowling_abi::knobs::Knobs;
 use cowling_abi::module::{
@@ -12,8 +14,8 @@ use cowling_abi::{
     EntityIndex, FuncIndex, GlobalIndex, MemoryIndex, RefType, TableIndex, TagIndex, TypeIndex,
 };
 use wasmparser::{
-    CompositeInnerType, CustomSectionReader, Data, DataKind, Element, ElementKind, ExternalKind,
-    KnownCustom, Name, NameSectionReader, Payload, TypeRef, TypeSectionReader,
+    CustomSectionReader, Data, DataKind, Element, ElementKind, ExternalKind, KnownCustom, Name,
+    NameSectionReader, Payload, TypeRef, TypeSectionReader,
 };
 
 impl<'wasm> Parsed<'wasm> {
@@ -45,7 +47,9 @@ impl<'wasm> Parsed<'wasm> {
                             Some(const_expr(&expr, &mut self.info)?)
                         }
                     };
-                    self.info.tables.push(table_type(&table.ty, offset)?);
+                    self.info
+                        .tables
+                        .push(table_type(&table.ty, &self.info.types, offset)?);
                     self.info.table_inits.push(TableInit {
                         fill,
                         functions: Vec::new(),
@@ -68,7 +72,9 @@ impl<'wasm> Parsed<'wasm> {
                 for global in reader.into_iter_with_offsets() {
                     let (offset, global) = global?;
                     let init = const_expr(&global.init_expr, &mut self.info)?;
-                    self.info.globals.push(global_type(&global.ty, offset)?);
+                    self.info
+                        .globals
+                        .push(global_type(&global.ty, &self.info.types, offset)?);
                     self.info.global_inits.push(init);
                 }
             }
@@ -112,19 +118,17 @@ impl<'wasm> Parsed<'wasm> {
 
     fn types(&mut self, reader: TypeSectionReader<'wasm>) -> Result<(), CompileError> {
         for group in reader {
-            for (offset, ty) in group?.into_types_and_offsets() {
-                match &ty.composite_type.inner {
-                    CompositeInnerType::Func(ty) => {
-                        self.info.types.push(func_type(ty, offset)?);
-                    }
-                    other => {
-                        return Err(CompileError::Unsupported {
-                            offset,
-                            what: format!("type {other:?}"),
-                        });
-                    }
-                }
-            }
+            let group: Vec<_> = group?.into_types_and_offsets().collect();
+            let types = TypesAndGroup {
+                before: &self.info.types,
+                group: &group,
+            };
+            let converted = group
+                .iter()
+                .map(|(offset, ty)| sub_type(ty, &types, *offset));
+            let converted = converted.collect::<Result<Vec<_>, _>>()?;
+            self.info.types.extend(converted);
+            self.info.group_ends.push(self.info.types.next_key());
         }
         Ok(())
     }
@@ -144,7 +148,11 @@ impl<'wasm> Parsed<'wasm> {
             }
             TypeRef::Table(ty) => {
                 self.info.imported_tables += 1;
-                EntityIndex::Table(self.info.tables.push(table_type(&ty, offset)?))
+                EntityIndex::Table(self.info.tables.push(table_type(
+                    &ty,
+                    &self.info.types,
+                    offset,
+                )?))
             }
             TypeRef::Memory(ty) => {
                 self.info.imported_memories += 1;
@@ -152,7 +160,11 @@ impl<'wasm> Parsed<'wasm> {
             }
             TypeRef::Global(ty) => {
                 self.info.imported_globals += 1;
-                EntityIndex::Global(self.info.globals.push(global_type(&ty, offset)?))
+                EntityIndex::Global(self.info.globals.push(global_type(
+                    &ty,
+                    &self.info.types,
+                    offset,
+                )?))
             }
             TypeRef::Tag(ty) => {
                 self.info.imported_tags += 1;
@@ -211,7 +223,7 @@ impl<'wasm> Parsed<'wasm> {
                     exprs.push(const_expr(&expr?, &mut self.info)?);
                 }
                 (
-                    ref_type(*ty, element.range.start)?,
+                    ref_type(*ty, &self.info.types, element.range.start)?,
                     functions_only(&exprs).unwrap_or(ElementItems::Expressions(exprs)),
                 )
             }

@@ -13,7 +13,7 @@
 use super::caller::Caller;
 use super::typed::TypedFunc;
 use super::wasm_ty::{WasmParams, WasmResults, WasmRet, WasmTyList};
-use super::{Func, HostFunc};
+use super::{Func, HostFunc, registered_host_func};
 use crate::error::{CallError, Result};
 use crate::store::{AsContextMut, StoreData};
 use crate::types::FuncType;
@@ -374,8 +374,8 @@ where
         + 'static,
 {
     let func = Arc::new(func);
-    HostFunc::dynamic(
-        ty.as_abi().clone(),
+    registered_host_func(
+        ty,
         move |mut caller: HostCaller<'_, StoreData<T>>, params, results| {
             let instance = caller.instance;
             let values: Values<Val> = params.iter().map(|v| Val::from_vm(*v)).collect();

@@ -41,7 +41,7 @@ pub trait WasmTy: Sized + Send + sealed::Sealed {
 
     /// The WebAssembly type.
     fn valtype() -> ValType {
-        ValType::from_abi(Self::Abi::TYPE)
+        ValType::of_rust(Self::Abi::TYPE)
     }
 }
 

@@ -4,17 +4,18 @@ use crate::error::{LinkError, Result, WrongStore};
 use crate::externs::Extern;
 use crate::func::{Func, HostFunc};
 use crate::store::{AsContext, AsContextMut, StoreData};
-use crate::types::ValType;
+use crate::types::ExternType;
+use cowling_abi as abi;
 use cowling_abi::module::Import;
-use cowling_abi::{EntityType, ModuleInfo};
-use cowling_vm::ImportValue;
+use cowling_abi::{EntityIndex, EntityType};
+use cowling_vm::{CompiledModule, ImportValue};
 
 /// What a name stands for.
 pub(super) enum Definition<T: 'static> {
     /// A host function, in no store yet.
     Host(HostFunc<T>),
     /// Something in a store, with its type when it was defined.
-    Item(Extern, Box<EntityType>),
+    Item(Extern, Box<ExternType>),
 }
 
 impl<T: 'static> Clone for Definition<T> {
@@ -32,24 +33,29 @@ impl<T: 'static> Definition<T> {
         if item.to_vm().store_id() != store.0.id() {
             return Err(WrongStore.into());
         }
-        Ok(Definition::Item(item, Box::new(item.ty(store).into_abi())))
+        Ok(Definition::Item(item, Box::new(item.ty(store))))
     }
 
     /// Fits it the import, as far as that can be told without its store? The runtime checks again, with sizes as they are
     /// then.
-    pub(super) fn check(&self, info: &ModuleInfo, import: &Import) -> Result<(), LinkError> {
-        let expected = info.entity_type(import.entity);
-        let found = match self {
-            Definition::Host(func) => EntityType::Func(func.ty().clone()),
-            Definition::Item(_, ty) => (**ty).clone(),
+    pub(super) fn check(&self, module: &CompiledModule, import: &Import) -> Result<(), LinkError> {
+        let (fits, found) = match self {
+            Definition::Host(func) => {
+                let fits = match import.entity {
+                    EntityIndex::Func(index) => func.fits(module, index),
+                    _ => false,
+                };
+                (fits, EntityType::Func(func.ty().clone()))
+            }
+            Definition::Item(_, ty) => (item_fits(module, import.entity, ty), entity_type(ty)),
         };
-        if fits_but_for_limits(&expected, &found) {
+        if fits {
             return Ok(());
         }
         Err(LinkError::Incompatible {
             module: import.module.clone(),
             field: import.field.clone(),
-            expected: Box::new(expected),
+            expected: Box::new(module.info().entity_type(import.entity)),
             found: Box::new(found),
         })
     }
@@ -71,18 +77,46 @@ impl<T: 'static> Definition<T> {
     }
 }
 
-/// Is something of type `found` good for an import of type `expected`? Tables and memories grow, so only what never changes about them counts here.
-fn fits_but_for_limits(expected: &EntityType, found: &EntityType) -> bool {
-    match (expected, found) {
-        (EntityType::Table(e), EntityType::Table(f)) => {
-            e.element == f.element && e.table64 == f.table64
+/// Is something of type `found` good for an import? Tables and memories grow, so only what never changes about them counts here.
+fn item_fits(module: &CompiledModule, import: EntityIndex, found: &ExternType) -> bool {
+    let (info, types) = (module.info(), module.type_registry());
+    match (import, found) {
+        (EntityIndex::Func(_), ExternType::Func(ty)) => {
+            module.import_accepts(import, ty.registered())
         }
-        (EntityType::Memory(e), EntityType::Memory(f)) => {
-            (e.memory64, e.shared, e.page_size_log2) == (f.memory64, f.shared, f.page_size_log2)
+        (EntityIndex::Tag(_), ExternType::Tag(ty)) => {
+            module.import_accepts(import, ty.ty().registered())
         }
-        (EntityType::Global(e), EntityType::Global(f)) if !e.mutable && !f.mutable => {
-            ValType::from_abi(f.content).matches(&ValType::from_abi(e.content))
+        (EntityIndex::Table(index), ExternType::Table(found)) => {
+            let (expected, found) = (info.tables[index], found.to_abi());
+            expected.element == found.element && expected.table64 == found.table64
         }
-        (expected, found) => expected == found,
+        (EntityIndex::Memory(index), ExternType::Memory(found)) => {
+            let kind = |ty: abi::MemoryType| (ty.memory64, ty.shared, ty.page_size_log2);
+            kind(info.memories[index]) == kind(found.to_abi())
+        }
+        (EntityIndex::Global(index), ExternType::Global(found)) => {
+            let (expected, found) = (info.globals[index], found.to_abi());
+            expected.mutable == found.mutable
+                && if expected.mutable {
+                    expected.content == found.content
+                } else {
+                    types.value_matches(found.content, expected.content)
+                }
+        }
+        _ => false,
+    }
+}
+
+/// The type, as errors show it.
+fn entity_type(ty: &ExternType) -> EntityType {
+    match ty {
+        ExternType::Func(ty) => EntityType::Func(ty.as_abi().clone()),
+        ExternType::Table(ty) => EntityType::Table(ty.to_abi()),
+        ExternType::Memory(ty) => EntityType::Memory(ty.to_abi()),
+        ExternType::Global(ty) => EntityType::Global(ty.to_abi()),
+        ExternType::Tag(ty) => EntityType::Tag(abi::TagType {
+            params: ty.ty().as_abi().params.clone(),
+        }),
     }
 }

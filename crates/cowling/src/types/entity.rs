@@ -1,67 +1,12 @@
 //! Types of what a module imports, defines and exports.
 
-use super::value::{Mutability, RefType, ValType};
-use crate::engine::Engine;
+use super::defined::{FuncType, Mutability};
+use super::value::{RefType, ValType};
 use crate::error::{Result, bail};
 use cowling_abi as abi;
+use cowling_vm::{CompiledModule, TypeRegistry};
 use std::fmt;
-
-/// The type of a function.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct FuncType(abi::FuncType);
-
-impl FuncType {
-    /// A function type from its parameter and result types.
-    pub fn new(
-        _engine: &Engine,
-        params: impl IntoIterator<Item = ValType>,
-        results: impl IntoIterator<Item = ValType>,
-    ) -> FuncType {
-        FuncType(abi::FuncType {
-            params: params.into_iter().map(|t| t.to_abi()).collect(),
-            results: results.into_iter().map(|t| t.to_abi()).collect(),
-        })
-    }
-
-    /// The parameter types, first to last.
-    pub fn params(&self) -> impl ExactSizeIterator<Item = ValType> + '_ {
-        self.0.params.iter().map(|t| ValType::from_abi(*t))
-    }
-
-    /// The result types, first to last.
-    pub fn results(&self) -> impl ExactSizeIterator<Item = ValType> + '_ {
-        self.0.results.iter().map(|t| ValType::from_abi(*t))
-    }
-
-    /// The type of parameter number `i`, counted from 0.
-    pub fn param(&self, i: usize) -> Option<ValType> {
-        self.0.params.get(i).map(|t| ValType::from_abi(*t))
-    }
-
-    /// The type of result number `i`, counted from 0.
-    pub fn result(&self, i: usize) -> Option<ValType> {
-        self.0.results.get(i).map(|t| ValType::from_abi(*t))
-    }
-
-    /// May a function of this type be used where `other` is expected?
-    pub fn matches(&self, other: &FuncType) -> bool {
-        self == other
-    }
-
-    pub(crate) fn from_abi(ty: abi::FuncType) -> FuncType {
-        FuncType(ty)
-    }
-
-    pub(crate) fn as_abi(&self) -> &abi::FuncType {
-        &self.0
-    }
-}
-
-impl fmt::Display for FuncType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
+use std::sync::Arc;
 
 /// The type of a table. Sizes are in elements.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -113,9 +58,17 @@ impl TableType {
         self.table64
     }
 
-    pub(crate) fn from_abi(ty: abi::TableType) -> TableType {
+    /// The same type in an engine, which may be another than it was made for.
+    pub(crate) fn adopt(&self, types: &Arc<TypeRegistry>) -> Result<TableType> {
+        Ok(TableType {
+            element: self.element.adopt(types)?,
+            ..self.clone()
+        })
+    }
+
+    pub(crate) fn from_abi(types: &Arc<TypeRegistry>, ty: abi::TableType) -> TableType {
         TableType {
-            element: RefType::from_abi(ty.element),
+            element: RefType::from_abi(types, ty.element),
             minimum: ty.minimum,
             maximum: ty.maximum,
             table64: ty.table64,
@@ -312,14 +265,15 @@ impl GlobalType {
         self.mutability
     }
 
-    pub(crate) fn from_abi(ty: abi::GlobalType) -> GlobalType {
+    /// The same type in an engine, which may be another than it was made for.
+    pub(crate) fn adopt(&self, types: &Arc<TypeRegistry>) -> Result<GlobalType> {
+        Ok(GlobalType::new(self.content.adopt(types)?, self.mutability))
+    }
+
+    pub(crate) fn from_abi(types: &Arc<TypeRegistry>, ty: abi::GlobalType) -> GlobalType {
         GlobalType {
-            content: ValType::from_abi(ty.content),
-            mutability: if ty.mutable {
-                Mutability::Var
-            } else {
-                Mutability::Const
-            },
+            content: ValType::from_abi(types, ty.content),
+            mutability: Mutability::of(ty.mutable),
         }
     }
 
@@ -353,26 +307,14 @@ impl TagType {
     pub fn ty(&self) -> &FuncType {
         &self.ty
     }
-
-    pub(crate) fn from_abi(ty: abi::TagType) -> TagType {
-        TagType {
-            ty: FuncType(abi::FuncType {
-                params: ty.params,
-                results: Box::default(),
-            }),
-        }
-    }
-
-    pub(crate) fn to_abi(&self) -> abi::TagType {
-        abi::TagType {
-            params: self.ty.0.params.clone(),
-        }
-    }
 }
 
 impl fmt::Display for TagType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.to_abi().fmt(f)
+        let ty = abi::TagType {
+            params: self.ty.as_abi().params.clone(),
+        };
+        ty.fmt(f)
     }
 }
 
@@ -429,23 +371,22 @@ extern_type_accessors! {
 }
 
 impl ExternType {
-    pub(crate) fn from_abi(ty: abi::EntityType) -> ExternType {
-        match ty {
-            abi::EntityType::Func(t) => ExternType::Func(FuncType::from_abi(t)),
-            abi::EntityType::Table(t) => ExternType::Table(TableType::from_abi(t)),
-            abi::EntityType::Memory(t) => ExternType::Memory(MemoryType::from_abi(t)),
-            abi::EntityType::Global(t) => ExternType::Global(GlobalType::from_abi(t)),
-            abi::EntityType::Tag(t) => ExternType::Tag(TagType::from_abi(t)),
-        }
-    }
-
-    pub(crate) fn into_abi(self) -> abi::EntityType {
-        match self {
-            ExternType::Func(t) => abi::EntityType::Func(t.0),
-            ExternType::Table(t) => abi::EntityType::Table(t.to_abi()),
-            ExternType::Memory(t) => abi::EntityType::Memory(t.to_abi()),
-            ExternType::Global(t) => abi::EntityType::Global(t.to_abi()),
-            ExternType::Tag(t) => abi::EntityType::Tag(t.to_abi()),
+    /// The type of something that a module imports, defines or exports.
+    pub(crate) fn of_entity(module: &CompiledModule, entity: abi::EntityIndex) -> ExternType {
+        let (info, types) = (module.info(), module.type_registry());
+        let function = |ty| FuncType::from_registered(module.registered_type(ty));
+        match entity {
+            abi::EntityIndex::Func(i) => ExternType::Func(function(info.functions[i].ty)),
+            abi::EntityIndex::Table(i) => {
+                ExternType::Table(TableType::from_abi(types, info.tables[i]))
+            }
+            abi::EntityIndex::Memory(i) => {
+                ExternType::Memory(MemoryType::from_abi(info.memories[i]))
+            }
+            abi::EntityIndex::Global(i) => {
+                ExternType::Global(GlobalType::from_abi(types, info.globals[i]))
+            }
+            abi::EntityIndex::Tag(i) => ExternType::Tag(TagType::new(function(info.tags[i]))),
         }
     }
 }

@@ -2,21 +2,22 @@
 
 use super::entity::ExternType;
 use cowling_abi as abi;
+use cowling_vm::CompiledModule;
 use std::fmt;
 
 /// One import of a module.
 #[derive(Clone)]
 pub struct ImportType<'module> {
-    info: &'module abi::ModuleInfo,
+    module: &'module CompiledModule,
     import: &'module abi::module::Import,
 }
 
 impl<'module> ImportType<'module> {
     pub(crate) fn new(
-        info: &'module abi::ModuleInfo,
+        module: &'module CompiledModule,
         import: &'module abi::module::Import,
     ) -> Self {
-        ImportType { info, import }
+        ImportType { module, import }
     }
 
     /// First part of its name.
@@ -31,7 +32,7 @@ impl<'module> ImportType<'module> {
 
     /// The type it must have.
     pub fn ty(&self) -> ExternType {
-        ExternType::from_abi(self.info.entity_type(self.import.entity))
+        ExternType::of_entity(self.module, self.import.entity)
     }
 }
 
@@ -48,18 +49,22 @@ impl fmt::Debug for ImportType<'_> {
 /// One export of a module.
 #[derive(Clone)]
 pub struct ExportType<'module> {
-    info: &'module abi::ModuleInfo,
+    module: &'module CompiledModule,
     name: &'module str,
     entity: abi::EntityIndex,
 }
 
 impl<'module> ExportType<'module> {
     pub(crate) fn new(
-        info: &'module abi::ModuleInfo,
+        module: &'module CompiledModule,
         name: &'module str,
         entity: abi::EntityIndex,
     ) -> Self {
-        ExportType { info, name, entity }
+        ExportType {
+            module,
+            name,
+            entity,
+        }
     }
 
     /// Its name.
@@ -69,7 +74,7 @@ impl<'module> ExportType<'module> {
 
     /// Its type.
     pub fn ty(&self) -> ExternType {
-        ExternType::from_abi(self.info.entity_type(self.entity))
+        ExternType::of_entity(self.module, self.entity)
     }
 }
 

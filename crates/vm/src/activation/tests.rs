@@ -38,16 +38,16 @@ fn module() -> Arc<CompiledModule> {
         &framed(&[0x31, 0xc0, 0x99, 0x31, 0xc9, 0xf7, 0xf1]),
         &[(9, Trap::IntegerDivisionByZero)],
     );
-    // mov rax, [rdi + 48]; mov eax, [rax + 8]
+    // mov rax, [rdi + 56]; mov eax, [rax + 8]
     artifact.function(
-        &framed(&[0x48, 0x8b, 0x47, 0x30, 0x8b, 0x40, 0x08]),
+        &framed(&[0x48, 0x8b, 0x47, 0x38, 0x8b, 0x40, 0x08]),
         &[(8, Trap::MemoryOutOfBounds)],
     );
     // call self
     artifact.function(&framed(&[0xe8, 0xf7, 0xff, 0xff, 0xff]), &[]);
-    // call [rdi + 32]; leave; ret
+    // call [rdi + 40]; leave; ret
     artifact.function(
-        &framed(&[&[0xff, 0x57, 0x20][..], &LEAVE_RET].concat()),
+        &framed(&[&[0xff, 0x57, 0x28][..], &LEAVE_RET].concat()),
         &[],
     );
     // xor ebx, ebx; xor r12d, r12d; xor r13d, r13d; xor r14d, r14d; xor r15d, r15d; std; ud2
@@ -58,18 +58,24 @@ fn module() -> Arc<CompiledModule> {
         ]),
         &[(19, Trap::UnreachableCodeReached)],
     );
-    // push rbx; push rdi; mov ebx, 0x1234; call [rdi + 32]; ud2
-    // handler, at 20: pop rdi; mov [rdi + 56], rax; mov [rdi + 64], rbx; pop rbx; leave; ret
+    // push rbx; push rdi; mov ebx, 0x1234; call [rdi + 40]; ud2
+    // handler, at 20: pop rdi; mov [rdi + 64], rax; mov [rdi + 72], rbx; pop rbx; leave; ret
     artifact.function(
         &framed(&[
-            0x53, 0x57, 0xbb, 0x34, 0x12, 0x00, 0x00, 0xff, 0x57, 0x20, 0x0f, 0x0b, 0xcc, 0xcc,
-            0xcc, 0xcc, 0x5f, 0x48, 0x89, 0x47, 0x38, 0x48, 0x89, 0x5f, 0x40, 0x5b, 0xc9, 0xc3,
+            0x53, 0x57, 0xbb, 0x34, 0x12, 0x00, 0x00, 0xff, 0x57, 0x28, 0x0f, 0x0b, 0xcc, 0xcc,
+            0xcc, 0xcc, 0x5f, 0x48, 0x89, 0x47, 0x40, 0x48, 0x89, 0x5f, 0x48, 0x5b, 0xc9, 0xc3,
         ]),
         &[],
     );
     artifact.function(&framed(&[0x0f, 0x0b]), &[]);
     let bytes = artifact.build();
-    CompiledModule::load_bytes(&bytes, &engine(), &TypeRegistry::new(), Verify::Full).unwrap()
+    CompiledModule::load_bytes(
+        &bytes,
+        &engine(),
+        &TypeRegistry::new().unwrap(),
+        Verify::Full,
+    )
+    .unwrap()
 }
 
 const CATCH_HANDLER: usize = 20;
@@ -97,9 +103,9 @@ struct Test {
 }
 
 const _: () =
-    assert!(std::mem::offset_of!(Context, host) == 32 && std::mem::offset_of!(Context, test) == 40);
+    assert!(std::mem::offset_of!(Context, host) == 40 && std::mem::offset_of!(Context, test) == 48);
 const _: () = assert!(
-    std::mem::offset_of!(Context, address) == 48 && std::mem::offset_of!(Context, caught_rbx) == 64
+    std::mem::offset_of!(Context, address) == 56 && std::mem::offset_of!(Context, caught_rbx) == 72
 );
 
 mod stubs {
@@ -160,6 +166,7 @@ impl Test {
                     store: ptr::null_mut(),
                     builtins: ptr::null(),
                     type_ids: ptr::null(),
+                    type_rows: ptr::null(),
                 },
                 host: stubs::host,
                 test: ptr::null(),

@@ -35,6 +35,9 @@ fn has<K: EntityRef + Display, V>(map: &PrimaryMap<K, V>, index: K, user: &str) 
 /// Names the first contradiction.
 pub(super) fn info(info: &ModuleInfo, sections: Option<&Sections>) -> Result<VmLayout> {
     index_spaces(info)?;
+    if sections.is_some() {
+        defined_types(info)?;
+    }
     types_and_sizes(info)?;
     imports_and_exports(info)?;
     initial_contents(info)?;
@@ -68,7 +71,11 @@ pub(super) fn tables(
         range.is_some_and(|r| u64::from(r.offset) + u64::from(r.len) <= text_len && r.len > 0)
     });
     require(inside, || "code of a function lies outside its text".into())?;
-    for index in info.types.keys() {
+    let functions = info
+        .types
+        .iter()
+        .filter(|(_, ty)| ty.composite.as_func().is_some());
+    for (index, _) in functions {
         let inside = trampolines
             .get(index)
             .is_some_and(|t| u64::from(t.entry.max(t.host_shim)) < text_len);
@@ -111,10 +118,70 @@ fn index_spaces(info: &ModuleInfo) -> Result {
     Ok(())
 }
 
+/// Checks that groups cover all types, and that each type names others as what they are, in its own group or before it.
+fn defined_types(info: &ModuleInfo) -> Result {
+    let mut start = 0;
+    for group in info.groups() {
+        let end = group.end.index();
+        require(start <= end && end <= info.types.len(), || {
+            format!("a recursion group ends at {}", group.end)
+        })?;
+        for ty in &info.types.as_values_slice()[start..end] {
+            if let Some(supertype) = ty.supertype {
+                let known = matches!(supertype, TypeRef::Module(index) if index.index() < end);
+                require(known, || format!("a type has supertype {supertype:?}"))?;
+            }
+            for value in ty.val_types() {
+                named(info, value, end)?;
+            }
+        }
+        start = end;
+    }
+    require(start == info.types.len(), || {
+        format!(
+            "its recursion groups have {start} of {} types",
+            info.types.len()
+        )
+    })?;
+    let all = info.types.len();
+    for table in info.tables.values() {
+        named(info, ValType::Ref(table.element), all)?;
+    }
+    for global in info.globals.values() {
+        named(info, global.content, all)?;
+    }
+    for segment in info.elements.values() {
+        named(info, ValType::Ref(segment.ty), all)?;
+    }
+    Ok(())
+}
+
+/// Checks that a type that a value type names exists below `end` and is what it is named as.
+fn named(info: &ModuleInfo, ty: ValType, end: usize) -> Result {
+    let ValType::Ref(RefType { heap, .. }) = ty else {
+        return Ok(());
+    };
+    let fits = match heap.concrete() {
+        None => true,
+        Some(name @ TypeRef::Module(index)) if index.index() < end => {
+            info.types[index].composite.heap_type(name) == heap
+        }
+        Some(_) => false,
+    };
+    require(fits, || format!("something is of type {ty}"))
+}
+
+fn function_type(info: &ModuleInfo, index: TypeIndex, user: &str) -> Result {
+    has(&info.types, index, user)?;
+    require(info.types[index].composite.as_func().is_some(), || {
+        format!("{user} is of {index}, which is no function type")
+    })
+}
+
 fn types_and_sizes(info: &ModuleInfo) -> Result {
     let escaping = info.escaping_functions;
     for (index, function) in &info.functions {
-        has(&info.types, function.ty, "a function")?;
+        function_type(info, function.ty, "a function")?;
         let in_range = function
             .funcref
             .is_none_or(|place| place.as_u32() < escaping);
@@ -126,7 +193,7 @@ fn types_and_sizes(info: &ModuleInfo) -> Result {
         format!("{escaping} of {} functions escape", info.functions.len())
     })?;
     for ty in info.tags.values() {
-        has(&info.types, *ty, "a tag")?;
+        function_type(info, *ty, "a tag")?;
     }
     for (index, memory) in &info.memories {
         let sane = memory.page_size_log2 <= 16 && memory.minimum <= memory.maximum_pages();
@@ -203,8 +270,18 @@ fn expression(info: &ModuleInfo, expression: &ConstExpr, user: &str) -> Result {
             | ConstOp::I64Const(_)
             | ConstOp::F32Const(_)
             | ConstOp::F64Const(_)
-            | ConstOp::V128Const(_)
-            | ConstOp::RefNull(_) => depth += 1,
+            | ConstOp::V128Const(_) => depth += 1,
+            ConstOp::RefNull(heap) => {
+                let in_module = matches!(heap.concrete(), Some(TypeRef::Module(_)));
+                if in_module {
+                    let ty = RefType {
+                        nullable: true,
+                        heap,
+                    };
+                    named(info, ValType::Ref(ty), info.types.len())?;
+                }
+                depth += 1;
+            }
             ConstOp::GlobalGet(global) => {
                 has(&info.globals, global, user)?;
                 depth += 1;

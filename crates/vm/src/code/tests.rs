@@ -36,7 +36,7 @@ fn artifact() -> Artifact {
 }
 
 fn load(bytes: &[u8], verify: Verify) -> Result<Arc<CompiledModule>, LoadError> {
-    CompiledModule::load_bytes(bytes, &engine(), &TypeRegistry::new(), verify)
+    CompiledModule::load_bytes(bytes, &engine(), &TypeRegistry::new().unwrap(), verify)
 }
 
 fn error(bytes: &[u8], verify: Verify) -> String {
@@ -56,8 +56,12 @@ fn what_the_artifact_says_is_found_from_bytes_and_from_a_file() {
     let made = artifact();
     let bytes = made.build();
     for verify in [Verify::HeaderOnly, Verify::Full] {
-        let from_file =
-            CompiledModule::load_file(file_with(&bytes), &engine(), &TypeRegistry::new(), verify);
+        let from_file = CompiledModule::load_file(
+            file_with(&bytes),
+            &engine(),
+            &TypeRegistry::new().unwrap(),
+            verify,
+        );
         for module in [load(&bytes, verify).unwrap(), from_file.unwrap()] {
             assert_eq!(module.artifact_bytes(), bytes);
             assert_eq!(module.function_name(FuncIndex::from_u32(1)), Some("second"));
@@ -136,7 +140,7 @@ fn truncated_artifacts_are_refused_at_every_length() {
         let loaded = CompiledModule::load_file(
             file_with(file),
             &engine(),
-            &TypeRegistry::new(),
+            &TypeRegistry::new().unwrap(),
             Verify::Full,
         );
         assert!(
@@ -203,7 +207,9 @@ fn artifacts_that_contradict_themselves_are_refused() {
         ("functions but has code", |a| a.functions.truncate(1)),
         ("outside its text", |a| a.functions[1].len = 1 << 20),
         ("outside its text", |a| a.functions[1].offset = u32::MAX - 1),
-        ("trampolines of type0", |a| a.trampolines[0].entry = 1 << 20),
+        ("trampolines of type0", |a| {
+            a.trampolines[0].as_mut().unwrap().entry = 1 << 20
+        }),
         ("trampolines of type0", |a| a.trampolines.clear()),
         ("image of", |a| {
             a.info
@@ -272,17 +278,17 @@ fn artifacts_that_contradict_themselves_are_refused() {
 
 #[test]
 fn a_module_without_code_has_no_functions() {
-    let types = TypeRegistry::new();
+    let types = TypeRegistry::new().unwrap();
     let mut info = ModuleInfo::default();
     info.memories
         .push(artifact().info.memories[MemoryIndex::from_u32(0)]);
     info.memory_images.push(None);
-    let module = CompiledModule::without_code(info.clone(), &types).unwrap();
+    let module = CompiledModule::without_code(info.clone(), &types, &[]).unwrap();
     assert!(module.artifact_bytes().is_empty());
     assert_eq!(module.lookup_pc(0), None);
     assert_eq!(module.layout().memory0_distance() % 64, 0);
     let info = artifact().info;
-    assert!(CompiledModule::without_code(info, &types).is_err());
+    assert!(CompiledModule::without_code(info, &types, &[]).is_err());
 }
 
 #[test]

@@ -3,14 +3,15 @@
 use super::shell::Shell;
 use super::{FuncHandle, RuntimeConfig, StoreId, StoreSpec};
 use crate::activation::Execution;
+use crate::code::RegisteredType;
 use crate::conservative;
 use crate::control::Control;
 use crate::epoch::EpochCallback;
 use crate::error::{GrowError, InstantiateError, RefError, WrongStore};
 use crate::host::SharedBody;
 use crate::host_ref::{
-    Exception, ExnRef, HostRef, HostValue, ObjectTable, OwnedExnRef, OwnedHostRef, RootScope,
-    is_object,
+    AnyRef, Exception, ExnRef, HostRef, HostValue, ObjectTable, OwnedAnyRef, OwnedExnRef,
+    OwnedHostRef, RootScope, is_object,
 };
 use crate::instance::recycle::Life;
 use crate::instance::{Instance, InstancePtr};
@@ -21,9 +22,10 @@ use crate::pool::{self, Pool};
 use crate::quota::{self, Quota};
 use crate::repair::RepairCallback;
 use crate::spread::Share;
+use crate::values::Value;
 use cowling_abi::layout::{VmFuncImport, VmFuncRef};
 use cowling_abi::{
-    DefinedMemoryIndex, DefinedTableIndex, FuncType, MemoryIndex, MemoryType, TypeIndex,
+    DefinedMemoryIndex, DefinedTableIndex, FuncType, MemoryIndex, MemoryType, RefType, TypeIndex,
 };
 use cranelift_entity::EntityRef;
 use smallvec::SmallVec;
@@ -71,7 +73,7 @@ pub(crate) struct Counts {
 struct HostFuncRecord {
     import: VmFuncImport,
     func_ref: VmFuncRef,
-    _body: SharedBody,
+    body: SharedBody,
 }
 
 impl StoreInner {
@@ -253,11 +255,18 @@ impl StoreInner {
 
     /// Makes a host function a function of this store. Its data type is this store's.
     pub(crate) fn add_host_func(&mut self, body: &SharedBody) -> FuncHandle {
-        let type_id = self.config().types.intern(body.ty());
+        let registry = &self.config().types;
+        let type_id = match body.registered() {
+            Some(ty) => {
+                debug_assert!(Arc::ptr_eq(ty.registry(), registry));
+                ty.id()
+            }
+            None => registry.intern(body.ty()),
+        };
         let code = body.head().code(self.config().knobs.consume_fuel);
         let code = code.or_else(|| {
             let mut newest_first = self.instances().rev();
-            newest_first.find_map(|instance| host_shim(instance, type_id))
+            newest_first.find_map(|instance| host_shim(instance, body.ty()))
         });
         let code = code.unwrap_or(ptr::null());
         let record = Box::leak(Box::new(HostFuncRecord {
@@ -278,7 +287,7 @@ impl StoreInner {
                 type_id,
                 is_host: 1,
             },
-            _body: body.clone(),
+            body: body.clone(),
         }));
         let record = NonNull::from(record);
         self.host_funcs.push(record);
@@ -296,14 +305,14 @@ impl StoreInner {
         FuncHandle::new(self.id, func)
     }
 
-    /// Gives host functions that have no shim yet those of a new instance's module. Until a module with their type is in the
-    /// store nobody can call them: callers compare types first.
+    /// Gives host functions that have no shim yet those of a new instance's module. Until a module with a type that is called like
+    /// theirs is in the store nobody can call them: callers compare types first, and those that are below each other are called alike.
     fn give_shims(&mut self, instance: InstancePtr) {
         self.without_shim.retain(|record| {
             let record = record.as_ptr();
-            // SAFETY: records live as long as the store and are used through raw pointers only.
-            let type_id = unsafe { (*record).import.type_id };
-            let Some(code) = host_shim(instance, type_id) else {
+            // SAFETY: records live as long as the store; the body is not changed.
+            let ty = unsafe { &(*record).body }.ty();
+            let Some(code) = host_shim(instance, ty) else {
                 return true;
             };
             // SAFETY: as above.
@@ -320,11 +329,27 @@ impl StoreInner {
     /// # Errors
     /// When the handle is another store's.
     pub fn func_type(&self, func: FuncHandle) -> Result<FuncType, WrongStore> {
+        let ty = self.config().types.func_type(self.func_type_id(func)?);
+        Ok(ty.unwrap_or_else(|| unreachable!("functions of a store have types of its engine")))
+    }
+
+    /// A function's type, kept.
+    ///
+    /// # Errors
+    /// When the handle is another store's.
+    pub fn func_registered_type(&self, func: FuncHandle) -> Result<RegisteredType, WrongStore> {
+        let ty = self.config().types.get(self.func_type_id(func)?);
+        Ok(ty.unwrap_or_else(|| unreachable!("functions of a store have types of its engine")))
+    }
+
+    /// The number of a function's type.
+    ///
+    /// # Errors
+    /// When the handle is another store's.
+    pub fn func_type_id(&self, func: FuncHandle) -> Result<u32, WrongStore> {
         func.check(self.id)?;
         // SAFETY: the function is this store's.
-        let type_id = unsafe { func.func.as_ref() }.type_id;
-        let ty = self.config().types.lookup(type_id);
-        Ok(ty.unwrap_or_else(|| unreachable!("functions of a store have types of its engine")))
+        Ok(unsafe { func.func.as_ref() }.type_id)
     }
 
     /// Is a function's type what `test` says? Takes no lock for functions of guests: their modules know the type.
@@ -346,7 +371,7 @@ impl StoreInner {
             let instance = unsafe { InstancePtr::new(Instance::from_vmctx(vmctx)) };
             let ids = instance.module().type_ids().iter();
             if let Some(index) = ids.copied().position(|id| id == record.type_id) {
-                return Ok(test(&instance.info().types[TypeIndex::new(index)]));
+                return Ok(test(instance.info().signature(TypeIndex::new(index))));
             }
         }
         Ok(test(&self.func_type(func)?))
@@ -569,6 +594,30 @@ impl StoreInner {
         self.objects.root_exception(owned)
     }
 
+    /// Keeps something of the `any` hierarchy until the result is dropped, whatever scopes end.
+    ///
+    /// # Errors
+    /// When the reference is another store's or its scope has ended.
+    pub fn any_ref_to_owned(&mut self, reference: AnyRef) -> Result<OwnedAnyRef, RefError> {
+        self.objects.own_any(reference)
+    }
+
+    /// Roots an owned reference in the current scope.
+    ///
+    /// # Errors
+    /// When it is another store's.
+    pub fn any_ref_from_owned(&mut self, owned: &OwnedAnyRef) -> Result<AnyRef, RefError> {
+        self.objects.root_any(owned)
+    }
+
+    /// The most precise type of a reference; `funcref` if it is none.
+    ///
+    /// # Errors
+    /// When it is another store's or its scope has ended.
+    pub fn reference_type(&self, reference: Value) -> Result<RefType, RefError> {
+        Ok(reference.precise_type(self)?.unwrap_or(RefType::FUNCREF))
+    }
+
     /// Begins a root scope: references made from now on are valid until it ends.
     #[inline]
     pub fn root_scope_enter(&self) -> RootScope {
@@ -600,11 +649,14 @@ impl StoreInner {
     }
 }
 
-/// The host shim for a type in an instance's module, if it has one.
-fn host_shim(instance: InstancePtr, type_id: u32) -> Option<*const u8> {
-    let module = instance.module();
-    let position = module.type_ids().iter().position(|&id| id == type_id)?;
-    module.host_shim(TypeIndex::new(position))
+/// The host shim in an instance's module for a type, or one whose functions are called alike, if it has one.
+fn host_shim(instance: InstancePtr, ty: &FuncType) -> Option<*const u8> {
+    let types = instance.info().types.iter();
+    let mut alike = types.filter(|(_, other)| {
+        let other = other.composite.as_func();
+        other.is_some_and(|other| other.representations().eq(ty.representations()))
+    });
+    alike.find_map(|(index, _)| instance.module().host_shim(index))
 }
 
 fn decide(

@@ -4,7 +4,7 @@ use super::{
     ExternHandle, FuncHandle, GlobalHandle, InstanceHandle, MemoryHandle, StoreInner, TableHandle,
     TagHandle,
 };
-use crate::code::CompiledModule;
+use crate::code::{CompiledModule, RegisteredType};
 use crate::error::{AccessError, Error, GrowError, InstantiateError, ValueError, WrongStore};
 use crate::instance::InstancePtr;
 use crate::instantiate;
@@ -248,7 +248,7 @@ impl StoreInner {
     ) -> Result<(), AccessError> {
         let (dst, src) = (self.table(dst)?, self.table(src)?);
         let (expected, found) = (dst.ty().element, src.ty().element);
-        if expected.heap != found.heap || (found.nullable && !expected.nullable) {
+        if !self.config().types.reference_matches(found, expected) {
             return Err(AccessError::ElementType { expected, found });
         }
         self.execution().touch();
@@ -340,16 +340,32 @@ impl StoreInner {
         tag.check(self.id())?;
         // SAFETY: the tag is this store's.
         let type_id = unsafe { tag.tag.as_ref() }.type_id;
-        let ty = self.config().types.lookup(type_id);
+        let ty = self.config().types.func_type(type_id);
         let ty = ty.unwrap_or_else(|| unreachable!("tags of a store have types of its engine"));
         Ok(TagType { params: ty.params })
+    }
+
+    /// A tag's type, kept: a function type.
+    ///
+    /// # Errors
+    /// When the handle is another store's.
+    pub fn tag_registered_type(&self, tag: TagHandle) -> Result<RegisteredType, WrongStore> {
+        tag.check(self.id())?;
+        // SAFETY: the tag is this store's.
+        let type_id = unsafe { tag.tag.as_ref() }.type_id;
+        let ty = self.config().types.get(type_id);
+        Ok(ty.unwrap_or_else(|| unreachable!("tags of a store have types of its engine")))
     }
 
     // --- things made by the host ---
 
     /// Makes an instance of a module without code, which holds what the host makes.
-    fn host_made(&mut self, info: ModuleInfo) -> Result<InstancePtr, Error> {
-        let module = CompiledModule::without_code(info, &self.config().types)?;
+    fn host_made(
+        &mut self,
+        info: ModuleInfo,
+        types: &[RegisteredType],
+    ) -> Result<InstancePtr, Error> {
+        let module = CompiledModule::without_code(info, &self.config().types, types)?;
         instantiate::without_imports(self, &module)
     }
 
@@ -379,7 +395,7 @@ impl StoreInner {
         let mut info = ModuleInfo::default();
         info.memories.push(ty);
         info.memory_images.push(None);
-        let instance = self.host_made(info)?;
+        let instance = self.host_made(info, &[])?;
         Ok(MemoryHandle::new(
             self.id(),
             instance.as_ptr(),
@@ -408,7 +424,7 @@ impl StoreInner {
             fill: None,
             functions: Vec::new(),
         });
-        let instance = self.host_made(info)?;
+        let instance = self.host_made(info, &[])?;
         let index = DefinedTableIndex::from_u32(0);
         TableRef { instance, index }.fill_new(value);
         Ok(TableHandle::new(self.id(), instance.as_ptr(), index))
@@ -432,7 +448,7 @@ impl StoreInner {
             ValType::Ref(r) => ConstOp::RefNull(r.heap),
         };
         info.global_inits.push(ConstExpr { ops: vec![zero] });
-        let instance = self.host_made(info)?;
+        let instance = self.host_made(info, &[])?;
         let index = DefinedGlobalIndex::from_u32(0);
         // SAFETY: the record is in the VMContext of a living instance.
         unsafe {
@@ -443,18 +459,17 @@ impl StoreInner {
         Ok(GlobalHandle::new(self.id(), instance.as_ptr(), index))
     }
 
-    /// Makes an exception tag.
+    /// Makes an exception tag of a type, whose results play no part.
     ///
     /// # Errors
-    /// When the system has no memory.
-    pub fn create_tag(&mut self, ty: TagType) -> Result<TagHandle, Error> {
+    /// When it is not a function type, of another engine, or the system has no memory.
+    pub fn create_tag(&mut self, ty: &RegisteredType) -> Result<TagHandle, Error> {
+        if !Arc::ptr_eq(ty.registry(), &self.config().types) {
+            return Err(InstantiateError::WrongEngine.into());
+        }
         let mut info = ModuleInfo::default();
-        let ty = info.types.push(FuncType {
-            params: ty.params,
-            results: [].into(),
-        });
-        info.tags.push(ty);
-        let instance = self.host_made(info)?;
+        info.tags.push(TypeIndex::from_u32(0));
+        let instance = self.host_made(info, std::slice::from_ref(ty))?;
         Ok(TagHandle::new(
             self.id(),
             instance.tag(TagIndex::from_u32(0)),

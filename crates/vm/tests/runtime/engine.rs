@@ -19,7 +19,7 @@ pub(crate) fn config(knobs: Knobs) -> Arc<RuntimeConfig> {
     std::mem::forget(Handle::new(pool.clone()));
     Arc::new(RuntimeConfig {
         knobs,
-        types: TypeRegistry::new(),
+        types: TypeRegistry::new().unwrap(),
         epochs: Default::default(),
         pool,
     })
@@ -126,6 +126,11 @@ pub(crate) fn func_type(params: &[ValType], results: &[ValType]) -> FuncType {
         params: params.into(),
         results: results.into(),
     }
+}
+
+/// A type of the default engine.
+pub(crate) fn registered_type(ty: FuncType) -> RegisteredType {
+    CONFIG.types.register(ty.into()).unwrap()
 }
 
 /// A host function given for an import.

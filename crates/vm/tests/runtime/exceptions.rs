@@ -1,7 +1,7 @@
 //! Exceptions across functions, instances and host calls.
 
 use crate::engine::*;
-use cowling_abi::{TagType, Trap, ValType};
+use cowling_abi::{Trap, ValType};
 use cowling_vm::*;
 
 const THROWER: &str = r#"(module
@@ -151,9 +151,7 @@ fn the_host_throws_exceptions_of_its_own_tags() {
     let tag = s
         .as_mut()
         .inner_mut()
-        .create_tag(TagType {
-            params: [ValType::I32].into(),
-        })
+        .create_tag(&registered_type(func_type(&[ValType::I32], &[])))
         .unwrap();
     let throws = host(
         move |mut caller: HostCaller<'_, ()>, n: i32| -> Result<()> {

@@ -297,9 +297,7 @@ fn every_use_of_another_stores_handle_is_refused() {
     };
     let g = a.create_global(ty, Value::FuncRef(Some(f))).unwrap();
     let x = a
-        .create_tag(TagType {
-            params: [ValType::I32].into(),
-        })
+        .create_tag(&registered_type(func_type(&[ValType::I32], &[])))
         .unwrap();
     let r = a.host_ref_new(Box::new(1));
     let text = "(module (memory (export \"m\") 1))";

@@ -175,7 +175,7 @@ fn the_host_copies_and_fills_unbuilt_elements_like_guests_do() {
 fn a_table_with_an_initial_value_has_it_wherever_no_function_is_listed() {
     // Two imported functions, and a table of the first with the second laid out at place 1.
     let mut info = ModuleInfo::default();
-    let ty = info.types.push(func_type(&[], &[ValType::I32]));
+    let ty = TypeIndex::from_u32(0);
     for field in ["a", "b"] {
         let index = info.functions.push(FunctionInfo { ty, funcref: None });
         info.mark_escaping(index);
@@ -200,7 +200,12 @@ fn a_table_with_an_initial_value_has_it_wherever_no_function_is_listed() {
         functions: vec![None, Some(b)],
     });
     info.exports.insert("t".into(), EntityIndex::Table(table));
-    let module = CompiledModule::without_code(info, &CONFIG.types).unwrap();
+    let module = CompiledModule::without_code(
+        info,
+        &CONFIG.types,
+        &[registered_type(func_type(&[], &[ValType::I32]))],
+    )
+    .unwrap();
     let mut s = store(());
     let numbers = instantiate(
         &mut s,
