@@ -54,6 +54,9 @@ const AFTER_VERSION_2: &Settings = &[
     ("wasm_extended_const", "false"),
     ("wasm_multi_memory", "false"),
     ("wasm_exceptions", "false"),
+    ("wasm_tail_call", "false"),
+    ("wasm_function_references", "false"),
+    ("wasm_gc", "false"),
 ];
 const AFTER_VERSION_1: &Settings = &[
     ("wasm_memory64", "false"),
@@ -66,6 +69,9 @@ const AFTER_VERSION_1: &Settings = &[
     ("wasm_extended_const", "false"),
     ("wasm_multi_memory", "false"),
     ("wasm_exceptions", "false"),
+    ("wasm_tail_call", "false"),
+    ("wasm_function_references", "false"),
+    ("wasm_gc", "false"),
 ];
 
 /// The ways each module is compiled.
@@ -88,14 +94,8 @@ fn compiler(settings: &Settings, way: &Settings) -> Compiler {
 
 /// Valid modules that use proposals which are not supported: they must be refused.
 const UNSUPPORTED: &[&str] = &[
-    // Recursive type groups.
-    "exceptions/tag.wast:30",
-    "exceptions/tag.wast:40",
-    "exceptions/tag.wast:48",
     // Tail calls.
     "exceptions/try_table.wast:10",
-    // Typed function references.
-    "exceptions/try_table.wast:420",
 ];
 
 /// Compiles all modules of these files and checks what comes of them. Says how many were valid.
@@ -154,7 +154,7 @@ suites! {
     simd: proposal(Proposal::Simd), &[], at least 100 valid;
     multi_memory: proposal(Proposal::MultiMemory), &[], at least 100 valid;
     extended_const: proposal(Proposal::ExtendedConst), &[], at least 10 valid;
-    memory64: proposal(Proposal::Memory64), &[("wasm_multi_memory", "false"), ("wasm_exceptions", "false")], at least 50 valid;
+    memory64: proposal(Proposal::Memory64), &[("wasm_multi_memory", "false"), ("wasm_exceptions", "false"), ("wasm_gc", "false")], at least 50 valid;
     relaxed_simd: proposal(Proposal::RelaxedSimd), &[], at least 7 valid;
     wide_arithmetic: proposal(Proposal::WideArithmetic), &[], at least 1 valid;
     custom_page_sizes: proposal(Proposal::CustomPageSizes), &[], at least 10 valid;
