@@ -69,6 +69,12 @@ macro_rules! for_each_builtin {
             memory_fill(memory: u32, dst: u64, value: u32, len: u64);
             /// `memory.init`
             memory_init(memory: u32, data: u32, dst: u64, src: u32, len: u32);
+            /// `memory.atomic.notify` at an address that is neither checked to be aligned nor in bounds.
+            memory_atomic_notify(memory: u32, address: u64, count: u32) -> u32;
+            /// `memory.atomic.wait32`, likewise; the timeout is in nanoseconds, none if it is negative.
+            memory_atomic_wait32(memory: u32, address: u64, expected: u32, timeout: u64) -> u32;
+            /// `memory.atomic.wait64`, likewise.
+            memory_atomic_wait64(memory: u32, address: u64, expected: u64, timeout: u64) -> u32;
             /// `data.drop`
             data_drop(data: u32);
             /// The element of a table of functions that has not been built yet (index is in bounds).

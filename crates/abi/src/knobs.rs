@@ -64,6 +64,8 @@ macro_rules! for_each_knob {
             wasm_wide_arithmetic: bool = true, code, ["true", "false"];
             /// Allows memories with pages of one byte.
             wasm_custom_page_sizes: bool = true, code, ["true", "false"];
+            /// Allows shared memories, atomic operators, waiting and waking.
+            wasm_threads: bool = true, code, ["true", "false"];
             /// Allows import sections that give a module's name once for several imports.
             wasm_compact_imports: bool = true, code, ["true", "false"];
             /// Lets hints in the binary say which branches are rarely taken; their code then lies out of the way.

@@ -63,6 +63,8 @@ traps! {
     OutOfFuel = 12, "all fuel consumed";
     /// A null reference was used where an object is needed.
     NullReference = 13, "null reference";
+    /// A wait in a memory that is not shared.
+    AtomicWaitNonSharedMemory = 20, "expected shared memory";
 }
 
 /// What it means when an instruction traps.

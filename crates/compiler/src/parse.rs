@@ -59,6 +59,7 @@ fn features(knobs: &Knobs) -> WasmFeatures {
         (knobs.wasm_extended_const, WasmFeatures::EXTENDED_CONST),
         (knobs.wasm_multi_memory, WasmFeatures::MULTI_MEMORY),
         (knobs.wasm_exceptions, WasmFeatures::EXCEPTIONS),
+        (knobs.wasm_threads, WasmFeatures::THREADS),
         (knobs.wasm_memory64, WasmFeatures::MEMORY64),
         (knobs.wasm_relaxed_simd, WasmFeatures::RELAXED_SIMD),
         (knobs.wasm_wide_arithmetic, WasmFeatures::WIDE_ARITHMETIC),

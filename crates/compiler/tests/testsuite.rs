@@ -46,6 +46,7 @@ type Settings = [(&'static str, &'static str)];
 
 /// Later proposals, to be switched off for scripts that assert their absence.
 const AFTER_VERSION_2: &Settings = &[
+    ("wasm_threads", "false"),
     ("wasm_memory64", "false"),
     ("wasm_relaxed_simd", "false"),
     ("wasm_wide_arithmetic", "false"),
@@ -59,6 +60,7 @@ const AFTER_VERSION_2: &Settings = &[
     ("wasm_gc", "false"),
 ];
 const AFTER_VERSION_1: &Settings = &[
+    ("wasm_threads", "false"),
     ("wasm_memory64", "false"),
     ("wasm_custom_page_sizes", "false"),
     ("wasm_compact_imports", "false"),
@@ -158,6 +160,7 @@ suites! {
     multi_memory: proposal(Proposal::MultiMemory), &[], at least 100 valid;
     extended_const: proposal(Proposal::ExtendedConst), &[], at least 10 valid;
     memory64: proposal(Proposal::Memory64), &[("wasm_multi_memory", "false"), ("wasm_exceptions", "false"), ("wasm_gc", "false")], at least 50 valid;
+    threads: proposal(Proposal::Threads), &[("wasm_reference_types", "false"), ("wasm_multi_memory", "false"), ("wasm_exceptions", "false"), ("wasm_function_references", "false"), ("wasm_gc", "false")], at least 50 valid;
     relaxed_simd: proposal(Proposal::RelaxedSimd), &[], at least 7 valid;
     wide_arithmetic: proposal(Proposal::WideArithmetic), &[], at least 1 valid;
     custom_page_sizes: proposal(Proposal::CustomPageSizes), &[], at least 10 valid;

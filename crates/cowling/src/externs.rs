@@ -5,14 +5,15 @@ use crate::exception::Tag;
 use crate::func::Func;
 use crate::global::Global;
 use crate::memory::Memory;
+use crate::shared_memory::SharedMemory;
 use crate::store::{AsContext, AsContextMut};
 use crate::table::Table;
 use crate::types::{ExternType, ValType};
 use crate::val::{Ref, Val};
-use cowling_vm::ExternHandle;
+use cowling_vm::{ExternHandle, ImportValue, StoreInner};
 
 /// Something an instance can export or import.
-#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Extern {
     /// A function.
@@ -21,8 +22,10 @@ pub enum Extern {
     Global(Global),
     /// A table.
     Table(Table),
-    /// A memory.
+    /// A memory that is not shared.
     Memory(Memory),
+    /// A memory that is shared.
+    SharedMemory(SharedMemory),
     /// An exception tag.
     Tag(Tag),
 }
@@ -40,22 +43,41 @@ macro_rules! kinds {
                 }
             )*
 
+            /// The shared memory, if it is one.
+            pub fn into_shared_memory(self) -> Option<SharedMemory> {
+                match self {
+                    Extern::SharedMemory(it) => Some(it),
+                    _ => None,
+                }
+            }
+
             /// Its type. What the type says when the store is another one is written at each kind.
             pub fn ty(&self, store: impl AsContext) -> ExternType {
                 match self {
                     $(Extern::$Kind(it) => ExternType::$Kind(it.ty(store)),)*
+                    Extern::SharedMemory(it) => ExternType::Memory(it.ty()),
                 }
             }
 
-            pub(crate) fn from_vm(handle: ExternHandle) -> Extern {
+            /// What a handle of this store stands for.
+            pub(crate) fn from_vm(store: &StoreInner, handle: ExternHandle) -> Extern {
+                if let ExternHandle::Memory(memory) = handle
+                    && let Ok(Some(shared)) = store.shared_memory(memory)
+                {
+                    return SharedMemory::from_vm(shared).into();
+                }
                 match handle {
                     $(ExternHandle::$Kind(handle) => Extern::$Kind($Kind::from_vm(handle)),)*
                 }
             }
 
-            pub(crate) fn to_vm(self) -> ExternHandle {
+            /// As an import of an instance.
+            pub(crate) fn to_import<T>(&self) -> ImportValue<T> {
                 match self {
-                    $(Extern::$Kind(it) => ExternHandle::$Kind(it.to_vm()),)*
+                    $(Extern::$Kind(it) => {
+                        ImportValue::Extern(ExternHandle::$Kind(it.to_vm()))
+                    })*
+                    Extern::SharedMemory(it) => ImportValue::Shared(it.as_vm().clone()),
                 }
             }
         }
@@ -66,12 +88,23 @@ macro_rules! kinds {
             }
         })*
 
+        impl From<SharedMemory> for Extern {
+            fn from(it: SharedMemory) -> Extern {
+                Extern::SharedMemory(it)
+            }
+        }
+
         impl<'instance> Export<'instance> {$(
             #[doc = concat!("The ", $what, ", if it is one.")]
             pub fn $into(self) -> Option<$Kind> {
                 self.definition.$into()
             }
-        )*}
+        )*
+            /// The shared memory, if it is one.
+            pub fn into_shared_memory(self) -> Option<SharedMemory> {
+                self.definition.into_shared_memory()
+            }
+        }
     };
 }
 
@@ -113,6 +146,9 @@ impl ExternType {
             ExternType::Table(ty) => {
                 zero(&ValType::Ref(ty.element().clone()))?;
                 Table::new(&mut store, ty.clone(), Ref::null(ty.element().heap_type()))?.into()
+            }
+            ExternType::Memory(ty) if ty.is_shared() => {
+                SharedMemory::new(store.engine(), ty.clone())?.into()
             }
             ExternType::Memory(ty) => Memory::new(&mut store, ty.clone())?.into(),
             ExternType::Tag(ty) => Tag::new(&mut store, ty)?.into(),

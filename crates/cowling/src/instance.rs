@@ -7,6 +7,7 @@ use crate::func::{Func, TypedFunc, WasmParams, WasmResults};
 use crate::global::Global;
 use crate::memory::Memory;
 use crate::module::{Module, ModuleExport};
+use crate::shared_memory::SharedMemory;
 use crate::store::{AsContext, AsContextMut, Store, StoreContextMut, StoreData};
 use crate::table::Table;
 use cowling_vm::spread::{Share, Spread};
@@ -35,10 +36,7 @@ impl Instance {
         module: &Module,
         imports: &[Extern],
     ) -> Result<Instance> {
-        let imports: Vec<_> = imports
-            .iter()
-            .map(|i| ImportValue::Extern(i.to_vm()))
-            .collect();
+        let imports: Vec<_> = imports.iter().map(Extern::to_import).collect();
         instantiate(&mut store.as_context_mut(), module, &imports)
     }
 
@@ -54,10 +52,7 @@ impl Instance {
         module: &Module,
         imports: &[Extern],
     ) -> Result<Instance> {
-        let imports: Vec<_> = imports
-            .iter()
-            .map(|i| ImportValue::Extern(i.to_vm()))
-            .collect();
+        let imports: Vec<_> = imports.iter().map(Extern::to_import).collect();
         instantiate_async(&mut store.as_context_mut(), module, imports.into()).await
     }
 
@@ -75,13 +70,9 @@ impl Instance {
         let externs: Vec<_> = entities
             .into_iter()
             .filter_map(|entity| {
-                store
-                    .inner_mut()
-                    .instance_entity(self.0, entity)
-                    .ok()
-                    .flatten()
+                let handle = store.inner_mut().instance_entity(self.0, entity);
+                Some(Extern::from_vm(store.inner(), handle.ok()??))
             })
-            .map(Extern::from_vm)
             .collect();
         let module = store.0.into_ref().inner().instance_module(self.0);
         let names = module.map_or_else(|_| Vec::new(), |m| m.info().exports.keys().collect());
@@ -105,7 +96,7 @@ impl Instance {
     pub fn get_export(&self, mut store: impl AsContextMut, name: &str) -> Option<Extern> {
         let mut store = store.as_context_mut();
         let handle = store.inner_mut().instance_export(self.0, name).ok()??;
-        Some(Extern::from_vm(handle))
+        Some(Extern::from_vm(store.inner(), handle))
     }
 
     /// The export that was found in the module before. `None` if it is another module's.
@@ -117,7 +108,7 @@ impl Instance {
         let mut store = store.as_context_mut();
         let entity = export.entity_of(store.inner().instance_module(self.0).ok()?)?;
         let handle = store.inner_mut().instance_entity(self.0, entity).ok()??;
-        Some(Extern::from_vm(handle))
+        Some(Extern::from_vm(store.inner(), handle))
     }
 
     /// The exported function of this name.
@@ -138,7 +129,7 @@ impl Instance {
         let Some(export) = self.get_export(&mut store, name) else {
             bail!("instance has no export {name:?}");
         };
-        let Some(func) = export.into_func() else {
+        let Extern::Func(func) = export else {
             bail!(
                 "export {name:?} is not a function but of type {}",
                 export.ty(&store)
@@ -153,7 +144,12 @@ impl Instance {
         self.get_export(store, name)?.into_table()
     }
 
-    /// The exported memory of this name.
+    /// The exported shared memory of this name.
+    pub fn get_shared_memory(&self, store: impl AsContextMut, name: &str) -> Option<SharedMemory> {
+        self.get_export(store, name)?.into_shared_memory()
+    }
+
+    /// The exported memory of this name. `None` if it is shared.
     pub fn get_memory(&self, store: impl AsContextMut, name: &str) -> Option<Memory> {
         self.get_export(store, name)?.into_memory()
     }

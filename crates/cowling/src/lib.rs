@@ -41,7 +41,7 @@
 //! | `store` | stores, the ways to borrow them, and to interrupt what runs in them |
 //! | `linker`, `instance` | imports by name; instantiation |
 //! | `func` | functions: dynamic, typed, asynchronous, made from closures; the caller of a host function |
-//! | `memory`, `table`, `global`, `exception`, `externs` | the other things instances import and export |
+//! | `memory`, `shared_memory`, `table`, `global`, `exception`, `externs` | the other things instances import and export |
 //! | `val`, `v128`, `externref` | values and references |
 //! | `guest` | guests: instances with a life of their own, in the slots of a region |
 //! | `error` | errors |
@@ -69,6 +69,7 @@ mod instance;
 mod linker;
 mod memory;
 mod module;
+mod shared_memory;
 mod store;
 mod table;
 mod trust;
@@ -110,6 +111,7 @@ pub use instance::{Instance, InstancePre};
 pub use linker::Linker;
 pub use memory::{Memory, MemoryAccessError};
 pub use module::{Module, ModuleExport, ResourcesRequired};
+pub use shared_memory::{SharedMemory, WaitResult};
 pub use store::{AsContext, AsContextMut, Store, StoreContext, StoreContextMut, UpdateDeadline};
 pub use table::Table;
 pub use trust::Distrust;

@@ -15,8 +15,10 @@ use crate::error::GrowError;
 use crate::exception;
 use crate::fuel::out_of_fuel;
 use crate::host::leave;
-use crate::instance::{Instance, InstancePtr};
+use crate::instance::{Instance, InstanceMemory, InstancePtr};
 use crate::interrupt;
+use crate::memory::current_len;
+use crate::shared::{Expected, SharedMemory, copy_shared, fill_shared};
 use crate::store::StoreInner;
 use crate::trap::TrapReason;
 use cowling_abi::layout::*;
@@ -24,6 +26,7 @@ use cowling_abi::*;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{self, NonNull};
+use std::time::Duration;
 
 for_each_builtin!(table);
 
@@ -121,22 +124,29 @@ unsafe fn grown(
     unsafe { leave(store, reason) }
 }
 
-/// Address of byte `start` of a memory, if `len` bytes from there are in bounds.
-pub(crate) fn memory_range(
-    instance: InstancePtr,
-    memory: u32,
-    start: u64,
-    len: u64,
-) -> Result<*mut u8, Trap> {
+/// Bytes of a memory.
+#[derive(Copy, Clone)]
+struct Bytes {
+    address: *mut u8,
+    /// May other threads be accessing them?
+    shared: bool,
+}
+
+/// `len` bytes of a memory from byte `start` on, if they are in bounds.
+fn memory_range(instance: InstancePtr, memory: u32, start: u64, len: u64) -> Result<Bytes, Trap> {
     let (owner, index) = instance.memory(MemoryIndex::from_u32(memory));
     // SAFETY: the record is in the VMContext of a living instance.
-    let (base, size) = unsafe {
+    let (base, shared, size) = unsafe {
         let record = owner.defined_memory_record(index);
-        ((*record).base, (*record).byte_len as u64)
+        let shared = !(*record).shared_len.is_null();
+        ((*record).base, shared, current_len(record) as u64)
     };
     match start.checked_add(len) {
-        // SAFETY: the offset is within the memory.
-        Some(end) if end <= size => Ok(unsafe { base.add(start as usize) }),
+        Some(end) if end <= size => Ok(Bytes {
+            // SAFETY: the offset is within the memory.
+            address: unsafe { base.add(start as usize) },
+            shared,
+        }),
         _ => Err(Trap::MemoryOutOfBounds),
     }
 }
@@ -160,9 +170,15 @@ pub(crate) fn init_memory(
         .checked_add(len)
         .filter(|&end| end <= bytes.len() as u64);
     let bytes = &bytes[..end.ok_or(Trap::MemoryOutOfBounds)? as usize][src as usize..];
-    let dst = memory_range(instance, memory, dst, len)?;
+    let to = memory_range(instance, memory, dst, len)?;
     // SAFETY: `len` bytes are in bounds on both sides, and the artifact is not in any memory.
-    unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), dst, bytes.len()) };
+    unsafe {
+        if to.shared {
+            copy_shared(bytes.as_ptr(), to.address, bytes.len(), false);
+        } else {
+            ptr::copy_nonoverlapping(bytes.as_ptr(), to.address, bytes.len());
+        }
+    }
     Ok(())
 }
 
@@ -198,7 +214,12 @@ unsafe extern "C" fn memory_copy(
                 instance,
                 memory_range(instance, dst_memory, dst + part.start, 0),
             );
-            ptr::copy(from, to, (part.end - part.start) as usize);
+            let len = (part.end - part.start) as usize;
+            if from.shared || to.shared {
+                copy_shared(from.address, to.address, len, src < dst);
+            } else {
+                ptr::copy(from.address, to.address, len);
+            }
             heed_requests(instance);
         }
     }
@@ -220,7 +241,12 @@ unsafe extern "C" fn memory_fill(
                 instance,
                 memory_range(instance, memory, dst + part.start, 0),
             );
-            ptr::write_bytes(to, value as u8, (part.end - part.start) as usize);
+            let len = (part.end - part.start) as usize;
+            if to.shared {
+                fill_shared(to.address, value as u8, len);
+            } else {
+                ptr::write_bytes(to.address, value as u8, len);
+            }
             heed_requests(instance);
         }
     }
@@ -241,6 +267,93 @@ unsafe extern "C" fn memory_init(
         let done = init_memory(instance, memory, data, dst, u64::from(src), u64::from(len));
         or_trap(instance, done);
         heed_requests(instance);
+    }
+}
+
+unsafe extern "C" fn memory_atomic_notify(
+    vmctx: *mut VmContext,
+    memory: u32,
+    address: u64,
+    count: u32,
+) -> u32 {
+    // SAFETY: see the file's head.
+    unsafe {
+        let instance = caller(vmctx);
+        let woken = match shared_memory(instance, memory) {
+            Some(memory) => (*memory).atomic_notify(address, count),
+            None if !address.is_multiple_of(4) => Err(Trap::HeapMisaligned),
+            // Nobody can wait there.
+            None => memory_range(instance, memory, address, 4).map(|_| 0),
+        };
+        let woken = or_trap(instance, woken);
+        heed_requests(instance);
+        woken
+    }
+}
+
+unsafe extern "C" fn memory_atomic_wait32(
+    vmctx: *mut VmContext,
+    memory: u32,
+    address: u64,
+    expected: u32,
+    timeout: u64,
+) -> u32 {
+    // SAFETY: see the file's head.
+    unsafe { atomic_wait(vmctx, memory, address, Expected::I32(expected), timeout) }
+}
+
+unsafe extern "C" fn memory_atomic_wait64(
+    vmctx: *mut VmContext,
+    memory: u32,
+    address: u64,
+    expected: u64,
+    timeout: u64,
+) -> u32 {
+    // SAFETY: see the file's head.
+    unsafe { atomic_wait(vmctx, memory, address, Expected::I64(expected), timeout) }
+}
+
+/// A memory of an instance, if it is shared. It lives as long as the instance.
+fn shared_memory(instance: InstancePtr, memory: u32) -> Option<*const SharedMemory> {
+    let (owner, index) = instance.memory(MemoryIndex::from_u32(memory));
+    match &owner.memories[index.as_u32() as usize] {
+        InstanceMemory::Own(_) => None,
+        InstanceMemory::Shared(memory) => Some(memory),
+    }
+}
+
+/// Waits in a shared memory. A guest that waits answers to whoever interrupts it: it can be killed, and suspended, in which case it
+/// still waits when it is resumed. `timeout` is in nanoseconds; a negative one is none.
+unsafe fn atomic_wait(
+    vmctx: *mut VmContext,
+    memory: u32,
+    address: u64,
+    expected: Expected,
+    timeout: u64,
+) -> u32 {
+    // SAFETY: see the file's head. While the guest is suspended in `look`, nothing that needs dropping is on its stack but what
+    // `wait` drops when that fails.
+    unsafe {
+        let instance = caller(vmctx);
+        let waited = match shared_memory(instance, memory) {
+            None if !address.is_multiple_of(expected.size()) => Err(Trap::HeapMisaligned),
+            None => Err(Trap::AtomicWaitNonSharedMemory),
+            Some(memory) => {
+                let timeout = i64::try_from(timeout).ok();
+                let timeout = timeout.map(|nanos| Duration::from_nanos(nanos as u64));
+                let execution = instance.store().cast::<Execution>();
+                (*memory).wait(address, expected, timeout, || {
+                    match execution.as_ref().interrupts().is_asked() {
+                        true => interrupt::look(execution),
+                        false => Ok(()),
+                    }
+                })
+            }
+        };
+        match or_trap(instance, waited) {
+            Ok(result) => result as u32,
+            Err(reason) => leave(instance.store(), reason),
+        }
     }
 }
 

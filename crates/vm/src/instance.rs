@@ -27,6 +27,7 @@ use crate::builtins::BUILTINS;
 use crate::code::CompiledModule;
 use crate::host::SharedBody;
 use crate::memory::LinearMemory;
+use crate::shared::SharedMemory;
 use crate::slot::InstanceArea;
 use crate::store::StoreInner;
 use crate::table::{Table, TableRef};
@@ -47,7 +48,7 @@ pub(crate) struct Instance {
     store: NonNull<StoreInner>,
     module: Arc<CompiledModule>,
     /// The memories it defines.
-    pub(crate) memories: SmallVec<[RefCell<LinearMemory>; 1]>,
+    pub(crate) memories: SmallVec<[InstanceMemory; 1]>,
     /// The tables it defines.
     pub(crate) tables: SmallVec<[RefCell<Table>; 1]>,
     /// Element segments that have been dropped.
@@ -138,7 +139,7 @@ impl Instance {
         area: InstanceArea,
         store: NonNull<StoreInner>,
         module: Arc<CompiledModule>,
-        memories: SmallVec<[RefCell<LinearMemory>; 1]>,
+        memories: SmallVec<[InstanceMemory; 1]>,
         mut tables: SmallVec<[RefCell<Table>; 1]>,
         pooled: Option<Pooled>,
     ) -> InstancePtr {
@@ -184,7 +185,7 @@ impl Instance {
         }
         let instance = InstancePtr(place);
         for (index, memory) in instance.memories.iter().enumerate() {
-            instance.update_memory_record(DefinedMemoryIndex::new(index), &memory.borrow());
+            instance.write_memory_record(DefinedMemoryIndex::new(index), memory.record());
         }
         if let Some(globals) = &instance.module.template().globals {
             for (index, global) in globals.iter().enumerate() {
@@ -306,14 +307,35 @@ impl Instance {
     }
 
     /// Writes what compiled code must know of a memory.
-    pub(crate) fn update_memory_record(&self, index: DefinedMemoryIndex, memory: &LinearMemory) {
-        let record = VmMemory {
-            base: memory.base().as_ptr(),
-            byte_len: memory.byte_len(),
-            shared_len: std::ptr::null(),
-        };
+    pub(crate) fn write_memory_record(&self, index: DefinedMemoryIndex, record: VmMemory) {
         // SAFETY: the record is in our VMContext, which nobody borrows.
         unsafe { self.defined_memory_record(index).write(record) };
+    }
+}
+
+/// A memory that an instance defines.
+pub(crate) enum InstanceMemory {
+    /// Its own.
+    Own(RefCell<LinearMemory>),
+    /// One that others may hold as well.
+    Shared(SharedMemory),
+}
+
+impl InstanceMemory {
+    /// What compiled code must know of it.
+    pub(crate) fn record(&self) -> VmMemory {
+        match self {
+            InstanceMemory::Own(memory) => memory.borrow().record(),
+            InstanceMemory::Shared(memory) => memory.record(),
+        }
+    }
+
+    /// The memory, if it is not shared.
+    pub(crate) fn own(&self) -> Option<&RefCell<LinearMemory>> {
+        match self {
+            InstanceMemory::Own(memory) => Some(memory),
+            InstanceMemory::Shared(_) => None,
+        }
     }
 }
 

@@ -22,9 +22,10 @@ use crate::error::{Error, GrowError, InstantiateError, LinkError, Result};
 use crate::func;
 use crate::host::{HostFunc, LinkedBodies, SharedBody};
 use crate::instance::recycle::{Admission, Pooled, check_pool_limits};
-use crate::instance::{Instance, InstancePtr, Origins};
+use crate::instance::{Instance, InstanceMemory, InstancePtr, Origins};
 use crate::memory::LinearMemory;
 use crate::pool::{Handle, Kind, Pool, Usage};
+use crate::shared::SharedMemory;
 use crate::slot::{Slot, SlotMemory, SlotSpec};
 use crate::stack::StackSpec;
 use crate::store::{Counts, ExternHandle, FuncHandle, InstanceHandle, StoreInner, StoreMut};
@@ -48,6 +49,8 @@ pub enum ImportValue<T> {
     Extern(ExternHandle),
     /// A host function.
     Host(HostFunc<T>),
+    /// A shared memory, which is of no store.
+    Shared(SharedMemory),
 }
 
 /// An [`ImportValue`], whatever its store's data type.
@@ -64,6 +67,8 @@ enum Imports<'a> {
     Each(&'a [Given<'a>]),
     /// Host functions that were checked before.
     Linked(&'a Arc<LinkedBodies>),
+    /// None; the one memory that it defines is there already.
+    Memory(&'a SharedMemory),
 }
 
 /// A module whose imports are all host functions, given and checked. Its instances can be made in any store, and one that gets a slot
@@ -157,14 +162,20 @@ impl<T: 'static> StoreMut<'_, T> {
         module: &Arc<CompiledModule>,
         imports: &[ImportValue<T>],
     ) -> Result<InstanceHandle> {
-        let given: SmallVec<[Given<'_>; 16]> = (imports.iter())
-            .map(|import| match import {
-                ImportValue::Extern(handle) => Given::Extern(*handle),
-                ImportValue::Host(function) => Given::Host(function.body()),
-            })
-            .collect();
         let store = self.inner_mut();
         check_engine(store, module)?;
+        let given: Result<SmallVec<[Given<'_>; 16]>> = (imports.iter())
+            .map(|import| {
+                Ok(match import {
+                    ImportValue::Extern(handle) => Given::Extern(*handle),
+                    ImportValue::Host(function) => Given::Host(function.body()),
+                    ImportValue::Shared(memory) => {
+                        Given::Extern(ExternHandle::Memory(store.share_memory(memory)?))
+                    }
+                })
+            })
+            .collect();
+        let given = given?;
         check_imports(store, module, &given)?;
         create(store, module, Imports::Each(&given))
     }
@@ -232,6 +243,19 @@ pub(crate) fn without_imports(
         ..counts(module.info())
     };
     allocate(store, module, Imports::Each(&[]), counts)
+}
+
+/// As [`without_imports`], of a module that defines a memory and nothing else, which is this one.
+pub(crate) fn with_memory(
+    store: &mut StoreInner,
+    module: &Arc<CompiledModule>,
+    memory: &SharedMemory,
+) -> Result<InstancePtr> {
+    let counts = Counts {
+        instances: 0,
+        ..counts(module.info())
+    };
+    allocate(store, module, Imports::Memory(memory), counts)
 }
 
 fn counts(info: &ModuleInfo) -> Counts {
@@ -406,10 +430,14 @@ fn try_allocate(
             let relink = match imports {
                 Imports::Linked(linked) => !warm.instance().has_imports(linked),
                 Imports::Each(given) => !given.is_empty(),
+                Imports::Memory(_) => false,
             };
             (InstancePtr::rebind(warm, store, relink), relink)
         }
-        None => (allocate_new(store, module, pool, kind, stack)?, true),
+        None => (
+            allocate_new(store, module, imports, pool, kind, stack)?,
+            true,
+        ),
     };
     if relink {
         link(instance, store.as_ptr(), imports);
@@ -429,6 +457,7 @@ fn try_allocate(
 fn allocate_new(
     store: &StoreInner,
     module: &Arc<CompiledModule>,
+    imports: Imports<'_>,
     pool: Option<&Arc<Pool>>,
     kind: Kind,
     stack: Option<StackSpec>,
@@ -450,16 +479,18 @@ fn allocate_new(
     };
     let tables = make_tables(info)?;
     let slot = map_slot(store, module, stack)?;
-    let mut memories: SmallVec<[RefCell<LinearMemory>; 1]> = SmallVec::new();
-    memories.extend(slot.memory.map(RefCell::new));
-    for index in (memories.len()..info.defined_memory_count()).map(DefinedMemoryIndex::new) {
-        memories.push(RefCell::new(make_memory(store, module, index)?));
+    let most = pool.map_or(u64::MAX, |pool| pool.config().memory_bytes);
+    let mut memories: SmallVec<[InstanceMemory; 1]> = SmallVec::new();
+    if let Imports::Memory(memory) = imports {
+        memories.push(InstanceMemory::Shared(memory.clone()));
     }
-    if let Some(pool) = pool {
-        let most = usize::try_from(pool.config().memory_bytes).unwrap_or(usize::MAX);
-        memories
-            .iter_mut()
-            .for_each(|memory| memory.get_mut().limit(most));
+    memories.extend(slot.memory.map(|memory| InstanceMemory::Own(memory.into())));
+    for index in (memories.len()..info.defined_memory_count()).map(DefinedMemoryIndex::new) {
+        memories.push(make_memory(store, module, index, most)?);
+    }
+    for memory in memories.iter().filter_map(InstanceMemory::own) {
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        memory.borrow_mut().limit(most);
     }
     if let Some(stack) = slot.stack {
         store.execution().provide_stack(stack);
@@ -487,6 +518,7 @@ fn link(instance: InstancePtr, store: NonNull<StoreInner>, imports: Imports<'_>)
             // The bodies are kept by what they are linked as.
             (&hosts[..], Origins::default(), Some(linked.clone()))
         }
+        Imports::Memory(_) => return,
     };
     // SAFETY: the instance is new to its store, and nobody uses it yet.
     unsafe { instance.set_origins(origins, linked) };
@@ -573,8 +605,8 @@ fn map_slot(store: &StoreInner, module: &CompiledModule, stack: Option<StackSpec
     };
     if let Some(&ty) = info.memories.get(first) {
         let plan = MemoryPlan::new(info, first, &store.config().knobs);
-        // One that code does not look for there may lie there all the same: it takes fewer mappings.
-        if !info.is_imported_memory(first) {
+        // One that code does not look for there may lie there all the same: it takes fewer mappings. A shared one outlives the slot.
+        if !info.is_imported_memory(first) && !ty.shared {
             let image = module.memory_image(DefinedMemoryIndex::new(0));
             spec.memory = Some(SlotMemory { ty, plan, image });
         }
@@ -585,17 +617,26 @@ fn map_slot(store: &StoreInner, module: &CompiledModule, stack: Option<StackSpec
     })
 }
 
+/// A memory that is not in the slot, with at most so many bytes if it is shared.
 fn make_memory(
     store: &StoreInner,
     module: &CompiledModule,
     defined: DefinedMemoryIndex,
-) -> Result<LinearMemory> {
+    most: u64,
+) -> Result<InstanceMemory> {
     let info = module.info();
     let index = info.memory_index(defined);
     let ty = info.memories[index];
-    let plan = MemoryPlan::new(info, index, &store.config().knobs);
+    let knobs = &store.config().knobs;
+    if ty.shared {
+        let memory = SharedMemory::limited(ty, knobs, most);
+        let memory = memory.map_err(|error| memory_error(ty, index, &error))?;
+        return Ok(InstanceMemory::Shared(memory));
+    }
+    let plan = MemoryPlan::new(info, index, knobs);
     let memory = LinearMemory::new(&plan, &ty, module.memory_image(defined));
-    Ok(memory.map_err(|error| memory_error(ty, index, &error))?)
+    let memory = memory.map_err(|error| memory_error(ty, index, &error))?;
+    Ok(InstanceMemory::Own(memory.into()))
 }
 
 /// Where the imports come from, in the order of their index spaces.
@@ -755,7 +796,7 @@ fn fill_tables(instance: InstancePtr) {
 
 fn apply_segments(instance: InstancePtr) -> Result<()> {
     if let Err(trap) = apply_elements(instance) {
-        for memory in &instance.memories {
+        for memory in instance.memories.iter().filter_map(InstanceMemory::own) {
             memory.borrow_mut().undo_image()?;
         }
         return Err(trap.into());

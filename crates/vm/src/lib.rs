@@ -37,6 +37,7 @@
 //! |---|---|
 //! | `code` | artifacts in memory, function types |
 //! | `registry` | from code addresses to modules, for signal handlers too |
+//! | `shared` | memories that several threads use, waiting and waking in them |
 //! | `slot`, `stack`, `memory` | address space for an instance, a guest stack, a linear memory |
 //! | `pool` | slots that are used again |
 //! | `suspend` | computations that stop midway and continue later, perhaps on another thread |
@@ -76,6 +77,7 @@ mod quota;
 mod registers;
 mod registry;
 mod repair;
+mod shared;
 mod signals;
 mod slot;
 pub mod spread;
@@ -124,6 +126,7 @@ pub use memory::{words, words_mut};
 pub use pool::{Handle, Pool, PoolConfig, PoolFull, PoolMetrics};
 pub use quota::Quota;
 pub use repair::{FailedAccess, Repair};
+pub use shared::{SharedMemory, SharedMemoryError, WaitResult};
 pub use slot::MapError;
 pub use store::{
     ExternHandle, FuncHandle, GlobalHandle, InstanceHandle, MemoryHandle, RuntimeConfig, Store,

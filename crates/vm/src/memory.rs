@@ -19,11 +19,13 @@ use crate::slot::MapError;
 use crate::sys::mapping::{Mapping, Protection};
 use crate::sys::{PAGE_SIZE, round_up_to_page};
 use cowling_abi::MemoryType;
+use cowling_abi::layout::VmMemory;
 use cowling_abi::plan::MemoryPlan;
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 const WHAT: &str = "a linear memory";
 
@@ -57,6 +59,20 @@ pub(crate) enum MemoryGrowError {
     /// The system gave no memory.
     #[error(transparent)]
     Map(#[from] MapError),
+}
+
+/// The current size in bytes of a memory, shared or not.
+///
+/// # Safety
+/// The record is that of a memory of a living instance.
+pub(crate) unsafe fn current_len(record: *const VmMemory) -> usize {
+    // SAFETY: as the caller says; what a shared memory's record points at lives as long as the instance.
+    unsafe {
+        match (*record).shared_len.as_ref() {
+            Some(len) => len.load(Ordering::SeqCst),
+            None => (*record).byte_len,
+        }
+    }
 }
 
 /// The bytes of a memory as words of 32 bits, in the machine's order of bytes. What is left over at the end is left out.
@@ -233,6 +249,15 @@ impl LinearMemory {
     /// Size in bytes.
     pub(crate) fn byte_len(&self) -> usize {
         self.byte_len
+    }
+
+    /// What compiled code must know of it.
+    pub(crate) fn record(&self) -> VmMemory {
+        VmMemory {
+            base: self.base().as_ptr(),
+            byte_len: self.byte_len,
+            shared_len: ptr::null(),
+        }
     }
 
     fn accessible(&self) -> usize {

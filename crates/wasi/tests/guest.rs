@@ -267,3 +267,39 @@ fn a_context_can_move_to_another_thread() {
     let ctx = WasiCtxBuilder::new().build_p1();
     std::thread::spawn(move || drop(ctx)).join().unwrap();
 }
+
+#[test]
+fn guests_whose_memory_is_missing_or_shared_are_told_so() -> Result<()> {
+    for (memory, says) in [
+        ("", "export its memory"),
+        (
+            r#"(memory (export "memory") 1 1 shared)"#,
+            "does not work with a shared memory",
+        ),
+        (
+            r#"(global (export "memory") i32 (i32.const 0))"#,
+            "export its memory",
+        ),
+    ] {
+        let engine = Engine::default();
+        let mut linker = Linker::new(&engine);
+        p1::add_to_linker(&mut linker, |ctx| ctx)?;
+        let module = Module::new(
+            &engine,
+            format!(
+                r#"(module (import "wasi_snapshot_preview1" "random_get"
+                        (func $random (param i32 i32) (result i32)))
+                    {memory} (func (export "run") (drop (call $random (i32.const 0) (i32.const 4)))))"#
+            ),
+        )?;
+        let mut store = Store::new(&engine, WasiCtxBuilder::new().build_p1());
+        let instance = linker.instantiate(&mut store, &module)?;
+        let run = instance.get_typed_func::<(), ()>(&mut store, "run")?;
+        let error = format!("{:#}", run.call(&mut store, ()).unwrap_err());
+        assert!(
+            error.contains(says) && error.contains("random_get"),
+            "{error}"
+        );
+    }
+    Ok(())
+}

@@ -9,6 +9,7 @@
 //! | `value` | script values to engine values, and results against what a script expects |
 //! | `message` | error messages against the words of the specification |
 //! | `spectest` | the host module that scripts import |
+//! | `threads` | threads of a script |
 //! | `error` | failures, with the place in the script |
 //!
 //! ```
@@ -28,6 +29,7 @@ mod error;
 mod message;
 mod runner;
 mod spectest;
+mod threads;
 mod value;
 
 pub use error::{Failure, ScriptError};

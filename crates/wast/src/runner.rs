@@ -1,13 +1,16 @@
 //! Carries out the directives of a script.
 
 use crate::error::{Failure, ScriptError};
+use crate::threads::Threads;
 use crate::{message, spectest, value};
 use anyhow::{Context as _, Error, Result, anyhow, bail};
 use cowling::{
-    Engine, Instance, LinkError, Linker, Module, Store, ThrownException, Trap, UnknownImport, Val,
+    Engine, Instance, LinkError, Linker, Module, SharedMemory, Store, ThrownException, Trap,
+    UnknownImport, Val,
 };
 use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::thread;
 use wast::lexer::Lexer;
 use wast::parser::{self, ParseBuffer};
 use wast::token::Id;
@@ -84,23 +87,83 @@ impl Runner {
 
         let buffer = lex(script).map_err(syntax)?;
         let parsed: Wast<'_> = parser::parse(&buffer).map_err(syntax)?;
-        let mut report = Report::default();
-        let (mut failures, mut consequences) = (Vec::new(), 0);
-        for directive in parsed.directives {
-            let offset = directive.span().offset();
-            report.directives += 1;
-            match self.directive(directive) {
-                Ok(Done::Action) => {}
-                Ok(Done::Assertion) => report.assertions += 1,
-                Err(e) if e.is::<Consequence>() => consequences += 1,
-                Err(e) => failures.push(Failure::at(script, offset, format!("{e:#}"))),
-            }
-        }
-        if failures.is_empty() {
-            Ok(report)
+        let outcome = self.directives(script, parsed.directives);
+        if outcome.failures.is_empty() {
+            Ok(outcome.report)
         } else {
-            Err(error(failures, consequences))
+            Err(error(outcome.failures, outcome.consequences))
         }
+    }
+
+    /// Carries out directives, and those of the threads they start.
+    pub(crate) fn directives(
+        &mut self,
+        script: &str,
+        directives: Vec<WastDirective<'_>>,
+    ) -> Outcome {
+        let mut outcome = Outcome::default();
+        thread::scope(|scope| {
+            let mut threads = Threads::new(scope, script);
+            for directive in directives {
+                let offset = directive.span().offset();
+                outcome.report.directives += 1;
+                let done = match directive {
+                    WastDirective::Thread(thread) => threads.start(self, thread),
+                    WastDirective::Wait { thread, .. } => threads.wait(thread, &mut outcome),
+                    directive => self.directive(directive),
+                };
+                match done {
+                    Ok(Done::Action) => {}
+                    Ok(Done::Assertion) => outcome.report.assertions += 1,
+                    Err(e) if e.is::<Consequence>() => outcome.consequences += 1,
+                    Err(e) => {
+                        let failure = Failure::at(script, offset, format!("{e:#}"));
+                        outcome.failures.push(failure);
+                    }
+                }
+            }
+            threads.wait_for_all(&mut outcome);
+        });
+        outcome
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The shared memories that an instance exports, by name.
+    pub(crate) fn shared_memories(
+        &mut self,
+        instance: Id<'_>,
+    ) -> Result<Vec<(String, SharedMemory)>> {
+        let instance = self.instance(Some(instance))?;
+        let exports = instance.exports(&mut self.store);
+        let memories = exports.filter_map(|export| {
+            let name = export.name().to_string();
+            Some((name, export.into_shared_memory()?))
+        });
+        Ok(memories.collect())
+    }
+
+    /// Makes an instance of this name that exports shared memories.
+    pub(crate) fn adopt(
+        &mut self,
+        name: Id<'_>,
+        memories: &[(String, SharedMemory)],
+    ) -> Result<()> {
+        let mut text = String::from("(module");
+        for (_, memory) in memories {
+            text += &format!(" (import \"\" \"\" {})", memory.ty());
+        }
+        for (index, (export, _)) in memories.iter().enumerate() {
+            text += &format!(" (export {export:?} (memory {index}))");
+        }
+        text.push(')');
+        let module = Module::new(&self.engine, text)?;
+        let imports: Vec<_> = memories.iter().map(|(_, m)| m.clone().into()).collect();
+        let instance = Instance::new(&mut self.store, &module, &imports)?;
+        self.instances.insert(name.name().to_string(), instance);
+        Ok(())
     }
 
     fn directive(&mut self, directive: WastDirective<'_>) -> Result<Done> {
@@ -187,11 +250,8 @@ impl Runner {
             WastDirective::AssertSuspension { .. } => {
                 bail!("`assert_suspension` is not supported: the engine has no stack switching yet")
             }
-            WastDirective::Thread(_) => {
-                bail!("`thread` is not supported: the engine has no shared memories yet")
-            }
-            WastDirective::Wait { .. } => {
-                bail!("`wait` is not supported: the engine has no shared memories yet")
+            WastDirective::Thread(_) | WastDirective::Wait { .. } => {
+                unreachable!("threads are the business of who carries out several directives")
             }
         }
         Ok(Done::Action)
@@ -378,8 +438,16 @@ impl fmt::Display for Consequence {
 
 impl std::error::Error for Consequence {}
 
+/// What came of some directives.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    pub(crate) report: Report,
+    pub(crate) failures: Vec<Failure>,
+    pub(crate) consequences: usize,
+}
+
 /// What kind of directive was carried out.
-enum Done {
+pub(crate) enum Done {
     Action,
     Assertion,
 }

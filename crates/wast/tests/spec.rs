@@ -67,6 +67,7 @@ const VERSION_1: Settings = &[
     ("wasm_multi_memory", "false"),
     ("wasm_exceptions", "false"),
     ("wasm_memory64", "false"),
+    ("wasm_threads", "false"),
     ("wasm_custom_page_sizes", "false"),
     ("wasm_compact_imports", "false"),
     ("wasm_tail_call", "false"),
@@ -79,6 +80,7 @@ const VERSION_2: Settings = &[
     ("wasm_multi_memory", "false"),
     ("wasm_exceptions", "false"),
     ("wasm_memory64", "false"),
+    ("wasm_threads", "false"),
     ("wasm_relaxed_simd", "false"),
     ("wasm_wide_arithmetic", "false"),
     ("wasm_custom_page_sizes", "false"),
@@ -97,6 +99,16 @@ const MEMORY64: Settings = &[
     ("wasm_tail_call", "false"),
     ("wasm_function_references", "false"),
     ("wasm_gc", "false"),
+];
+
+/// As above.
+const THREADS: Settings = &[
+    ("wasm_reference_types", "false"),
+    ("wasm_multi_memory", "false"),
+    ("wasm_exceptions", "false"),
+    ("wasm_memory64", "false"),
+    ("wasm_custom_page_sizes", "false"),
+    ("wasm_compact_imports", "false"),
 ];
 
 const FOLDERS: &[Folder] = &[
@@ -173,6 +185,11 @@ const FOLDERS: &[Folder] = &[
     Folder {
         source: Source::Proposal(Proposal::Memory64),
         settings: MEMORY64,
+        bounds_checks: true,
+    },
+    Folder {
+        source: Source::Proposal(Proposal::Threads),
+        settings: THREADS,
         bounds_checks: true,
     },
     Folder {

@@ -98,7 +98,10 @@ impl FuncLowering<'_> {
             O::ElemDrop { elem_index } => self.elem_drop(*elem_index),
 
             other => {
-                if !self.lower_numeric(other) && !simd::lower(self, other)? {
+                if !self.lower_numeric(other)
+                    && !simd::lower(self, other)?
+                    && !self.lower_atomic(other)?
+                {
                     return Err(self.unsupported(format!("instruction {other:?}")));
                 }
             }

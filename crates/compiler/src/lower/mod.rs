@@ -13,6 +13,7 @@
 //!   heap       addresses in memories, and what keeps accesses inside
 //!   hints      what is rarely executed
 //!   memory     loads, stores, memory operations
+//!   atomic     atomic accesses, waiting and waking
 //!   table      elements, table operations
 //!   global     global.get, global.set
 //!   reference  references
@@ -24,6 +25,7 @@
 //! Invariant: an operator is lowered only after the validator accepted it, and only while the current position is reachable.
 //! So operands are on the stack and have the right types, and indices are in range.
 
+mod atomic;
 mod call;
 mod control;
 mod dispatch;

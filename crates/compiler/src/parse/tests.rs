@@ -232,6 +232,7 @@ fn proposals_are_refused_unless_their_knob_is_on() {
         ("wasm_memory64", "(module (memory i64 1))"),
         ("wasm_memory64", "(module (table i64 1 funcref))"),
         ("wasm_custom_page_sizes", "(module (memory 1 (pagesize 1)))"),
+        ("wasm_threads", "(module (memory 1 1 shared))"),
         (
             "wasm_compact_imports",
             r#"(module (import "m" (item "a" (func)) (item "b" (memory 1))))"#,
@@ -254,8 +255,6 @@ fn proposals_are_refused_unless_their_knob_is_on() {
             "{knob}: {error:?}"
         );
     }
-    let wasm = wat::parse_str("(module (memory 1 1 shared))").unwrap();
-    assert!(parse(&wasm, &Knobs::default()).is_err());
 }
 
 #[test]

@@ -160,7 +160,7 @@ pub(super) fn table_func(
 macro_rules! access {
     ($Type:ident $(, $lifetime:lifetime)?) => {
         impl<T: 'static> $Type<$($lifetime,)? T> {
-            /// The bytes of memory 0, exported or not. Empty if there is none.
+            /// The bytes of memory 0, exported or not. Empty if there is none, or if it is shared.
             pub fn heap(&self) -> &[u8] {
                 bytes(self.as_context().inner(), self.instance_handle())
             }

@@ -14,7 +14,7 @@ use cowling_vm::{CompiledModule, ImportValue};
 pub(super) enum Definition<T: 'static> {
     /// A host function, in no store yet.
     Host(HostFunc<T>),
-    /// Something in a store, with its type when it was defined.
+    /// Something in a store, or a shared memory, with its type when it was defined.
     Item(Extern, Box<ExternType>),
 }
 
@@ -22,7 +22,7 @@ impl<T: 'static> Clone for Definition<T> {
     fn clone(&self) -> Self {
         match self {
             Definition::Host(func) => Definition::Host(func.clone()),
-            Definition::Item(item, ty) => Definition::Item(*item, ty.clone()),
+            Definition::Item(item, ty) => Definition::Item(item.clone(), ty.clone()),
         }
     }
 }
@@ -30,10 +30,13 @@ impl<T: 'static> Clone for Definition<T> {
 impl<T: 'static> Definition<T> {
     pub(super) fn of(store: impl AsContext<Data = T>, item: Extern) -> Result<Self> {
         let store = store.as_context();
-        if item.to_vm().store_id() != store.0.id() {
+        if let ImportValue::Extern(handle) = item.to_import::<()>()
+            && handle.store_id() != store.0.id()
+        {
             return Err(WrongStore.into());
         }
-        Ok(Definition::Item(item, Box::new(item.ty(store))))
+        let ty = Box::new(item.ty(store));
+        Ok(Definition::Item(item, ty))
     }
 
     /// Fits it the import, as far as that can be told without its store? The runtime checks again, with sizes as they are
@@ -63,7 +66,7 @@ impl<T: 'static> Definition<T> {
     pub(super) fn to_import(&self) -> ImportValue<StoreData<T>> {
         match self {
             Definition::Host(func) => ImportValue::Host(func.clone()),
-            Definition::Item(item, _) => ImportValue::Extern(item.to_vm()),
+            Definition::Item(item, _) => item.to_import(),
         }
     }
 
@@ -72,7 +75,7 @@ impl<T: 'static> Definition<T> {
             Definition::Host(func) => {
                 Func::from_vm(store.as_context_mut().0.host_func(func)).into()
             }
-            Definition::Item(item, _) => *item,
+            Definition::Item(item, _) => item.clone(),
         }
     }
 }

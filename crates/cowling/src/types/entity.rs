@@ -120,6 +120,14 @@ impl MemoryType {
         })
     }
 
+    /// A [shared memory](crate::SharedMemory), indexed by `i32`, with pages of 64 KiB.
+    pub fn shared(minimum: u32, maximum: u32) -> MemoryType {
+        MemoryType(abi::MemoryType {
+            shared: true,
+            ..MemoryType::new(minimum, Some(maximum)).0
+        })
+    }
+
     /// Starts with a memory of 0 pages and sets what is given to the builder.
     pub fn builder() -> MemoryTypeBuilder {
         MemoryTypeBuilder::default()

@@ -55,6 +55,7 @@ fn proposals_that_are_switched_off_are_refused() {
         ("wasm_memory64", "(memory i64 1)"),
         ("wasm_memory64", "(table i64 1 funcref)"),
         ("wasm_custom_page_sizes", "(memory 1 (pagesize 1))"),
+        ("wasm_threads", "(memory 1 1 shared)"),
         (
             "wasm_relaxed_simd",
             "(func (param v128) (drop (f32x4.relaxed_min (local.get 0) (local.get 0))))",

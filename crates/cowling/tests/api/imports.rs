@@ -45,7 +45,7 @@ fn fitting_imports_of_every_kind_are_accepted() {
         )
         .unwrap();
         let item = offer(&mut store);
-        Instance::new(&mut store, &module, &[item]).unwrap();
+        Instance::new(&mut store, &module, std::slice::from_ref(&item)).unwrap();
         let mut linker = Linker::new(store.engine());
         linker.define(&store, "m", "f", item).unwrap();
         linker.instantiate(&mut store, &module).unwrap();
@@ -97,7 +97,7 @@ fn an_import_of_another_type_is_refused_with_both_types() {
         .unwrap();
         let item = offer(&mut store);
         let mut linker = Linker::new(store.engine());
-        linker.define(&store, "m", "f", item).unwrap();
+        linker.define(&store, "m", "f", item.clone()).unwrap();
         for error in [
             Instance::new(&mut store, &module, &[item]).unwrap_err(),
             linker.instantiate(&mut store, &module).unwrap_err(),
@@ -164,7 +164,7 @@ fn the_number_of_imports_is_checked() {
     let mut store = Store::<()>::default();
     let module = Module::new(store.engine(), r#"(module (import "" "" (func)))"#).unwrap();
     let f = func(&mut store);
-    for imports in [&[][..], &[f, f]] {
+    for imports in [&[][..], &[f.clone(), f]] {
         let error = Instance::new(&mut store, &module, imports).unwrap_err();
         assert!(
             matches!(

@@ -15,6 +15,7 @@ mod memories;
 mod modules;
 mod readme;
 mod registers;
+mod shared_memories;
 mod stack_overflow;
 mod support;
 mod tables;

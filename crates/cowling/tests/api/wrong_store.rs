@@ -171,10 +171,10 @@ fn things_of_another_store_are_refused_by_everything() {
     ] {
         let module =
             Module::new(&engine, format!(r#"(module (import "m" "f" {import}))"#)).unwrap();
-        let error = Instance::new(&mut *store, &module, &[item]).unwrap_err();
+        let error = Instance::new(&mut *store, &module, std::slice::from_ref(&item)).unwrap_err();
         assert_says(&error, &["\"m\".\"f\"", "another store"]);
         let mut linker = Linker::new(&engine);
-        refused(linker.define(&*store, "m", "f", item));
+        refused(linker.define(&*store, "m", "f", item.clone()));
         linker.define(&a_store, "m", "f", item).unwrap();
         assert_says(
             &linker.instantiate(&mut *store, &module).unwrap_err(),

@@ -7,5 +7,6 @@ mod epochs;
 mod executor;
 mod host_functions;
 mod quantum;
+mod shared_memories;
 mod support;
 mod threads;

@@ -191,6 +191,10 @@ impl Instance {
         stack: &mut Option<GuestStack>,
     ) -> Option<Tally> {
         let pooled = self.pooled.as_mut()?;
+        if self.memories.iter().any(|memory| memory.own().is_none()) {
+            // Others may go on using it.
+            return None;
+        }
         if pooled.kind.has_stack() {
             let mapping = self.area.mapping();
             pooled.stack = Some(stack.take_if(|stack| stack.is_in(mapping))?);
@@ -235,7 +239,7 @@ impl Instance {
         }
         let in_slot = self.memories.first().is_some_and(|memory| {
             let behind = self.area.start().addr().get() + self.area.len();
-            memory.borrow().base().addr().get() == behind
+            memory.record().base.addr() == behind
         });
         if let (Some(stack), false) = (stack, in_slot) {
             let mut repair = Repairing::new(&config);
@@ -246,7 +250,7 @@ impl Instance {
         for index in 0..self.memories.len() {
             let mut repair = Repairing::new(&config);
             let stack = stack.filter(|_| in_slot && index == 0);
-            let small = self.memories[index].get_mut().byte_len() <= SMALL;
+            let small = self.memories[index].record().byte_len <= SMALL;
             // SAFETY: nobody uses the memory or the stack.
             unsafe {
                 match stack {
@@ -255,10 +259,11 @@ impl Instance {
                 }
             }
             tally.add(repair.tally);
-            let memory = self.memories[index].get_mut();
+            let memory = self.memories[index].own().ok_or(Unrestorable)?;
             // SAFETY: as above.
-            unsafe { memory.shrink()? };
-            ptr.update_memory_record(DefinedMemoryIndex::new(index), memory);
+            unsafe { memory.borrow_mut().shrink()? };
+            let record = self.memories[index].record();
+            ptr.write_memory_record(DefinedMemoryIndex::new(index), record);
         }
         Ok(tally)
     }
@@ -372,7 +377,7 @@ impl<'a> Repairing<'a> {
     /// # Safety
     /// Nobody uses it.
     unsafe fn all(&mut self, instance: &Instance, index: usize) -> Result<(), Unrestorable> {
-        let memory = instance.memories[index].borrow();
+        let memory = instance.memories[index].own().ok_or(Unrestorable)?.borrow();
         if !memory.is_restorable() {
             return Err(Unrestorable);
         }
@@ -399,7 +404,8 @@ impl<'a> Repairing<'a> {
             image.map(|image| image.bytes)
         });
         let image = image.unwrap_or_default();
-        let memory = memory.map(|index| instance.memories[index].borrow());
+        let memory = memory.and_then(|index| instance.memories[index].own());
+        let memory = memory.map(|memory| memory.borrow());
         if memory
             .as_ref()
             .is_some_and(|memory| !memory.is_restorable())

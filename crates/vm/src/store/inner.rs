@@ -1,7 +1,7 @@
 //! The part of a store that does not depend on the embedder's data: what it owns, its limiter, its objects.
 
 use super::shell::Shell;
-use super::{FuncHandle, RuntimeConfig, StoreId, StoreSpec};
+use super::{FuncHandle, MemoryHandle, RuntimeConfig, StoreId, StoreSpec};
 use crate::activation::Execution;
 use crate::code::RegisteredType;
 use crate::conservative;
@@ -18,6 +18,7 @@ use crate::instance::{Instance, InstancePtr};
 use crate::limits::{
     DEFAULT_INSTANCE_LIMIT, DEFAULT_MEMORY_LIMIT, DEFAULT_TABLE_LIMIT, ResourceLimiter,
 };
+use crate::memory::current_len;
 use crate::pool::{self, Pool};
 use crate::quota::{self, Quota};
 use crate::repair::RepairCallback;
@@ -59,6 +60,8 @@ pub struct StoreInner {
     repair: Option<RepairCallback>,
     quota: Quota,
     counts: Counts,
+    /// Shared memories that came from outside, as memories of this store.
+    pub(super) shared_memories: Vec<MemoryHandle>,
 }
 
 /// How many of each the limiter has allowed so far.
@@ -94,6 +97,7 @@ impl StoreInner {
             repair: None,
             quota,
             counts: Counts::default(),
+            shared_memories: Vec::new(),
         }
     }
 
@@ -233,7 +237,7 @@ impl StoreInner {
                     let record = instance.defined_memory_record(index);
                     let index = instance.info().memory_index(index);
                     // SAFETY: the record is in the VMContext of a living instance.
-                    unsafe { (index, (*record).base.addr(), (*record).byte_len as u64) }
+                    unsafe { (index, (*record).base.addr(), current_len(record) as u64) }
                 })
         })
     }

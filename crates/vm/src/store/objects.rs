@@ -6,14 +6,16 @@ use super::{
 };
 use crate::code::{CompiledModule, RegisteredType};
 use crate::error::{AccessError, Error, GrowError, InstantiateError, ValueError, WrongStore};
-use crate::instance::InstancePtr;
+use crate::instance::{InstanceMemory, InstancePtr};
 use crate::instantiate;
-use crate::memory::MemoryGrowError;
+use crate::memory::{MemoryGrowError, current_len};
+use crate::shared::SharedMemory;
 use crate::table::TableRef;
 use crate::values::Value;
 use cowling_abi::layout::{VmGlobal, VmValue};
 use cowling_abi::module::{ConstExpr, ConstOp, TableInit};
 use cowling_abi::*;
+use cranelift_entity::EntityRef;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
@@ -43,7 +45,9 @@ impl StoreInner {
     /// # Errors
     /// When the handle is another store's.
     pub fn memory_pages(&self, memory: MemoryHandle) -> Result<u64, WrongStore> {
-        let bytes = self.memory_data(memory)?.len() as u64;
+        let (owner, index) = self.memory(memory)?;
+        // SAFETY: the record is in the VMContext of a living instance.
+        let bytes = unsafe { current_len(owner.defined_memory_record(index)) } as u64;
         Ok(bytes >> self.memory_type(memory)?.page_size_log2)
     }
 
@@ -63,22 +67,74 @@ impl StoreInner {
         // SAFETY: the record is in the VMContext of a living instance; its base is never null.
         let (base, len) = unsafe {
             let record = owner.defined_memory_record(index);
-            (NonNull::new_unchecked((*record).base), (*record).byte_len)
+            let len = match (*record).shared_len.is_null() {
+                true => (*record).byte_len,
+                false => 0,
+            };
+            (NonNull::new_unchecked((*record).base), len)
         };
         Ok(NonNull::slice_from_raw_parts(base, len))
     }
 
-    /// A memory's bytes.
+    /// A memory, if it is shared.
+    ///
+    /// # Errors
+    /// When the handle is another store's.
+    pub fn shared_memory(&self, memory: MemoryHandle) -> Result<Option<SharedMemory>, WrongStore> {
+        let (owner, index) = self.memory(memory)?;
+        Ok(match &owner.memories[index.index()] {
+            InstanceMemory::Own(_) => None,
+            InstanceMemory::Shared(memory) => Some(memory.clone()),
+        })
+    }
+
+    /// A shared memory as one of this store.
+    ///
+    /// # Errors
+    /// When it was made under other settings, or the limiter does not allow it.
+    pub fn share_memory(&mut self, memory: &SharedMemory) -> Result<MemoryHandle, Error> {
+        for &handle in &self.shared_memories {
+            if self
+                .shared_memory(handle)?
+                .is_some_and(|known| known.is_same(memory))
+            {
+                return Ok(handle);
+            }
+        }
+        let ty = memory.ty();
+        if !memory.fits(&self.config().knobs) {
+            return Err(InstantiateError::Memory {
+                index: 0,
+                ty,
+                reason: "it was made by an engine with other settings for memories".into(),
+            }
+            .into());
+        }
+        let mut info = ModuleInfo::default();
+        info.memories.push(MemoryType {
+            minimum: memory.pages(),
+            ..ty
+        });
+        info.memory_images.push(None);
+        let module = CompiledModule::without_code(info, &self.config().types)?;
+        let instance = instantiate::with_memory(self, &module, memory)?;
+        let index = DefinedMemoryIndex::from_u32(0);
+        let handle = MemoryHandle::new(self.id(), instance.as_ptr(), index);
+        self.shared_memories.push(handle);
+        Ok(handle)
+    }
+
+    /// A memory's bytes. None of a shared memory's, which others may be changing.
     ///
     /// # Errors
     /// When the handle is another store's.
     pub fn memory_data(&self, memory: MemoryHandle) -> Result<&[u8], WrongStore> {
         // SAFETY: the record describes accessible bytes. They are only written by guest code and through `&mut StoreInner`,
-        // neither of which can be used while `&self` is borrowed; shared memories do not exist.
+        // neither of which can be used while `&self` is borrowed; those of shared memories are left out.
         Ok(unsafe { self.memory_bytes(memory)?.as_ref() })
     }
 
-    /// A memory's bytes, for change.
+    /// A memory's bytes, for change. None of a shared memory's.
     ///
     /// # Errors
     /// When the handle is another store's.
@@ -105,7 +161,13 @@ impl StoreInner {
     ) -> Result<u64, GrowError> {
         self.execution().touch();
         let ty = owner.info().memories[owner.info().memory_index(index)];
-        let memory = &owner.memories[index.as_u32() as usize];
+        let memory = match &owner.memories[index.index()] {
+            InstanceMemory::Own(memory) => memory,
+            InstanceMemory::Shared(memory) => {
+                let memory = memory.clone();
+                return self.grow_shared_memory(&ty, &memory, delta);
+            }
+        };
         let current = memory.borrow().byte_len() as u64 >> ty.page_size_log2;
         if delta == 0 {
             return Ok(current);
@@ -145,8 +207,24 @@ impl StoreInner {
         if let Err(error) = grown {
             return Err(self.memory_grow_failed(error));
         }
-        owner.update_memory_record(index, &memory.borrow());
+        owner.write_memory_record(index, memory.borrow().record());
         Ok(current)
+    }
+
+    fn grow_shared_memory(
+        &mut self,
+        ty: &MemoryType,
+        memory: &SharedMemory,
+        delta: u64,
+    ) -> Result<u64, GrowError> {
+        let current = memory.pages();
+        if delta == 0 {
+            return Ok(current);
+        }
+        self.memory_growing(ty, current, current.saturating_add(delta))?;
+        memory
+            .grow(delta)
+            .map_err(|error| self.memory_grow_failed(error))
     }
 
     // --- tables ---
@@ -377,7 +455,7 @@ impl StoreInner {
         let sensible =
             ty.minimum <= ty.maximum.unwrap_or(u64::MAX) && ty.minimum <= ty.maximum_pages();
         let refused = match () {
-            () if ty.shared => Some("shared memories are not supported"),
+            () if ty.shared => Some("shared memories are made by themselves, not in a store"),
             () if ty.page_size_log2 != 0 && ty.page_size_log2 != 16 => {
                 Some("pages have 1 or 65536 bytes")
             }

@@ -33,10 +33,19 @@ fn with_memory<T: 'static>(
     name: &str,
     function: impl FnOnce(&mut WasiP1Ctx, &mut GuestMemory<'_>) -> Result<(), Errno>,
 ) -> Result<i32> {
-    let Some(Extern::Memory(memory)) = caller.get_export("memory") else {
-        return Err(anyhow!(
-            "`{MODULE}`.`{name}` needs the calling module to export its memory as `memory`"
-        ));
+    let memory = match caller.get_export("memory") {
+        Some(Extern::Memory(memory)) => memory,
+        // What the guest passes would have to be copied first: others may change it after it was checked.
+        Some(Extern::SharedMemory(_)) => {
+            return Err(anyhow!(
+                "`{MODULE}`.`{name}` does not work with a shared memory, which the calling module exports as `memory`"
+            ));
+        }
+        _ => {
+            return Err(anyhow!(
+                "`{MODULE}`.`{name}` needs the calling module to export its memory as `memory`"
+            ));
+        }
     };
     let (bytes, data) = memory.data_and_store_mut(caller);
     Ok(number(
