@@ -91,7 +91,7 @@ fn types_that_make_no_sense_are_refused_by_name() {
                 shared: true,
                 ..memory_type(1, Some(1))
             },
-            "shared memories are not supported",
+            "shared memories are made by themselves",
         ),
         (
             MemoryType {
