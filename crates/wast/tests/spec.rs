@@ -109,6 +109,9 @@ const THREADS: Settings = &[
     ("wasm_memory64", "false"),
     ("wasm_custom_page_sizes", "false"),
     ("wasm_compact_imports", "false"),
+    ("wasm_tail_call", "false"),
+    ("wasm_function_references", "false"),
+    ("wasm_gc", "false"),
 ];
 
 const FOLDERS: &[Folder] = &[

@@ -184,8 +184,8 @@ fn fuel_makes_guests_give_way_at_the_same_places_each_time() {
 #[test]
 fn a_deadline_ends_a_guest_between_its_quanta() {
     let (mut store, instance) = guest(Duration::from_millis(1));
-    store.set_timeout(Duration::from_millis(20)).unwrap();
     let start = Instant::now();
+    store.set_timeout(Duration::from_millis(20)).unwrap();
     let error = block_on(run_async(&mut store, &instance, "spin")).unwrap_err();
     assert_eq!(
         error.downcast_ref::<Terminated>(),

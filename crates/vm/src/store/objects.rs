@@ -116,7 +116,7 @@ impl StoreInner {
             ..ty
         });
         info.memory_images.push(None);
-        let module = CompiledModule::without_code(info, &self.config().types)?;
+        let module = CompiledModule::without_code(info, &self.config().types, &[])?;
         let instance = instantiate::with_memory(self, &module, memory)?;
         let index = DefinedMemoryIndex::from_u32(0);
         let handle = MemoryHandle::new(self.id(), instance.as_ptr(), index);
