@@ -102,6 +102,8 @@ macro_rules! for_each_builtin {
             throw_ref(exception: u32);
             /// Copies the values an exception carries to the `VmValue`s at the address `values`.
             exception_values(exception: u32, values: u64);
+            /// Is the type with the first engine-wide id that with the other, or below it? 1 or 0.
+            is_subtype(type_id: u32, above: u32) -> u32;
             /// No fuel is left: takes more from the store's reserve, which may suspend the guest, or traps. Wants the count in the
             /// store and leaves the new one there and in the pinned register; keeps every other register.
             out_of_fuel();

@@ -3,6 +3,7 @@
 
 use crate::lower::traps;
 use cowling_abi::artifact::{CallSite, Catch};
+use cowling_abi::layout::VmValue;
 use cowling_abi::{DefinedFuncIndex, TagIndex, TrapSite};
 use cranelift_codegen::binemit::Reloc;
 use cranelift_codegen::control::ControlPlane;
@@ -50,6 +51,19 @@ pub(crate) struct Call {
     pub callee: DefinedFuncIndex,
     /// What to add to the distance from that place to the start of the function.
     pub addend: i64,
+}
+
+/// Values for which there are registers in any case.
+const VALUES_IN_REGISTERS: u32 = 6;
+
+impl Code {
+    /// Notes that the function makes room for as many values of a tail call at the top of its frame, as far as they are not in
+    /// registers: the code generator does not count it.
+    pub(crate) fn reserve_arguments(&mut self, values: u32) {
+        let on_stack = values.saturating_sub(VALUES_IN_REGISTERS);
+        let bytes = on_stack.saturating_mul(size_of::<VmValue>() as u32);
+        self.frame = self.frame.saturating_add(bytes);
+    }
 }
 
 /// Generates code for the function in `context`.

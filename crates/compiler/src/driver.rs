@@ -5,7 +5,7 @@
 
 use crate::code::{self, Code};
 use crate::error::{CompileError, FunctionLabel};
-use crate::lower::{self, ModuleEnv};
+use crate::lower::{self, Lowered, ModuleEnv};
 use crate::parse::{Body, Parsed};
 use crate::queue;
 use crate::trampoline::{self, Trampoline};
@@ -211,10 +211,10 @@ impl Worker {
         env: &ModuleEnv<'_>,
         index: DefinedFuncIndex,
         body: &Body<'_>,
-    ) -> Result<(), CompileError> {
+    ) -> Result<Lowered, CompileError> {
         self.context.clear();
         let mut validator = validator(body, &mut self.validation);
-        lower::lower_function(
+        let lowered = lower::lower_function(
             env,
             index,
             &mut validator,
@@ -223,7 +223,7 @@ impl Worker {
             &mut self.context.func,
         )?;
         self.validation = validator.into_allocations();
-        Ok(())
+        Ok(lowered)
     }
 
     fn function(
@@ -232,9 +232,10 @@ impl Worker {
         index: DefinedFuncIndex,
     ) -> Result<Code, CompileError> {
         let env = &shared.env;
-        self.lower(env, index, &shared.parsed.bodies[index])?;
+        let lowered = self.lower(env, index, &shared.parsed.bodies[index])?;
         let keep_positions = env.knobs.generate_address_map;
-        code::generate(&mut self.context, env.isa, keep_positions).map_err(|message| {
+        let code = code::generate(&mut self.context, env.isa, keep_positions);
+        let mut code = code.map_err(|message| {
             let index = env.info.func_index(index);
             CompileError::Codegen {
                 function: FunctionLabel::Function {
@@ -243,7 +244,9 @@ impl Worker {
                 },
                 message,
             }
-        })
+        })?;
+        code.reserve_arguments(lowered.tail_call_values);
+        Ok(code)
     }
 
     fn trampoline(

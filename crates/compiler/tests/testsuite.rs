@@ -76,6 +76,16 @@ const AFTER_VERSION_1: &Settings = &[
     ("wasm_gc", "false"),
 ];
 
+const FUNCTION_REFERENCES: &Settings = &[
+    ("wasm_extended_const", "false"),
+    ("wasm_multi_memory", "false"),
+    ("wasm_exceptions", "false"),
+    ("wasm_memory64", "false"),
+    ("wasm_custom_page_sizes", "false"),
+    ("wasm_compact_imports", "false"),
+    ("wasm_gc", "false"),
+];
+
 /// The ways each module is compiled.
 const WAYS: [&Settings; 3] = [
     &[],
@@ -94,12 +104,6 @@ fn compiler(settings: &Settings, way: &Settings) -> Compiler {
     Compiler::new(&knobs).expect("this machine is supported")
 }
 
-/// Valid modules that use proposals which are not supported: they must be refused.
-const UNSUPPORTED: &[&str] = &[
-    // Tail calls.
-    "exceptions/try_table.wast:10",
-];
-
 /// Compiles all modules of these files and checks what comes of them. Says how many were valid.
 fn check(files: impl Iterator<Item = TestFile<'static>>, settings: &Settings) -> usize {
     let mut valid = 0;
@@ -112,21 +116,13 @@ fn check(files: impl Iterator<Item = TestFile<'static>>, settings: &Settings) ->
         let wast = parser::parse::<Wast<'_>>(&buffer)
             .unwrap_or_else(|e| panic!("{}/{}: {e}", file.parent(), file.name()));
         for (place, expect, mut module) in cases(&file, wast) {
-            let expect = if UNSUPPORTED.contains(&&*place) {
-                Expect::Invalid
-            } else {
-                expect
-            };
             // Malformed text never becomes bytes.
             let Ok(wasm) = module.encode() else { continue };
             for compiler in &compilers {
                 let result = compiler.compile(&wasm, &|_, _| {});
                 match (&expect, result) {
                     (Expect::Valid, Ok(_)) => {}
-                    (
-                        Expect::Invalid,
-                        Err(CompileError::Invalid { .. } | CompileError::Unsupported { .. }),
-                    ) => {}
+                    (Expect::Invalid, Err(CompileError::Invalid { .. })) => {}
                     (Expect::Invalid, Ok(_)) => failures.push(format!("{place}: not refused")),
                     (_, Err(error)) => failures.push(format!("{place}: {error}")),
                 }
@@ -164,5 +160,7 @@ suites! {
     relaxed_simd: proposal(Proposal::RelaxedSimd), &[], at least 7 valid;
     wide_arithmetic: proposal(Proposal::WideArithmetic), &[], at least 1 valid;
     custom_page_sizes: proposal(Proposal::CustomPageSizes), &[], at least 10 valid;
+    tail_calls: proposal(Proposal::TailCall), &[], at least 20 valid;
+    function_references: proposal(Proposal::FunctionReferences), FUNCTION_REFERENCES, at least 40 valid;
     exception_handling: proposal(Proposal::ExceptionHandling), &[], at least 9 valid;
 }

@@ -497,6 +497,12 @@ unsafe extern "C" fn throw(vmctx: *mut VmContext, tag: u32, values: u64) {
     }
 }
 
+unsafe extern "C" fn is_subtype(vmctx: *mut VmContext, type_id: u32, above: u32) -> u32 {
+    // SAFETY: see the file's head.
+    let instance = unsafe { caller(vmctx) };
+    u32::from((instance.module().type_registry()).is_subtype(type_id, above))
+}
+
 unsafe extern "C" fn throw_ref(vmctx: *mut VmContext, exception: u32) {
     // SAFETY: see the file's head.
     unsafe {

@@ -21,7 +21,9 @@ pub(crate) fn agrees(expected: &str, found: &str) -> bool {
 const SAME_COMPLAINT: &[(&str, &[&str])] = &[
     // Traps.
     ("uninitialized element", &["uninitialized element"]),
+    ("null function reference", &["null reference"]),
     // Validation.
+    ("immutable global", &["global is immutable"]),
     ("invalid lane index", &["SIMD index out of bounds"]),
     (
         "memory size must be at most 65536 pages (4GiB)",
@@ -71,6 +73,10 @@ const SAME_COMPLAINT: &[(&str, &[&str])] = &[
     (
         "wrong number of lane literals",
         &["expected a", "constant out of range"],
+    ),
+    (
+        "i32 constant out of range",
+        &["table size must be at most 0xffffffff entries"],
     ),
     (
         "i64 constant",

@@ -114,6 +114,17 @@ const THREADS: Settings = &[
     ("wasm_gc", "false"),
 ];
 
+/// As above.
+const FUNCTION_REFERENCES: Settings = &[
+    ("wasm_extended_const", "false"),
+    ("wasm_multi_memory", "false"),
+    ("wasm_exceptions", "false"),
+    ("wasm_memory64", "false"),
+    ("wasm_custom_page_sizes", "false"),
+    ("wasm_compact_imports", "false"),
+    ("wasm_gc", "false"),
+];
+
 const FOLDERS: &[Folder] = &[
     Folder {
         source: Source::Fixtures,
@@ -181,6 +192,16 @@ const FOLDERS: &[Folder] = &[
         bounds_checks: false,
     },
     Folder {
+        source: Source::Proposal(Proposal::TailCall),
+        settings: &[],
+        bounds_checks: false,
+    },
+    Folder {
+        source: Source::Proposal(Proposal::FunctionReferences),
+        settings: FUNCTION_REFERENCES,
+        bounds_checks: false,
+    },
+    Folder {
         source: Source::Proposal(Proposal::Annotations),
         settings: VERSION_2,
         bounds_checks: false,
@@ -229,11 +250,6 @@ const EXPECTED_FAILURES: &[(&str, &[usize], &str)] = &[
         "bulk-memory/table_init.wast",
         &[2272],
         "its last module uses arrays, which are not part of the proposal and come with WebAssembly 3.0",
-    ),
-    (
-        "exceptions/try_table.wast",
-        &[10],
-        "uses tail calls, which are not part of the proposal and come with WebAssembly 3.0",
     ),
     (
         "mutable-global/linking.wast",

@@ -1,13 +1,17 @@
-//! Calls: guest functions, imports, table elements, builtins.
+//! Calls: guest functions, imports, table elements, references, builtins.
 //!
 //! ```text
 //!   defined function    call, pc-relative          ctx = vmctx
 //!   import              code, ctx from its import record
 //!   table element       bounds -> element (built if it is the first use) -> type id -> code, ctx from its VmFuncRef
+//!   reference           code, ctx from its VmFuncRef
 //!   builtin             address from the header's array, C convention, ctx = vmctx
 //! ```
 //!
-//! A null element needs no check of its own: reading the type id behind a null pointer faults, and that fault is the trap.
+//! Null needs no check of its own: reading behind a null pointer faults, and that fault is the trap.
+//!
+//! A tail call gives up its function's frame and jumps. All guest code has the one convention that allows that, host shims too; host
+//! functions that are called without a shim take no arguments on the stack. What is called returns to the caller of the function.
 
 use super::CompileError;
 use super::state::{FuncLowering, POINTER};
@@ -15,7 +19,7 @@ use super::traps;
 use super::types::guest_signature;
 use cowling_abi::builtins::{BuiltinIndex, BuiltinType};
 use cowling_abi::layout::{VmFuncImport, VmFuncRef, VmHeader};
-use cowling_abi::{FuncIndex, TableIndex, Trap, TypeIndex};
+use cowling_abi::{FuncIndex, TableIndex, Trap, TypeIndex, TypeRef};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
     AbiParam, ArgumentPurpose, ExtFuncData, ExternalName, FuncRef, Inst, InstBuilder, MemFlagsData,
@@ -24,6 +28,15 @@ use cranelift_codegen::ir::{
 use cranelift_codegen::isa::CallConv;
 use smallvec::SmallVec;
 use std::mem::offset_of;
+
+/// Is a call the last thing that its function does?
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) enum Tail {
+    /// Then what is called takes its place.
+    Yes,
+    /// Its results are awaited.
+    No,
+}
 
 /// What is called.
 #[derive(Copy, Clone)]
@@ -35,37 +48,40 @@ pub(super) enum Callee {
 }
 
 impl FuncLowering<'_> {
-    /// `call`
+    /// `call` and `return_call`
     ///
     /// # Errors
     /// When the function lists too many exception handlers.
-    pub(super) fn call(&mut self, index: u32) -> Result<(), CompileError> {
+    pub(super) fn call(&mut self, index: u32, tail: Tail) -> Result<(), CompileError> {
         let index = FuncIndex::from_u32(index);
         let ty = self.env.info.functions[index].ty;
         if !self.env.info.is_imported_func(index) {
             let callee = Callee::Direct(self.callee(index));
-            return self.call_guest(callee, self.vmctx, ty);
+            return self.call_guest(callee, self.vmctx, ty, tail);
         }
         let record = self.env.layout.imported_function(index);
         let code = record + offset_of!(VmFuncImport, code) as u32;
         let ctx = record + offset_of!(VmFuncImport, ctx) as u32;
         let code = self.load_constant_field(POINTER, self.vmctx, code);
         let ctx = self.load_constant_field(POINTER, self.vmctx, ctx);
-        self.call_guest(Callee::Indirect(code), ctx, ty)
+        self.call_guest(Callee::Indirect(code), ctx, ty, tail)
     }
 
-    /// `call_indirect`
+    /// `call_indirect` and `return_call_indirect`
     ///
     /// # Errors
     /// When the function lists too many exception handlers.
-    pub(super) fn call_indirect(&mut self, ty: u32, table: u32) -> Result<(), CompileError> {
+    pub(super) fn call_indirect(
+        &mut self,
+        ty: u32,
+        table: u32,
+        tail: Tail,
+    ) -> Result<(), CompileError> {
         let ty = TypeIndex::from_u32(ty);
         let index = self.pop1();
-        let function = self.table_function(TableIndex::from_u32(table), index);
+        let table = TableIndex::from_u32(table);
+        let function = self.table_function(table, index);
 
-        let type_ids = self.load_header(offset_of!(VmHeader, type_ids));
-        let type_id_offset = ty.as_u32() * size_of::<u32>() as u32;
-        let expected = self.load_constant_field(types::I32, type_ids, type_id_offset);
         let null_traps = MemFlagsData::trusted()
             .with_readonly()
             .with_trap_code(Some(traps::to_clif(Trap::IndirectCallToNull)));
@@ -75,14 +91,51 @@ impl FuncLowering<'_> {
             function,
             offset_of!(VmFuncRef, type_id),
         );
-        let differ = self.builder.ins().icmp(IntCC::NotEqual, found, expected);
-        self.trap_if(differ, Trap::BadSignature);
+        // A table of functions of the type, or of one below it, has no others.
+        let known = self.env.info.tables[table].element.heap.concrete();
+        if !known.is_some_and(|known| self.is_declared_below(known, TypeRef::Module(ty))) {
+            self.check_function_type(found, ty);
+        }
 
         // Valid only behind the check for null, so these must stay here.
         let flags = MemFlagsData::trusted().with_readonly();
         let code = self.load_funcref(POINTER, flags, function, offset_of!(VmFuncRef, code));
         let ctx = self.load_funcref(POINTER, flags, function, offset_of!(VmFuncRef, ctx));
-        self.call_guest(Callee::Indirect(code), ctx, ty)
+        self.call_guest(Callee::Indirect(code), ctx, ty, tail)
+    }
+
+    /// `call_ref` and `return_call_ref`
+    ///
+    /// # Errors
+    /// When the function lists too many exception handlers.
+    pub(super) fn call_ref(&mut self, ty: u32, tail: Tail) -> Result<(), CompileError> {
+        let function = self.pop1();
+        let flags = MemFlagsData::trusted().with_readonly();
+        let null_traps = flags.with_trap_code(Some(traps::to_clif(Trap::NullReference)));
+        let code = self.load_funcref(POINTER, null_traps, function, offset_of!(VmFuncRef, code));
+        let ctx = self.load_funcref(POINTER, flags, function, offset_of!(VmFuncRef, ctx));
+        self.call_guest(Callee::Indirect(code), ctx, TypeIndex::from_u32(ty), tail)
+    }
+
+    /// Traps if a function's type, by its number, is not one of this module or below it.
+    fn check_function_type(&mut self, found: Value, ty: TypeIndex) {
+        let expected = self.type_id(ty);
+        let differ = self.builder.ins().icmp(IntCC::NotEqual, found, expected);
+        if self.env.info.types[ty].is_final {
+            self.trap_if(differ, Trap::BadSignature);
+            return;
+        }
+        // Mostly it is the type itself.
+        self.take_fuel();
+        let look = self.create_block_in(true);
+        let next = self.create_block();
+        self.builder.ins().brif(differ, look, &[], next, &[]);
+        self.enter(look);
+        let below = self.id_is(found, ty);
+        let trap = traps::to_clif(Trap::BadSignature);
+        self.builder.ins().trapz(below, trap);
+        self.builder.ins().jump(next, &[]);
+        self.enter(next);
     }
 
     fn load_funcref(
@@ -101,6 +154,7 @@ impl FuncLowering<'_> {
         callee: Callee,
         ctx: Value,
         ty: TypeIndex,
+        tail: Tail,
     ) -> Result<(), CompileError> {
         self.take_fuel_for_call();
         let signature = self.signature(ty);
@@ -111,6 +165,18 @@ impl FuncLowering<'_> {
         args.push(ctx);
         args.extend_from_slice(&self.stack[params..]);
         self.stack.truncate(params);
+        if tail == Tail::Yes {
+            // Its function has been left, with the handlers in it.
+            match callee {
+                Callee::Direct(function) => self.builder.ins().return_call(function, &args),
+                Callee::Indirect(code) => {
+                    (self.builder.ins()).return_call_indirect(signature, code, &args)
+                }
+            };
+            self.tail_call_values = self.tail_call_values.max(args.len() as u32);
+            self.reachable = false;
+            return Ok(());
+        }
         if !self.handlers.is_empty() {
             let next = self.try_call(callee, signature, &args)?;
             self.stack

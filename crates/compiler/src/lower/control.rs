@@ -15,7 +15,7 @@ use super::fuel::Counter;
 use super::state::FuncLowering;
 use super::{CompileError, exception};
 use cowling_abi::{FuncType, Trap, TypeIndex};
-use cranelift_codegen::ir::{Block, BlockArg, BlockCall, Inst, InstBuilder, JumpTableData};
+use cranelift_codegen::ir::{Block, BlockArg, BlockCall, Inst, InstBuilder, JumpTableData, Value};
 use std::collections::HashMap;
 use std::mem;
 use wasmparser::{BlockType, BrTable};
@@ -303,6 +303,12 @@ impl FuncLowering<'_> {
             ins.brif(condition, target, &self.block_args, next, &[]);
         }
         self.enter(next);
+    }
+
+    /// Branches if a value is not zero, as `br_if` does.
+    pub(super) fn br_if_value(&mut self, depth: u32, condition: Value) {
+        self.push(condition);
+        self.br_if(depth);
     }
 
     /// `br_table`

@@ -1,6 +1,7 @@
 //! Which operator goes where.
 
 use super::CompileError;
+use super::call::Tail;
 use super::simd;
 use super::state::FuncLowering;
 use cranelift_codegen::ir::types::{F32, F64, I8, I16, I32, I64};
@@ -42,11 +43,18 @@ impl FuncLowering<'_> {
             O::Throw { tag_index } => self.throw(*tag_index)?,
             O::ThrowRef => self.throw_ref()?,
 
-            O::Call { function_index } => self.call(*function_index)?,
+            O::Call { function_index } => self.call(*function_index, Tail::No)?,
             O::CallIndirect {
                 type_index,
                 table_index,
-            } => self.call_indirect(*type_index, *table_index)?,
+            } => self.call_indirect(*type_index, *table_index, Tail::No)?,
+            O::CallRef { type_index } => self.call_ref(*type_index, Tail::No)?,
+            O::ReturnCall { function_index } => self.call(*function_index, Tail::Yes)?,
+            O::ReturnCallIndirect {
+                type_index,
+                table_index,
+            } => self.call_indirect(*type_index, *table_index, Tail::Yes)?,
+            O::ReturnCallRef { type_index } => self.call_ref(*type_index, Tail::Yes)?,
 
             O::GlobalGet { global_index } => self.global_get(*global_index),
             O::GlobalSet { global_index } => self.global_set(*global_index),
@@ -55,6 +63,9 @@ impl FuncLowering<'_> {
             O::RefNull { hty } => self.ref_null(*hty)?,
             O::RefIsNull => self.ref_is_null(),
             O::RefFunc { function_index } => self.ref_func(*function_index),
+            O::RefAsNonNull => self.ref_as_non_null(),
+            O::BrOnNull { relative_depth } => self.br_on_null(*relative_depth),
+            O::BrOnNonNull { relative_depth } => self.br_on_non_null(*relative_depth),
 
             O::I32Load { memarg } => self.load(I32, memarg)?,
             O::I64Load { memarg } => self.load(I64, memarg)?,

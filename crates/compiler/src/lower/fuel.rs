@@ -84,7 +84,7 @@ fn cost(operator: &Operator<'_>) -> u32 {
         | O::End
         | O::Return
         | O::Unreachable => 0,
-        O::CallIndirect { .. } | O::BrTable { .. } => 2,
+        O::CallIndirect { .. } | O::ReturnCallIndirect { .. } | O::BrTable { .. } => 2,
         _ => 1,
     }
 }
@@ -113,6 +113,10 @@ fn may_trap(operator: &Operator<'_>) -> bool {
             | O::TableGet { .. }
             | O::TableSet { .. }
             | O::CallIndirect { .. }
+            | O::ReturnCallIndirect { .. }
+            | O::CallRef { .. }
+            | O::ReturnCallRef { .. }
+            | O::RefAsNonNull
             | O::Unreachable
     )
 }

@@ -17,6 +17,7 @@
 //!   table      elements, table operations
 //!   global     global.get, global.set
 //!   reference  references
+//!   subtype    which types are below which, at run time
 //!   regions    what cannot alias
 //!   traps      trap codes
 //!   types      types and signatures
@@ -40,11 +41,12 @@ mod reference;
 mod regions;
 mod simd;
 mod state;
+mod subtype;
 mod table;
 pub(crate) mod traps;
 mod types;
 
-pub(crate) use state::FuncLowering;
+pub(crate) use state::{FuncLowering, Lowered};
 pub(crate) use types::{clif_type, guest_signature};
 
 use crate::CompileError;
@@ -85,7 +87,7 @@ pub(crate) fn lower_function(
     body: &FunctionBody<'_>,
     context: &mut FunctionBuilderContext,
     clif: &mut ir::Function,
-) -> Result<(), CompileError> {
+) -> Result<Lowered, CompileError> {
     let result = lower_body(env, index, validator, body, context, clif);
     if result.is_err() {
         // It still holds the state of the function that was given up.
@@ -101,7 +103,7 @@ fn lower_body(
     body: &FunctionBody<'_>,
     context: &mut FunctionBuilderContext,
     clif: &mut ir::Function,
-) -> Result<(), CompileError> {
+) -> Result<Lowered, CompileError> {
     let ty = env.info.func_type(env.info.func_index(index));
     clif.name = ir::UserFuncName::user(0, index.as_u32());
     clif.signature = guest_signature(ty, env.isa);
@@ -129,8 +131,7 @@ fn lower_body(
         lowering.check_size()?;
     }
     operators.finish()?;
-    lowering.finish();
-    Ok(())
+    Ok(lowering.finish())
 }
 
 #[cfg(test)]

@@ -2,8 +2,10 @@
 
 use super::CompileError;
 use super::state::FuncLowering;
+use super::traps;
 use super::types::heap_type as reference_type;
 use crate::parse::convert::heap_type;
+use cowling_abi::Trap;
 use cowling_abi::builtins::BuiltinIndex;
 use cranelift_codegen::ir::InstBuilder;
 use cranelift_codegen::ir::condcodes::IntCC;
@@ -26,6 +28,30 @@ impl FuncLowering<'_> {
         let reference = self.pop1();
         let is_null = self.builder.ins().icmp_imm_u(IntCC::Equal, reference, 0);
         self.push_bool(is_null);
+    }
+
+    /// `ref.as_non_null`
+    pub(super) fn ref_as_non_null(&mut self) {
+        let reference = self.pop1();
+        let trap = traps::to_clif(Trap::NullReference);
+        self.builder.ins().trapz(reference, trap);
+        self.push(reference);
+    }
+
+    /// `br_on_null`
+    pub(super) fn br_on_null(&mut self, depth: u32) {
+        let reference = self.pop1();
+        let is_null = self.builder.ins().icmp_imm_u(IntCC::Equal, reference, 0);
+        self.br_if_value(depth, is_null);
+        self.push(reference);
+    }
+
+    /// `br_on_non_null`
+    pub(super) fn br_on_non_null(&mut self, depth: u32) {
+        let reference = self.pop1();
+        self.push(reference);
+        self.br_if_value(depth, reference);
+        self.pop1();
     }
 
     /// `ref.func`

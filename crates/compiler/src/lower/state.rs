@@ -34,6 +34,13 @@ const MAX_VALUES: usize = 1 << 22;
 /// blocks and depth; what people write is some tens deep.
 const MAX_OPEN_LOOPS: usize = 1024;
 
+/// What is known of a function besides its CLIF.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Lowered {
+    /// Most values that a tail call passes, its context included. Those for which there are no registers get room in its frame.
+    pub(crate) tail_call_values: u32,
+}
+
 /// A function being lowered.
 pub(crate) struct FuncLowering<'a> {
     pub(super) env: &'a ModuleEnv<'a>,
@@ -74,6 +81,8 @@ pub(crate) struct FuncLowering<'a> {
     pub(super) counter: Counter,
     /// How many handlers all calls so far have listed.
     pub(super) listed_handlers: usize,
+    /// Most values that a tail call passes, its context included.
+    pub(super) tail_call_values: u32,
     /// Where values that an exception carries pass through, once there are any.
     pub(super) exception_values: Option<StackSlot>,
     /// The variable of each local that has been used. A function may declare tens of thousands that it never uses.
@@ -128,6 +137,7 @@ impl<'a> FuncLowering<'a> {
             handlers: Vec::new(),
             counter,
             listed_handlers: 0,
+            tail_call_values: 0,
             exception_values: None,
             locals,
             local_types,
@@ -183,8 +193,11 @@ impl<'a> FuncLowering<'a> {
     }
 
     /// Ends the function.
-    pub(super) fn finish(self) {
+    pub(super) fn finish(self) -> Lowered {
         self.builder.finalize(self.env.isa.frontend_config());
+        Lowered {
+            tail_call_values: self.tail_call_values,
+        }
     }
 
     /// The error for something that is valid but not translated.
