@@ -11,6 +11,9 @@
 //!   rbx, rbp, r12 to r15    preserved by a function that returns  preserved
 //! ```
 //!
+//! A function that is called in tail position pops what it was passed on the stack, not what its caller was, so it makes no
+//! difference to whoever entered the guest.
+//!
 //! So for a function whose arguments all have registers and that has at most one result both are the same: guest code calls a host
 //! function, and the host a guest function, with nothing to convert. All other functions go through the trampolines that their
 //! module has, which pass values in memory.

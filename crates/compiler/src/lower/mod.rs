@@ -177,7 +177,7 @@ mod tests {
                 &mut context,
                 &mut clif,
             )
-            .map(|()| clif)
+            .map(|_| clif)
         };
         assert!(matches!(lower(0), Err(CompileError::Invalid { .. })));
         let clif = lower(1).unwrap();

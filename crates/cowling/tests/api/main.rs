@@ -19,6 +19,7 @@ mod shared_memories;
 mod stack_overflow;
 mod support;
 mod tables;
+mod tail_calls;
 mod threads;
 mod traps;
 mod wrong_store;

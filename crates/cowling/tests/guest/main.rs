@@ -11,4 +11,5 @@ mod regions;
 mod start;
 mod states;
 mod support;
+mod tail_calls;
 mod yields;
