@@ -160,7 +160,7 @@ suites! {
     relaxed_simd: proposal(Proposal::RelaxedSimd), &[], at least 7 valid;
     wide_arithmetic: proposal(Proposal::WideArithmetic), &[], at least 1 valid;
     custom_page_sizes: proposal(Proposal::CustomPageSizes), &[], at least 10 valid;
-    tail_calls: proposal(Proposal::TailCall), &[], at least 20 valid;
+    tail_calls: proposal(Proposal::TailCall), &[], at least 6 valid;
     function_references: proposal(Proposal::FunctionReferences), FUNCTION_REFERENCES, at least 40 valid;
     exception_handling: proposal(Proposal::ExceptionHandling), &[], at least 9 valid;
 }
