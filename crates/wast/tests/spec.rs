@@ -244,9 +244,7 @@ const LEFT_OUT: &[(Proposal, &str)] = &[
         Proposal::CustomDescriptors,
         "the proposal is not finished, and engines differ in what they take",
     ),
-    (Proposal::FunctionReferences, "not supported yet"),
     (Proposal::GC, "not supported yet"),
-    (Proposal::TailCall, "not supported yet"),
 ];
 
 /// Is every proposal either run or left out for a reason?
