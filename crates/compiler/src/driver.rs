@@ -63,6 +63,10 @@ fn vm_layout(parsed: &Parsed<'_>) -> Result<VmLayout, CompileError> {
     })
 }
 
+/// Most ways in which functions are called, of one module. Each costs two trampolines, so that a few bytes of type section cost as much
+/// as a large function; the largest programs there are have some thousands.
+const MAX_WAYS: usize = 1 << 15;
+
 /// The ways in which functions of the module's types are called, each by one such type, and which way is whose. Types that differ in
 /// what references refer to may have the same.
 fn distinct_calls(info: &ModuleInfo) -> (Vec<&FuncType>, PrimaryMap<TypeIndex, Option<usize>>) {
@@ -89,6 +93,14 @@ pub(crate) fn compile(
 ) -> Result<ModuleCode, CompileError> {
     let layout = vm_layout(parsed)?;
     let (types, places) = distinct_calls(&parsed.info);
+    if types.len() > MAX_WAYS {
+        return Err(CompileError::TooLarge {
+            what: format!(
+                "its functions would be called in {} ways, the limit is {MAX_WAYS}",
+                types.len()
+            ),
+        });
+    }
     let shared = Shared {
         parsed,
         env: ModuleEnv {

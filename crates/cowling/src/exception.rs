@@ -6,7 +6,7 @@
 use crate::error::{Result, format_err};
 use crate::externref::{OwnedRooted, Rooted};
 use crate::store::{AsContext, AsContextMut};
-use crate::types::{FuncType, TagType};
+use crate::types::{ExnType, FuncType, TagType};
 use crate::val::{Val, Values};
 use cowling_vm::{TagHandle, UncaughtException as ThrownException};
 
@@ -65,6 +65,15 @@ impl ExnRef {
 }
 
 impl Rooted<ExnRef> {
+    /// Its type.
+    ///
+    /// # Errors
+    /// [`RefError`](crate::RefError) when the scope has ended or the store is another one.
+    pub fn ty(&self, store: impl AsContext) -> Result<ExnType> {
+        let store = store.as_context();
+        ExnType::from_tag_type(&self.tag(store)?.ty(store))
+    }
+
     /// The exception's tag.
     ///
     /// # Errors

@@ -116,9 +116,9 @@ pub use store::{AsContext, AsContextMut, Store, StoreContext, StoreContextMut, U
 pub use table::Table;
 pub use trust::Distrust;
 pub use types::{
-    ArrayType, ExportType, ExternType, FieldType, Finality, FuncType, GlobalType, HeapType,
-    ImportType, MemoryType, MemoryTypeBuilder, Mutability, RefType, StorageType, StructType,
-    TableType, TagType, ValType,
+    ArrayType, ExnType, ExportType, ExternType, FieldType, Finality, FuncType, GlobalType,
+    HeapType, ImportType, MemoryType, MemoryTypeBuilder, Mutability, RefType, StorageType,
+    StructType, TableType, TagType, ValType,
 };
 pub use v128::V128;
 pub use val::{Ref, Val};

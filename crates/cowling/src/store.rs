@@ -183,6 +183,16 @@ impl<T: 'static> Store<T> {
     pub fn throw<R>(&mut self, exception: Rooted<ExnRef>) -> Result<R> {
         self.as_context_mut().throw(exception)
     }
+
+    /// Is there an exception that nobody has taken? See [`StoreContextMut::has_pending_exception`].
+    pub fn has_pending_exception(&self) -> bool {
+        self.as_context().inner().has_pending_exception()
+    }
+
+    /// Takes the exception that came out of a call last. See [`StoreContextMut::take_pending_exception`].
+    pub fn take_pending_exception(&mut self) -> Option<Rooted<ExnRef>> {
+        self.as_context_mut().take_pending_exception()
+    }
 }
 
 impl<T: Default + 'static> Default for Store<T> {

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`value`] | [`ValType`], [`RefType`], [`HeapType`] |
 //! | [`defined`] | [`FuncType`], [`StructType`], [`ArrayType`], [`FieldType`], [`StorageType`], [`Finality`], [`Mutability`] |
-//! | [`entity`] | [`TableType`], [`MemoryType`], [`GlobalType`], [`TagType`], [`ExternType`] |
+//! | [`entity`] | [`TableType`], [`MemoryType`], [`GlobalType`], [`TagType`], [`ExnType`], [`ExternType`] |
 //! | [`import_export`] | [`ImportType`], [`ExportType`] |
 //!
 //! All of them print in the notation of the text format: `(func (param i32) (result i64))`.
@@ -15,6 +15,8 @@ pub(crate) mod import_export;
 pub(crate) mod value;
 
 pub use defined::{ArrayType, FieldType, Finality, FuncType, Mutability, StorageType, StructType};
-pub use entity::{ExternType, GlobalType, MemoryType, MemoryTypeBuilder, TableType, TagType};
+pub use entity::{
+    ExnType, ExternType, GlobalType, MemoryType, MemoryTypeBuilder, TableType, TagType,
+};
 pub use import_export::{ExportType, ImportType};
 pub use value::{HeapType, RefType, ValType};

@@ -125,11 +125,24 @@ impl StoreInner {
     /// When the reference is another store's or its scope has ended.
     pub fn exception_error(&mut self, exception: ExnRef) -> Result<UncaughtException, RefError> {
         let tag = self.exception_tag(exception)?;
+        let owned = self.exn_ref_to_owned(exception)?;
+        self.pending_exception = Some(owned.clone());
         Ok(UncaughtException {
-            exception: self.exn_ref_to_owned(exception)?,
+            exception: owned,
             tag,
             ty: self.tag_type(tag)?,
         })
+    }
+
+    /// Is there an exception that became an [`UncaughtException`] last, and has been neither thrown on nor taken?
+    pub fn has_pending_exception(&self) -> bool {
+        self.pending_exception.is_some()
+    }
+
+    /// Takes that exception, rooted in the current scope.
+    pub fn take_pending_exception(&mut self) -> Option<ExnRef> {
+        let owned = self.pending_exception.take()?;
+        self.exn_ref_from_owned(&owned).ok()
     }
 }
 
@@ -162,7 +175,9 @@ pub(crate) unsafe fn rethrown(store: NonNull<StoreInner>, error: Error) -> Resul
     let rooted = store.exn_ref_from_owned(&uncaught.exception);
     let raw = rooted.and_then(|rooted| store.objects().raw(rooted.0));
     store.root_scope_exit(scope);
-    raw.map_err(|_| error)
+    let raw = raw.map_err(|_| error)?;
+    store.pending_exception = None;
+    Ok(raw)
 }
 
 /// Where an exception is caught.

@@ -101,6 +101,16 @@ impl<'a, T: 'static> Caller<'a, T> {
     pub fn throw<R>(&mut self, exception: Rooted<ExnRef>) -> Result<R> {
         self.store.throw(exception)
     }
+
+    /// Is there an exception that nobody has taken? See [`StoreContextMut::has_pending_exception`].
+    pub fn has_pending_exception(&self) -> bool {
+        self.store.has_pending_exception()
+    }
+
+    /// Takes the exception that came out of a call last. See [`StoreContextMut::take_pending_exception`].
+    pub fn take_pending_exception(&mut self) -> Option<Rooted<ExnRef>> {
+        self.store.take_pending_exception()
+    }
 }
 
 impl<T: 'static> AsContext for Caller<'_, T> {

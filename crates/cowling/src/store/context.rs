@@ -117,6 +117,18 @@ impl<'a, T: 'static> StoreContextMut<'a, T> {
             .into())
     }
 
+    /// Has an exception come out of a call, or been [thrown](Self::throw), that was neither thrown on into a guest nor
+    /// [taken](Self::take_pending_exception)?
+    pub fn has_pending_exception(&self) -> bool {
+        self.0.inner().has_pending_exception()
+    }
+
+    /// Takes the exception that came out of a call, or was [thrown](Self::throw), last. The error that stands for it stays good.
+    pub fn take_pending_exception(&mut self) -> Option<Rooted<ExnRef>> {
+        let exception = self.0.inner_mut().take_pending_exception()?;
+        Some(Rooted::from_vm(exception))
+    }
+
     #[inline]
     pub(crate) fn inner(&self) -> &StoreInner {
         self.0.inner()

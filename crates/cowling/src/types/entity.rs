@@ -1,7 +1,8 @@
 //! Types of what a module imports, defines and exports.
 
-use super::defined::{FuncType, Mutability};
+use super::defined::{Finality, FuncType, Mutability};
 use super::value::{RefType, ValType};
+use crate::engine::Engine;
 use crate::error::{Result, bail};
 use cowling_abi as abi;
 use cowling_vm::{CompiledModule, TypeRegistry};
@@ -323,6 +324,54 @@ impl fmt::Display for TagType {
             params: self.ty.as_abi().params.clone(),
         };
         ty.fmt(f)
+    }
+}
+
+/// The type of an exception: that of its tag.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ExnType {
+    tag: TagType,
+}
+
+impl ExnType {
+    /// The type of exceptions that carry these.
+    ///
+    /// # Errors
+    /// [`TypeError`](crate::TypeError) when there are too many types.
+    pub fn new(engine: &Engine, fields: impl IntoIterator<Item = ValType>) -> Result<ExnType> {
+        let ty = FuncType::with_finality_and_supertype(engine, Finality::Final, None, fields, [])?;
+        Ok(ExnType {
+            tag: TagType::new(ty),
+        })
+    }
+
+    /// The type of exceptions with a tag of this type.
+    ///
+    /// # Errors
+    /// None today.
+    pub fn from_tag_type(tag: &TagType) -> Result<ExnType> {
+        Ok(ExnType { tag: tag.clone() })
+    }
+
+    /// The type of its tag.
+    pub fn tag_type(&self) -> TagType {
+        self.tag.clone()
+    }
+
+    /// The type of what it carries at `i`, counted from 0.
+    pub fn field(&self, i: usize) -> Option<ValType> {
+        self.tag.ty().param(i)
+    }
+
+    /// The types of what it carries.
+    pub fn fields(&self) -> impl ExactSizeIterator<Item = ValType> + '_ {
+        self.tag.ty().params()
+    }
+}
+
+impl fmt::Display for ExnType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.tag.fmt(f)
     }
 }
 

@@ -143,3 +143,54 @@ fn traps_are_not_caught() {
         assert_says(&f.call(&mut store, ()).unwrap_err(), &[says]);
     }
 }
+
+#[test]
+fn a_pending_exception_is_there_until_it_is_taken_or_thrown_on() {
+    let (mut store, instance) = instance(THROWS);
+    assert!(!store.has_pending_exception() && store.take_pending_exception().is_none());
+    let throw = instance.get_func(&mut store, "throw").unwrap();
+    let arguments = [Val::I32(3), Val::null_extern_ref()];
+    let error = throw.call(&mut store, &arguments, &mut []).unwrap_err();
+    assert!(store.has_pending_exception());
+    let exception = store.take_pending_exception().unwrap();
+    assert!(!store.has_pending_exception() && store.take_pending_exception().is_none());
+    assert_eq!(exception.field(&mut store, 0).unwrap().unwrap_i32(), 3);
+    let expected = [ValType::I32, ValType::EXTERNREF];
+    let ty = exception.ty(&store).unwrap();
+    assert_eq!(ty, ExnType::new(store.engine(), expected).unwrap());
+    assert!(ty.fields().eq([ValType::I32, ValType::EXTERNREF]));
+    // The error stays what it was.
+    assert!(error.downcast_ref::<ThrownException>().is_some());
+    assert!(store.throw::<()>(exception).is_err() && store.has_pending_exception());
+
+    // A host function that handles what a guest throws, or lets it go on.
+    let wat = r#"(module (tag $e (export "e"))
+        (import "" "try" (func $try (param i32)))
+        (func (export "throws") (throw $e))
+        (func (export "run") (param i32) (result i32)
+            (block $caught (try_table (catch $e $caught) (call $try (local.get 0))) (return (i32.const 0)))
+            (i32.const 1)))"#;
+    let (mut store, instance) = linked::<()>(wat, |linker| {
+        let attempt = |mut caller: Caller<'_, ()>, handles: i32| -> Result<()> {
+            let throws = caller.get_export("throws").and_then(Extern::into_func);
+            let error = throws.unwrap().call(&mut caller, &[], &mut []).unwrap_err();
+            assert!(caller.has_pending_exception());
+            match handles {
+                0 => Err(error),
+                _ => {
+                    caller.take_pending_exception().unwrap();
+                    Ok(())
+                }
+            }
+        };
+        linker.func_wrap("", "try", attempt).unwrap();
+    })
+    .unwrap();
+    let run = instance
+        .get_typed_func::<i32, i32>(&mut store, "run")
+        .unwrap();
+    for (handles, caught) in [(0, 1), (1, 0)] {
+        assert_eq!(run.call(&mut store, handles).unwrap(), caught);
+        assert!(!store.has_pending_exception());
+    }
+}

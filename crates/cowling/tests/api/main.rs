@@ -11,6 +11,7 @@ mod funcs;
 mod globals;
 mod imports;
 mod linker;
+mod many_types;
 mod memories;
 mod modules;
 mod readme;

@@ -55,6 +55,8 @@ pub struct StoreInner {
     /// Those of `host_funcs` for whose type no module with a shim has been instantiated yet.
     without_shim: Vec<NonNull<HostFuncRecord>>,
     objects: ObjectTable,
+    /// What became an error for the host last and has been neither thrown on nor taken.
+    pub(crate) pending_exception: Option<OwnedExnRef>,
     limiter: Option<LimiterAccess>,
     on_epoch: Option<EpochCallback>,
     repair: Option<RepairCallback>,
@@ -92,6 +94,7 @@ impl StoreInner {
             host_funcs: Vec::new(),
             without_shim: Vec::new(),
             objects: ObjectTable::new(id),
+            pending_exception: None,
             limiter: None,
             on_epoch: None,
             repair: None,
