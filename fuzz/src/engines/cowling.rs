@@ -1,0 +1,118 @@
+//! Cowling, in several configurations.
+
+use super::store_api::store_api;
+use crate::outcome::Trap;
+use anyhow::{Context, Result};
+use cowling::{Config, InstanceAllocationStrategy, PoolingAllocationConfig, ThrownException};
+
+store_api!(cowling);
+
+struct Cowling {
+    name: &'static str,
+    engine: Engine,
+    fuel: bool,
+}
+
+/// Settings, as `-C name=value` takes them.
+type Settings = &'static [(&'static str, &'static str)];
+
+const CONFIGURATIONS: &[(&str, Settings)] = &[
+    ("by default", &[]),
+    ("without optimisation", &[("cranelift_opt_level", "none")]),
+    (
+        "with bounds checks",
+        &[("memory_reservation", "0"), ("memory_guard_size", "0")],
+    ),
+    ("with fuel", &[("consume_fuel", "true")]),
+    ("with a pool", &[]),
+    ("without images", &[("memory_init_cow", "false")]),
+];
+
+/// All configurations, the default first.
+pub(super) fn engines() -> Result<Vec<Box<dyn super::Engine>>> {
+    let engine = |&(name, settings): &(&'static str, Settings)| -> Result<Box<dyn super::Engine>> {
+        let mut config = Config::new();
+        config.set_knob("relaxed_simd_deterministic", "true")?;
+        // Modules are small, and run side by side already.
+        config.set_knob("parallel_compilation", "false")?;
+        for (name, value) in settings {
+            config.set_knob(name, value)?;
+        }
+        if name == "with a pool" {
+            let mut pool = PoolingAllocationConfig::default();
+            pool.max_tables_per_module(100).max_memories_per_module(100);
+            config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+        }
+        Ok(Box::new(Cowling {
+            name,
+            engine: Engine::new(&config).context(name)?,
+            fuel: settings.contains(&("consume_fuel", "true")),
+        }))
+    };
+    CONFIGURATIONS.iter().map(engine).collect()
+}
+
+impl super::Engine for Cowling {
+    fn name(&self) -> String {
+        format!("cowling {}", self.name)
+    }
+
+    fn is_ours(&self) -> bool {
+        true
+    }
+
+    fn run(&self, module: &[u8], seed: u64) -> Outcome {
+        let mut store = Store::new(&self.engine, ());
+        if self.fuel
+            && let Err(error) = store.set_fuel(1 << 60)
+        {
+            return Outcome::Refused(error.to_string());
+        }
+        run_module(&self.engine, store, module, seed)
+    }
+}
+
+fn value(store: &mut Store<()>, value: &Val) -> Value {
+    let is_null = match value {
+        Val::FuncRef(v) => v.is_none(),
+        Val::ExternRef(v) => v.is_none(),
+        Val::ExnRef(v) => v.is_none(),
+        Val::AnyRef(v) => v.is_none(),
+        other => return number(other).unwrap_or(Value::Reference),
+    };
+    let _ = store;
+    if is_null {
+        Value::Null
+    } else {
+        Value::Reference
+    }
+}
+
+fn failed(_store: &mut Store<()>, error: &cowling::Error) -> Ended {
+    use cowling::Trap as T;
+    if error.is::<ThrownException>() {
+        return Ended::Threw;
+    }
+    let Some(trap) = error.downcast_ref::<T>() else {
+        let text = format!("{error:#}");
+        return match text.contains("out of memory") || text.contains("GC heap") {
+            true => Ended::Exhausted(text),
+            false => Ended::Failed(text),
+        };
+    };
+    Ended::Trapped(match trap {
+        T::UnreachableCodeReached => Trap::Unreachable,
+        T::MemoryOutOfBounds => Trap::MemoryOutOfBounds,
+        T::TableOutOfBounds => Trap::TableOutOfBounds,
+        T::IndirectCallToNull => Trap::NoSuchFunction,
+        T::IntegerDivisionByZero => Trap::DivisionByZero,
+        T::IntegerOverflow => Trap::IntegerOverflow,
+        T::BadConversionToInteger => Trap::BadConversion,
+        T::BadSignature => Trap::WrongFunctionType,
+        T::NullReference => Trap::NullReference,
+        T::HeapMisaligned => Trap::Misaligned,
+        T::AtomicWaitNonSharedMemory => Trap::UnsharedWait,
+        T::StackOverflow => return Ended::Exhausted(trap.to_string()),
+        other => return Ended::Failed(other.to_string()),
+    })
+}
