@@ -102,6 +102,21 @@ macro_rules! for_each_builtin {
             throw_ref(exception: u32);
             /// Copies the values an exception carries to the `VmValue`s at the address `values`.
             exception_values(exception: u32, values: u64);
+            /// Makes an object of the type with this engine-wide id, all of its contents 0; `word` is an array's length. Leaves the
+            /// reference in [`made`](crate::gc_heap::VmGcHeap::made), and keeps every register.
+            gc_new(type_id: u32, word: u32);
+            /// `array.fill` with a value of which these are the lower and the higher 64 bits. The array is not null.
+            array_fill(array: u32, start: u32, low: u64, high: u64, len: u32);
+            /// `array.copy`. The arrays are not null.
+            array_copy(dst: u32, dst_start: u32, src: u32, src_start: u32, len: u32);
+            /// `array.new_data` of a type of the module.
+            array_new_data(ty: u32, data: u32, start: u32, len: u32) -> u32;
+            /// `array.new_elem` of a type of the module.
+            array_new_elem(ty: u32, elem: u32, start: u32, len: u32) -> u32;
+            /// `array.init_data`. The array is not null.
+            array_init_data(array: u32, start: u32, data: u32, src: u32, len: u32);
+            /// `array.init_elem`. The array is not null.
+            array_init_elem(array: u32, start: u32, elem: u32, src: u32, len: u32);
             /// Is the type with the first engine-wide id that with the other, or below it? 1 or 0.
             is_subtype(type_id: u32, above: u32) -> u32;
             /// No fuel is left: takes more from the store's reserve, which may suspend the guest, or traps. Wants the count in the

@@ -40,6 +40,11 @@ macro_rules! for_each_knob {
             memory_init_cow: bool = true, code, ["true", "false"];
             /// Counts what guest code executes, so that stores can give it fuel. Code gets slower: tight loops by up to a third.
             consume_fuel: bool = false, code, ["true", "false"];
+            /// Bytes of address space for the garbage-collected heap of a store, the most that it may have: up to 2 GiB. A store without
+            /// structs and arrays has none.
+            gc_heap_reservation: u64 = 2 << 30, runtime, ["0", "1048576", "2147483648"];
+            /// Collects garbage whenever a struct or array is made. Very slow; finds bugs of the engine itself.
+            gc_stress: bool = false, runtime, ["true", "false"];
             /// Allows functions, blocks and branches with several results.
             wasm_multi_value: bool = true, code, ["true", "false"];
             /// Allows bulk memory and table operations.

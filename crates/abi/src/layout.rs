@@ -23,6 +23,7 @@
 //! Records are `#[repr(C)]` structs here; the compiler takes offsets from them with [`core::mem::offset_of`], the runtime uses
 //! the same structs. Nothing is written down twice.
 
+use crate::gc_heap::VmGcHeap;
 use crate::gc_layout::GcLayout;
 use crate::index::*;
 use crate::module::ModuleInfo;
@@ -101,6 +102,8 @@ pub struct StoreContext {
     /// Fuel that guest code may use before it has to ask for more, in modules that count it ([`crate::builtins`] says where the
     /// count is when). Negative when guest code has used more.
     pub fuel: i64,
+    /// The garbage-collected heap.
+    pub gc_heap: VmGcHeap,
 }
 
 /// A linear memory as compiled code sees it.

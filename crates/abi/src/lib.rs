@@ -12,6 +12,7 @@
 //! | [`plan`] | how a memory is addressed and bounds-checked |
 //! | [`layout`] | the VMContext, the records in it, and their offsets |
 //! | [`gc_layout`] | references, and objects of the garbage-collected heap |
+//! | [`gc_heap`] | the garbage-collected heap: what compiled code knows of it |
 //! | [`builtins`] | runtime functions that compiled code calls |
 //! | [`trap`] | trap codes |
 //! | [`knobs`] | every setting, declared once |
@@ -22,6 +23,7 @@
 
 pub mod artifact;
 pub mod builtins;
+pub mod gc_heap;
 pub mod gc_layout;
 pub mod host;
 pub mod index;

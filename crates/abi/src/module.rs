@@ -121,9 +121,40 @@ pub enum ConstOp {
     I64Sub,
     /// `i64.mul`
     I64Mul,
+    /// `struct.new`
+    StructNew(TypeIndex),
+    /// `struct.new_default`
+    StructNewDefault(TypeIndex),
+    /// `array.new`
+    ArrayNew(TypeIndex),
+    /// `array.new_default`
+    ArrayNewDefault(TypeIndex),
+    /// `array.new_fixed`, and how many elements
+    ArrayNewFixed(TypeIndex, u32),
+    /// `ref.i31`
+    RefI31,
+}
+
+impl ConstOp {
+    /// Does it make an object?
+    pub fn makes_object(&self) -> bool {
+        matches!(
+            self,
+            ConstOp::StructNew(_)
+                | ConstOp::StructNewDefault(_)
+                | ConstOp::ArrayNew(_)
+                | ConstOp::ArrayNewDefault(_)
+                | ConstOp::ArrayNewFixed(..)
+        )
+    }
 }
 
 impl ConstExpr {
+    /// Does it make objects, new ones each time it is evaluated?
+    pub fn makes_objects(&self) -> bool {
+        self.ops.iter().any(ConstOp::makes_object)
+    }
+
     /// The value, if the expression is a single `i32.const` or `i64.const`: an offset known ahead of time.
     /// An `i32` is read as unsigned, as offsets are.
     pub fn constant_offset(&self) -> Option<u64> {
@@ -197,6 +228,14 @@ impl ElementItems {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// Do expressions make objects? Then each is evaluated once for an instance.
+    pub fn make_objects(&self) -> bool {
+        match self {
+            ElementItems::Functions(_) => false,
+            ElementItems::Expressions(e) => e.iter().any(ConstExpr::makes_objects),
+        }
+    }
 }
 
 /// A data segment.
@@ -254,6 +293,12 @@ index_spaces! {
 }
 
 impl ModuleInfo {
+    /// Does it define types of objects? Then its code finds the store's heap in place.
+    pub fn has_object_types(&self) -> bool {
+        let is_object = |ty: &SubType| !matches!(ty.composite, CompositeType::Func(_));
+        self.types.values().any(is_object)
+    }
+
     /// A type that is a function's.
     ///
     /// # Panics

@@ -63,6 +63,14 @@ traps! {
     OutOfFuel = 12, "all fuel consumed";
     /// A null reference was used where an object is needed.
     NullReference = 13, "null reference";
+    /// A reference was cast to a type that it is not of.
+    CastFailure = 14, "cast failure";
+    /// An array access reached outside the array.
+    ArrayOutOfBounds = 15, "out of bounds array access";
+    /// A struct or array would be larger than any heap.
+    AllocationTooLarge = 16, "allocation size too large";
+    /// The garbage-collected heap is full.
+    GcHeapOutOfMemory = 17, "GC heap out of memory";
     /// A wait in a memory that is not shared.
     AtomicWaitNonSharedMemory = 20, "expected shared memory";
 }

@@ -6,12 +6,13 @@
 
 use crate::error::Result;
 use crate::exception::ExnRef;
+use crate::gc::AnyRef;
 use crate::store::{AsContext, AsContextMut, StoreContext, StoreContextMut};
 use cowling_vm::StoreInner;
 use std::any::Any;
 use std::fmt;
 
-/// A kind of object that a [`Rooted`] refers to: [`ExternRef`], [`AnyRef`] or [`ExnRef`].
+/// A kind of thing that a [`Rooted`] refers to: [`ExternRef`], [`ExnRef`], [`AnyRef`] or one of those below it.
 pub trait GcRef: sealed::Sealed + 'static {
     #[doc(hidden)]
     type Root: Copy + fmt::Debug + Send + Sync;
@@ -24,14 +25,16 @@ pub trait GcRef: sealed::Sealed + 'static {
 
     #[doc(hidden)]
     fn root(store: &mut StoreInner, owned: &Self::Owned) -> Result<Self::Root>;
+
+    #[doc(hidden)]
+    fn raw(store: &StoreInner, root: Self::Root) -> Result<u32>;
 }
 
-mod sealed {
+pub(crate) mod sealed {
     /// Keeps the set of kinds to those the runtime knows.
     pub trait Sealed {}
     impl Sealed for super::ExternRef {}
     impl Sealed for super::ExnRef {}
-    impl Sealed for super::AnyRef {}
 }
 
 /// A host value that guests hold as an `externref`. Always behind a [`Rooted`] or [`OwnedRooted`].
@@ -49,22 +52,9 @@ impl GcRef for ExternRef {
     fn root(store: &mut StoreInner, owned: &Self::Owned) -> Result<Self::Root> {
         Ok(store.host_ref_from_owned(owned)?)
     }
-}
 
-/// Something of the `any` hierarchy: what guests make themselves. Always behind a [`Rooted`] or [`OwnedRooted`].
-#[derive(Debug)]
-pub enum AnyRef {}
-
-impl GcRef for AnyRef {
-    type Root = cowling_vm::AnyRef;
-    type Owned = cowling_vm::OwnedAnyRef;
-
-    fn own(store: &mut StoreInner, root: Self::Root) -> Result<Self::Owned> {
-        Ok(store.any_ref_to_owned(root)?)
-    }
-
-    fn root(store: &mut StoreInner, owned: &Self::Owned) -> Result<Self::Root> {
-        Ok(store.any_ref_from_owned(owned)?)
+    fn raw(store: &StoreInner, root: Self::Root) -> Result<u32> {
+        Ok(store.host_ref_raw(root)?)
     }
 }
 
@@ -79,9 +69,25 @@ impl GcRef for ExnRef {
     fn root(store: &mut StoreInner, owned: &Self::Owned) -> Result<Self::Root> {
         Ok(store.exn_ref_from_owned(owned)?)
     }
+
+    fn raw(store: &StoreInner, root: Self::Root) -> Result<u32> {
+        Ok(store.exn_ref_raw(root)?)
+    }
 }
 
 impl ExternRef {
+    /// The same reference as one of the `extern` hierarchy.
+    ///
+    /// # Errors
+    /// [`RefError`](crate::RefError) when the scope has ended or the store is another one.
+    pub fn convert_any(
+        mut store: impl AsContextMut,
+        anyref: Rooted<AnyRef>,
+    ) -> Result<Rooted<ExternRef>> {
+        let mut store = store.as_context_mut();
+        Ok(Rooted(store.inner_mut().any_ref_to_extern(anyref.0)?))
+    }
+
     /// Gives a value to the store, for guests to hold.
     ///
     /// ```
@@ -100,7 +106,7 @@ impl ExternRef {
         value: V,
     ) -> Result<Rooted<ExternRef>> {
         let mut store = store.as_context_mut();
-        Ok(Rooted(store.inner_mut().host_ref_new(Box::new(value))))
+        Ok(Rooted(store.inner_mut().host_ref_new(Box::new(value))?))
     }
 }
 
@@ -121,6 +127,19 @@ impl<R: GcRef> Rooted<R> {
         )?))
     }
 
+    /// Do both refer to the same?
+    ///
+    /// # Errors
+    /// [`RefError`](crate::RefError) when the scope of one has ended or the store is another one.
+    pub fn ref_eq(store: impl AsContext, a: &Rooted<R>, b: &Rooted<impl GcRef>) -> Result<bool> {
+        let store = store.as_context();
+        Ok(a.raw(store.inner())? == b.raw(store.inner())?)
+    }
+
+    fn raw(&self, store: &StoreInner) -> Result<u32> {
+        R::raw(store, self.0)
+    }
+
     pub(crate) fn from_vm(root: R::Root) -> Self {
         Rooted(root)
     }
@@ -131,19 +150,7 @@ impl<R: GcRef> Rooted<R> {
 }
 
 impl Rooted<ExternRef> {
-    /// Do both refer to the same host value?
-    ///
-    /// # Errors
-    /// [`RefError`](crate::RefError) when the scope of one has ended or the store is another one.
-    pub fn ref_eq(
-        store: impl AsContext,
-        a: &Rooted<ExternRef>,
-        b: &Rooted<ExternRef>,
-    ) -> Result<bool> {
-        Ok(store.as_context().inner().host_ref_eq(a.0, b.0)?)
-    }
-
-    /// The host value. Always `Some`: host values are the only objects an `externref` refers to today.
+    /// The host value; `None` if it is something that guests have made.
     ///
     /// # Errors
     /// [`RefError`](crate::RefError) when the scope has ended or the store is another one.
@@ -151,10 +158,14 @@ impl Rooted<ExternRef> {
         &self,
         store: impl Into<StoreContext<'a, T>>,
     ) -> Result<Option<&'a (dyn Any + Send + Sync)>> {
-        Ok(Some(store.into().inner().host_ref_get(self.0)?))
+        let inner = store.into().inner();
+        if !inner.is_host_value(self.0)? {
+            return Ok(None);
+        }
+        Ok(Some(inner.host_ref_get(self.0)?))
     }
 
-    /// The host value, for change. Always `Some`, as with [`data`](Self::data).
+    /// The host value, for change, as with [`data`](Self::data).
     ///
     /// # Errors
     /// [`RefError`](crate::RefError) when the scope has ended or the store is another one.
@@ -163,6 +174,9 @@ impl Rooted<ExternRef> {
         store: impl Into<StoreContextMut<'a, T>>,
     ) -> Result<Option<&'a mut (dyn Any + Send + Sync)>> {
         let inner = store.into().0.into_inner_mut();
+        if !inner.is_host_value(self.0)? {
+            return Ok(None);
+        }
         Ok(Some(inner.host_ref_get_mut(self.0)?))
     }
 }
@@ -187,6 +201,10 @@ pub struct OwnedRooted<R: GcRef>(R::Owned);
 impl<R: GcRef> OwnedRooted<R> {
     pub(crate) fn from_vm(owned: R::Owned) -> Self {
         OwnedRooted(owned)
+    }
+
+    pub(crate) fn into_vm(self) -> R::Owned {
+        self.0
     }
 
     /// A reference to the same object in the current scope.

@@ -42,7 +42,7 @@
 //! | `linker`, `instance` | imports by name; instantiation |
 //! | `func` | functions: dynamic, typed, asynchronous, made from closures; the caller of a host function |
 //! | `memory`, `shared_memory`, `table`, `global`, `exception`, `externs` | the other things instances import and export |
-//! | `val`, `v128`, `externref` | values and references |
+//! | `val`, `v128`, `externref`, `gc` | values and references |
 //! | `guest` | guests: instances with a life of their own, in the slots of a region |
 //! | `error` | errors |
 //!
@@ -63,6 +63,7 @@ mod exception;
 mod externref;
 mod externs;
 mod func;
+mod gc;
 mod global;
 mod guest;
 mod instance;
@@ -84,7 +85,7 @@ pub use cowling_abi::knobs::{Knob, KnobError, KnobScope, Knobs, OptLevel};
 pub use cowling_compiler::CompileError;
 pub use cowling_vm::UncaughtException as ThrownException;
 pub use cowling_vm::{
-    FrameInfo, MemoryFault, PoolFull, PoolMetrics, ResourceLimiter, StoreLimits,
+    FrameInfo, GcStats, MemoryFault, PoolFull, PoolMetrics, ResourceLimiter, StoreLimits,
     StoreLimitsBuilder, Trusted, WasmBacktrace,
 };
 pub use engine::{Engine, EngineWeak, Precompiled};
@@ -94,11 +95,14 @@ pub use error::{
     TypeError, TypeMismatch, UnknownImport, ValueError, WrongStore, bail, ensure, format_err,
 };
 pub use exception::{ExnRef, Tag};
-pub use externref::{AnyRef, ExternRef, GcRef, OwnedRooted, RootScope, Rooted};
+pub use externref::{ExternRef, GcRef, OwnedRooted, RootScope, Rooted};
 pub use externs::{Export, Extern};
 pub use func::{
     Caller, Func, IntoFunc, TypedFunc, WasmParams, WasmResults, WasmRet, WasmTy, WasmTyList,
     YieldedInAsyncCall,
+};
+pub use gc::{
+    AnyRef, ArrayRef, ArrayRefPre, EqRef, GcHeapOutOfMemory, I31, StructRef, StructRefPre,
 };
 pub use global::Global;
 pub use guest::{

@@ -16,8 +16,9 @@ use crate::engine::Engine;
 use crate::error::Result;
 use crate::exception::ExnRef;
 use crate::externref::Rooted;
+use crate::gc::GcHeapOutOfMemory;
 use crate::guest::Contexts;
-use cowling_vm::{Quota, ResourceLimiter, StoreMut, StoreSpec};
+use cowling_vm::{GcStats, Quota, ResourceLimiter, StoreMut, StoreSpec};
 use interruption::EpochWait;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -171,9 +172,33 @@ impl<T: 'static> Store<T> {
         self.as_context_mut().fuel_async_yield_interval(interval)
     }
 
-    /// Frees the host values and exceptions that nothing refers to any more.
-    pub fn gc(&mut self) {
-        self.as_context_mut().gc();
+    /// Frees objects, host values and exceptions that nothing refers to any more. See [`StoreContextMut::gc`].
+    ///
+    /// # Errors
+    /// A limiter's, when it is asked because the heap would have to grow, and fails.
+    pub fn gc(&mut self, why: Option<&GcHeapOutOfMemory<()>>) -> Result<()> {
+        self.as_context_mut().gc(why)
+    }
+
+    /// As [`gc`](Self::gc): a collection never waits.
+    ///
+    /// # Errors
+    /// As [`gc`](Self::gc).
+    pub async fn gc_async(&mut self, why: Option<&GcHeapOutOfMemory<()>>) -> Result<()> {
+        self.gc(why)
+    }
+
+    /// How often the store has collected, what that cost, and what is in use.
+    ///
+    /// ```
+    /// # use cowling::*;
+    /// let mut store = Store::<()>::default();
+    /// store.gc(None)?;
+    /// assert_eq!(store.gc_stats().collections, 1);
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn gc_stats(&self) -> GcStats {
+        self.as_context().0.inner().gc_stats()
     }
 
     /// The error by which a host function throws an exception. See [`StoreContextMut::throw`].

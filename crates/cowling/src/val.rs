@@ -2,8 +2,9 @@
 
 use crate::error::Result;
 use crate::exception::ExnRef;
-use crate::externref::{AnyRef, ExternRef, Rooted};
+use crate::externref::{ExternRef, Rooted};
 use crate::func::Func;
+use crate::gc::{AnyRef, ArrayRef, EqRef, StructRef};
 use crate::store::AsContext;
 use crate::types::{HeapType, RefType, ValType};
 use crate::v128::V128;
@@ -155,6 +156,7 @@ impl Val {
             Value::ExternRef(r) => Val::ExternRef(r.map(Rooted::from_vm)),
             Value::ExnRef(r) => Val::ExnRef(r.map(Rooted::from_vm)),
             Value::AnyRef(r) => Val::AnyRef(r.map(Rooted::from_vm)),
+            Value::I31(_) => unreachable!("what comes from guests is a reference"),
         }
     }
 
@@ -205,6 +207,12 @@ from! {
     Option<Rooted<ExnRef>>, v => Val::ExnRef(v);
     Rooted<AnyRef>, v => Val::AnyRef(Some(v));
     Option<Rooted<AnyRef>>, v => Val::AnyRef(v);
+    Rooted<EqRef>, v => Val::AnyRef(Some(v.into()));
+    Option<Rooted<EqRef>>, v => Val::AnyRef(v.map(Rooted::into));
+    Rooted<StructRef>, v => Val::AnyRef(Some(v.into()));
+    Option<Rooted<StructRef>>, v => Val::AnyRef(v.map(Rooted::into));
+    Rooted<ArrayRef>, v => Val::AnyRef(Some(v.into()));
+    Option<Rooted<ArrayRef>>, v => Val::AnyRef(v.map(Rooted::into));
     Ref, v => match v {
         Ref::Func(f) => Val::FuncRef(f),
         Ref::Extern(r) => Val::ExternRef(r),

@@ -9,6 +9,8 @@
 //! A body is called by guest code of the store that the VMContext names, on the thread that runs it; so that store is not used by
 //! anybody else, and indices are those of the instance's module, checked when it was validated.
 
+mod objects;
+
 use crate::activation::{self, Execution};
 use crate::const_expr::{func_ref_value, value_func_ref};
 use crate::error::GrowError;
@@ -23,6 +25,7 @@ use crate::store::StoreInner;
 use crate::trap::TrapReason;
 use cowling_abi::layout::*;
 use cowling_abi::*;
+use objects::*;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{self, NonNull};
@@ -472,9 +475,7 @@ unsafe extern "C" fn table_init(
 
 unsafe extern "C" fn elem_drop(vmctx: *mut VmContext, elem: u32) {
     // SAFETY: see the file's head.
-    unsafe { caller(vmctx) }
-        .dropped_elements
-        .insert(elem as usize);
+    unsafe { caller(vmctx) }.drop_elements(ElemIndex::from_u32(elem));
 }
 
 unsafe extern "C" fn ref_func(vmctx: *mut VmContext, func: u32) -> *mut VmFuncRef {

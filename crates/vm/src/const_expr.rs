@@ -3,9 +3,10 @@
 //! Validation has made sure that an expression has the type its place wants; an artifact is trusted to hold valid ones. Still
 //! nothing here is undefined for a wrong one: an operand that is not there counts as zero.
 
+use crate::error::GcError;
 use cowling_abi::layout::{VmFuncRef, VmValue};
 use cowling_abi::module::{ConstExpr, ConstOp};
-use cowling_abi::{FuncIndex, GlobalIndex};
+use cowling_abi::{FuncIndex, GlobalIndex, TypeIndex};
 use smallvec::SmallVec;
 use std::ptr;
 
@@ -15,6 +16,21 @@ pub(crate) trait ConstScope {
     fn global(&mut self, index: GlobalIndex) -> VmValue;
     /// A reference to a function; null if the module has no reference to it.
     fn func_ref(&mut self, index: FuncIndex) -> *mut VmFuncRef;
+    /// How many fields a struct type of the module has.
+    fn field_count(&self, ty: TypeIndex) -> usize;
+    /// A new object of a type of the module. It stays alive until the expression has its place.
+    fn new_object(&mut self, ty: TypeIndex, contents: Contents<'_>) -> Result<VmValue, GcError>;
+}
+
+/// What an object begins with.
+#[derive(Copy, Clone, Debug)]
+pub(crate) enum Contents<'a> {
+    /// Zeros and nulls: a struct.
+    Default,
+    /// These fields, or elements.
+    Values(&'a [VmValue]),
+    /// So many elements of one value.
+    Repeated(VmValue, u32),
 }
 
 /// The value of a `funcref`.
@@ -28,7 +44,10 @@ pub(crate) fn value_func_ref(value: &VmValue) -> *mut VmFuncRef {
 }
 
 /// Evaluates an expression.
-pub(crate) fn evaluate(expr: &ConstExpr, scope: &mut impl ConstScope) -> VmValue {
+///
+/// # Errors
+/// When an object cannot be had.
+pub(crate) fn evaluate(expr: &ConstExpr, scope: &mut impl ConstScope) -> Result<VmValue, GcError> {
     let mut stack: SmallVec<[VmValue; 4]> = SmallVec::new();
     for op in &expr.ops {
         let mut binary = |apply: fn(VmValue, VmValue) -> VmValue| {
@@ -51,10 +70,36 @@ pub(crate) fn evaluate(expr: &ConstExpr, scope: &mut impl ConstScope) -> VmValue
             ConstOp::I64Add => binary(|a, b| VmValue::from_i64(a.i64().wrapping_add(b.i64()))),
             ConstOp::I64Sub => binary(|a, b| VmValue::from_i64(a.i64().wrapping_sub(b.i64()))),
             ConstOp::I64Mul => binary(|a, b| VmValue::from_i64(a.i64().wrapping_mul(b.i64()))),
+            ConstOp::RefI31 => {
+                let value = stack.pop().unwrap_or_default().u32();
+                VmValue::from_u32(value << 1 | 1)
+            }
+            ConstOp::StructNewDefault(ty) => scope.new_object(ty, Contents::Default)?,
+            ConstOp::ArrayNewDefault(ty) => {
+                let len = stack.pop().unwrap_or_default().u32();
+                scope.new_object(ty, Contents::Repeated(VmValue::default(), len))?
+            }
+            ConstOp::ArrayNew(ty) => {
+                let len = stack.pop().unwrap_or_default().u32();
+                let value = stack.pop().unwrap_or_default();
+                scope.new_object(ty, Contents::Repeated(value, len))?
+            }
+            ConstOp::StructNew(ty) => {
+                let values = pop_many(&mut stack, scope.field_count(ty));
+                scope.new_object(ty, Contents::Values(&values))?
+            }
+            ConstOp::ArrayNewFixed(ty, len) => {
+                let values = pop_many(&mut stack, len as usize);
+                scope.new_object(ty, Contents::Values(&values))?
+            }
         };
         stack.push(value);
     }
-    stack.pop().unwrap_or_default()
+    Ok(stack.pop().unwrap_or_default())
+}
+
+fn pop_many(stack: &mut SmallVec<[VmValue; 4]>, count: usize) -> Vec<VmValue> {
+    stack.drain(stack.len().saturating_sub(count)..).collect()
 }
 
 #[cfg(test)]
@@ -72,11 +117,26 @@ mod tests {
         fn func_ref(&mut self, index: FuncIndex) -> *mut VmFuncRef {
             ptr::without_provenance_mut(index.as_u32() as usize * 32)
         }
+
+        fn field_count(&self, _: TypeIndex) -> usize {
+            2
+        }
+
+        /// Says what was asked for.
+        fn new_object(&mut self, _: TypeIndex, contents: Contents<'_>) -> Result<VmValue, GcError> {
+            let sum = |values: &[VmValue]| -> u32 { values.iter().map(VmValue::u32).sum() };
+            Ok(VmValue::from_u32(match contents {
+                Contents::Default => 1000,
+                Contents::Values(values) => 2000 + sum(values),
+                Contents::Repeated(value, len) => 3000 + 100 * value.u32() + len,
+            }))
+        }
     }
 
     #[test]
     fn expressions_evaluate_as_the_specification_says() {
         use ConstOp::*;
+        let ty = TypeIndex::from_u32(0);
         let global = |i| GlobalGet(GlobalIndex::from_u32(i));
         let cases: &[(&[ConstOp], VmValue)] = &[
             (&[I32Const(-7)], VmValue::from_i32(-7)),
@@ -108,10 +168,25 @@ mod tests {
                 &[I64Const(5), I64Const(7), global(1), I64Mul, I64Sub],
                 VmValue::from_i64(5 - 707),
             ),
+            (&[I32Const(-1), RefI31], VmValue::from_u32(u32::MAX)),
+            (&[StructNewDefault(ty)], VmValue::from_u32(1000)),
+            (
+                &[I32Const(9), I32Const(3), I32Const(4), StructNew(ty), I32Add],
+                VmValue::from_u32(2016),
+            ),
+            (
+                &[I32Const(3), I32Const(4), I32Const(5), ArrayNewFixed(ty, 3)],
+                VmValue::from_u32(2012),
+            ),
+            (
+                &[I32Const(3), I32Const(4), ArrayNew(ty)],
+                VmValue::from_u32(3304),
+            ),
+            (&[I32Const(4), ArrayNewDefault(ty)], VmValue::from_u32(3004)),
         ];
         for (ops, expected) in cases {
             let expr = ConstExpr { ops: ops.to_vec() };
-            assert_eq!(evaluate(&expr, &mut Scope), *expected, "{ops:?}");
+            assert_eq!(evaluate(&expr, &mut Scope).unwrap(), *expected, "{ops:?}");
         }
     }
 }

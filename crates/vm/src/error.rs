@@ -1,7 +1,9 @@
 //! What can go wrong, as types. Messages name the culprit; types print in the notation of the text format.
 
 use crate::pool::PoolFull;
-use cowling_abi::{EntityType, FuncType, GlobalType, MemoryType, RefType, TableType, ValType};
+use cowling_abi::{
+    EntityType, FuncType, GlobalType, HeapType, MemoryType, RefType, TableType, ValType,
+};
 
 /// The error of everything that runs guest or embedder code: it carries a [`cowling_abi::Trap`], an error of a host function,
 /// or one of the enums here, each reachable with `downcast_ref`.
@@ -23,8 +25,110 @@ pub enum RefError {
     #[error(transparent)]
     WrongStore(#[from] WrongStore),
     /// The scope it was rooted in has ended.
-    #[error("reference to a host value used after the scope that rooted it ended")]
+    #[error("reference used after the scope that rooted it ended")]
     Unrooted,
+    /// It is to something else.
+    #[error("reference to something that is not of type `{0}`")]
+    Kind(HeapType),
+    /// There is no number left for a host value or exception.
+    #[error("a store has at most 2^30 host values and exceptions")]
+    TooMany,
+}
+
+/// An object of the garbage-collected heap cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GcError {
+    /// It would be larger than any heap.
+    #[error("object larger than a GC heap can be")]
+    TooLarge,
+    /// The heap is full, and may not grow.
+    #[error(
+        "GC heap out of memory: {live} of {size} bytes are in use, {wanted} more were asked for"
+    )]
+    Full {
+        /// Bytes of the heap.
+        size: u64,
+        /// Bytes in use after the last collection.
+        live: u64,
+        /// Bytes of the object.
+        wanted: u64,
+    },
+    /// The heap did not grow.
+    #[error("GC heap out of memory: {0}")]
+    Grow(#[source] GrowError),
+    /// The system gave no address space.
+    #[error("GC heap out of memory: {reason}")]
+    OutOfMemory {
+        /// The system's reason.
+        reason: String,
+    },
+    /// The store's limiter failed.
+    #[error(transparent)]
+    Limiter(Error),
+    /// The pool has as many heaps as it may.
+    #[error(transparent)]
+    Pool(#[from] PoolFull),
+}
+
+/// The host cannot do that with a struct or array.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ObjectError {
+    /// The reference is another store's, or was used too late.
+    #[error(transparent)]
+    Ref(#[from] RefError),
+    /// There is no room for another one.
+    #[error(transparent)]
+    Gc(#[from] GcError),
+    /// A value does not fit.
+    #[error(transparent)]
+    Value(#[from] ValueError),
+    /// The type is another engine's.
+    #[error(transparent)]
+    Engine(#[from] InstantiateError),
+    /// It is no struct.
+    #[error("expected a struct")]
+    NotStruct,
+    /// It is no array.
+    #[error("expected an array")]
+    NotArray,
+    /// Too few or too many values for a struct.
+    #[error("the struct has {expected} fields, {found} values were given")]
+    FieldCount {
+        /// How many fields it has.
+        expected: usize,
+        /// How many values there are.
+        found: usize,
+    },
+    /// The struct has not so many fields.
+    #[error("the struct has {count} fields, none at {index}")]
+    NoField {
+        /// The field.
+        index: usize,
+        /// How many it has.
+        count: usize,
+    },
+    /// The array has not so many elements.
+    #[error("the array has {len} elements, none at {index}")]
+    OutOfBounds {
+        /// The element.
+        index: u32,
+        /// How many it has.
+        len: u32,
+    },
+    /// It keeps its first value.
+    #[error("the field or element is immutable")]
+    Immutable,
+}
+
+impl From<GrowError> for GcError {
+    fn from(error: GrowError) -> Self {
+        match error {
+            GrowError::Limiter(error) => GcError::Limiter(error),
+            error => GcError::Grow(error),
+        }
+    }
 }
 
 /// The imports given do not fit the module.

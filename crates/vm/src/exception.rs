@@ -20,7 +20,7 @@
 //! needs dropping is alive.
 
 use crate::activation::{self, Execution};
-use crate::error::{CallError, Error, RefError, WrongStore};
+use crate::error::{CallError, Error, RefError};
 use crate::host_ref::{Exception, ExnRef, OwnedExnRef};
 use crate::instance::{Instance, InstancePtr};
 use crate::registry;
@@ -88,7 +88,7 @@ impl StoreInner {
             tag: tag.tag,
             types,
             values: lowered.into(),
-        });
+        })?;
         let rooted = self.objects_mut().root(raw).map(ExnRef);
         Ok(rooted.unwrap_or_else(|| unreachable!("objects have numbers other than 0")))
     }
@@ -154,11 +154,11 @@ pub(crate) unsafe fn make(
     store: &mut StoreInner,
     tag: NonNull<VmTag>,
     values: *const VmValue,
-) -> Result<u32, WrongStore> {
+) -> Result<u32, RefError> {
     let types = store.tag_type(TagHandle::new(store.id(), tag))?.params;
     // SAFETY: the caller vouches for as many values.
     let values = unsafe { std::slice::from_raw_parts(values, types.len()) }.into();
-    Ok(store.new_exception(Exception { tag, types, values }))
+    store.new_exception(Exception { tag, types, values })
 }
 
 /// The number of the exception that an error stands for, if it is this store's; otherwise the error comes back.

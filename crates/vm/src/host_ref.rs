@@ -1,8 +1,8 @@
 //! Objects that guests hold by reference: host values (`externref`) and exceptions (`exnref`).
 //!
 //! ```text
-//!   guest: a non-zero u32 ----+            roots: | HostRef | HostRef | ExnRef |      (a stack, with scopes)
-//!                             v                        |         |
+//!   guest: u32, bit 31 set ---+            roots: | HostRef | GcRef | ExnRef |      (a stack, with scopes)
+//!                             v                        |        '----> the heap, or a number
 //!   slots:   | 0: host value | 1: free | 2: exception { tag, values } | ...      number = scrambled slot
 //!                    ^                        ^
 //!            OwnedHostRef, globals, tables, the used part of the guest stack
@@ -17,18 +17,20 @@
 //! A slot is freed only by a collection that did not find its number in any of these places:
 //!
 //! * the roots, and the owned references that are still alive;
-//! * every global and table of type `externref` or `exnref` of every instance (a passive element segment's values come from
-//!   constant globals or are null, so they need no marking of their own);
+//! * every global, table and element segment of every instance (of segments only those whose expressions make objects: the values
+//!   of others come from constant globals or are null);
 //! * the values of an exception that was found itself;
 //! * **any aligned 32-bit half-word** of the part of the guest stack in use, from the stack pointer of the collection up. Compiled
 //!   code keeps no stack maps. It may have a reference in a register only while it runs; when it calls out, convention makes it
-//!   save what it needs: in its own frame, or in callee-saved registers, which the collection spills before it scans.
+//!   save what it needs: in its own frame, or in callee-saved registers, which the collection spills before it scans;
+//! * objects of the heap ([`crate::gc`]) that are alive themselves. One collection frees both; cycles through both are no obstacle.
 //!
 //! What the scan takes for a reference may be a number that looks like one. Then an object lives longer than it must, no more.
 //! A number that guest code lowers or lifts between those places, in Rust, never lives across a collection: collections happen
-//! only in [`StoreInner::host_ref_new`](crate::store::StoreInner::host_ref_new), when an exception is made, and on request.
+//! only where objects, host values and exceptions are made, and on request.
 
 use crate::error::{RefError, WrongStore};
+use crate::gc::mark::{Kind, kind};
 use crate::store::StoreId;
 use cowling_abi::layout::{VmTag, VmValue};
 use cowling_abi::{Representation, ValType};
@@ -39,8 +41,14 @@ use std::sync::{Arc, Weak};
 /// A host value behind an `externref`.
 pub type HostValue = Box<dyn Any + Send + Sync>;
 
-/// The number of a slot's object is the slot's position, from 1, times this. Small numbers are everywhere on a stack; numbers
-/// spread over 32 bits are not, so a conservative scan takes few other things for references. Odd, so that it can be undone.
+/// How many bits of a number say which slot it is: bit 31 is set, bit 0 is not.
+const SLOT_BITS: u32 = 30;
+
+/// The most slots there may be.
+const MOST_SLOTS: usize = (1 << SLOT_BITS) - 1;
+
+/// A slot's bits of a number are the slot's position, from 1, times this. 2^31 is nobody's number: it is everywhere. Neighbours are far apart then, so that what a conservative scan takes
+/// for references, because it happens to look like one, seldom is one. Odd, so that it can be undone.
 const SCRAMBLE: u32 = 0x9e37_79b1;
 
 /// Undoes [`SCRAMBLE`]: its inverse modulo 2^32, by Newton's iteration, each step of which doubles the bits that are right.
@@ -54,15 +62,19 @@ const UNSCRAMBLE: u32 = {
     inverse
 };
 
-/// The number of the object in a slot. Never 0.
+/// The number of the object in a slot.
 fn number(slot: usize) -> u32 {
-    // 2^32 slots of 40 bytes do not fit in what a process gets before this would wrap.
-    (slot as u32 + 1).wrapping_mul(SCRAMBLE)
+    debug_assert!(slot < MOST_SLOTS);
+    1 << 31 | ((slot as u32 + 1).wrapping_mul(SCRAMBLE) << 1 & !(1 << 31))
 }
 
 /// The slot of an object with this number, or past the end if there is none.
 fn slot(number: u32) -> usize {
-    (number.wrapping_mul(UNSCRAMBLE) as usize).wrapping_sub(1)
+    if number & (1 << 31 | 1) != 1 << 31 {
+        return usize::MAX;
+    }
+    let place = (number >> 1).wrapping_mul(UNSCRAMBLE) & ((1 << SLOT_BITS) - 1);
+    (place as usize).wrapping_sub(1)
 }
 
 /// Number of live objects from which on making one more may collect first.
@@ -233,13 +245,13 @@ impl ObjectTable {
 
     // --- roots ---
 
-    /// Roots an object by its number; `None` for null.
+    /// Roots what a reference refers to, whatever that is; `None` for null.
     pub(crate) fn root(&mut self, raw: u32) -> Option<Rooted> {
         if raw == 0 {
             return None;
         }
         debug_assert!(
-            self.object(raw).is_some(),
+            kind(raw) != Kind::Foreign || self.object(raw).is_some(),
             "guest code holds a reference to a freed object"
         );
         let rooted = Rooted {
@@ -373,39 +385,40 @@ impl ObjectTable {
         self.live
     }
 
-    fn insert(&mut self, object: Object) -> u32 {
-        self.live += 1;
+    fn insert(&mut self, object: Object) -> Result<u32, RefError> {
         if let Some(place) = self.first_free {
             let slot = &mut self.slots[place];
             self.first_free = slot.next_free;
             slot.object = Some(object);
-            return number(place);
+            self.live += 1;
+            return Ok(number(place));
+        }
+        if self.slots.len() == MOST_SLOTS {
+            return Err(RefError::TooMany);
         }
         self.slots.push(Slot {
             object: Some(object),
             marked: false,
             next_free: None,
         });
-        number(self.slots.len() - 1)
+        self.live += 1;
+        Ok(number(self.slots.len() - 1))
     }
 
     /// Makes a host value an object, rooted in the current scope.
-    pub(crate) fn insert_host(&mut self, value: HostValue) -> HostRef {
-        let raw = self.insert(Object::Host(value));
-        let position = self.roots.len() as u32;
-        self.roots.push(Root {
-            raw,
-            generation: self.generation,
-        });
-        HostRef(Rooted {
-            store: self.store,
-            position,
-            generation: self.generation,
-        })
+    ///
+    /// # Errors
+    /// When there are too many.
+    pub(crate) fn insert_host(&mut self, value: HostValue) -> Result<HostRef, RefError> {
+        let raw = self.insert(Object::Host(value))?;
+        self.root(raw).map(HostRef).ok_or(RefError::Unrooted)
     }
 
     /// Makes an exception an object; the number is not rooted.
-    pub(crate) fn insert_exception(&mut self, exception: Exception) -> u32 {
+    ///
+    /// # Errors
+    /// When there are too many.
+    pub(crate) fn insert_exception(&mut self, exception: Exception) -> Result<u32, RefError> {
         self.insert(Object::Exception(exception))
     }
 
@@ -461,20 +474,28 @@ impl ObjectTable {
         }
     }
 
-    /// Marks what the host holds.
-    pub(crate) fn mark_roots(&mut self) {
+    /// Marks what the host holds. What is not an object of this table is given to `others`.
+    pub(crate) fn mark_roots(&mut self, mut others: impl FnMut(u32)) {
         self.owned.retain(|(alive, _)| alive.strong_count() > 0);
         for i in 0..self.owned.len() {
-            self.mark(self.owned[i].1);
+            self.mark_or(self.owned[i].1, &mut others);
         }
         for i in 0..self.roots.len() {
-            self.mark(self.roots[i].raw);
+            self.mark_or(self.roots[i].raw, &mut others);
         }
     }
 
-    /// Frees what was not marked. The values come back to be dropped when the table is whole again: their destructors are the
-    /// embedder's code and may panic.
-    pub(crate) fn sweep(&mut self) -> Vec<HostValue> {
+    fn mark_or(&mut self, raw: u32, others: &mut impl FnMut(u32)) {
+        match kind(raw) {
+            Kind::Foreign => self.mark(raw),
+            Kind::Object => others(raw),
+            Kind::Plain => {}
+        }
+    }
+
+    /// Marks what exceptions carry that have been found since it was called last; what is not an object of this table is given to
+    /// `others`.
+    pub(crate) fn trace(&mut self, mut others: impl FnMut(u32)) {
         while let Some(raw) = self.pending.pop() {
             let Some(exception) = self.exception(raw) else {
                 continue;
@@ -483,8 +504,21 @@ impl ObjectTable {
                 .filter(|(ty, _)| is_object(**ty))
                 .map(|(_, value)| value.u32())
                 .collect();
-            inner.into_iter().for_each(|raw| self.mark(raw));
+            for raw in inner {
+                self.mark_or(raw, &mut others);
+            }
         }
+    }
+
+    /// Have exceptions been found that were not traced?
+    pub(crate) fn has_untraced(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Frees what was not marked. The values come back to be dropped when the table is whole again: their destructors are the
+    /// embedder's code and may panic.
+    pub(crate) fn sweep(&mut self) -> Vec<HostValue> {
+        debug_assert!(self.pending.is_empty(), "swept before all was traced");
         let mut dead = Vec::new();
         for (place, slot) in self.slots.iter_mut().enumerate() {
             if std::mem::take(&mut slot.marked) || slot.object.is_none() {
@@ -516,8 +550,9 @@ mod tests {
     }
 
     fn collect(table: &mut ObjectTable, elsewhere: &[u32]) {
-        table.mark_roots();
+        table.mark_roots(|raw| panic!("{raw} is in no table"));
         elsewhere.iter().for_each(|raw| table.mark(*raw));
+        table.trace(|raw| panic!("{raw} is in no table"));
         table.sweep();
     }
 
@@ -528,26 +563,36 @@ mod tests {
     }
 
     #[test]
-    fn numbers_lead_back_to_their_slots_and_small_ones_to_none() {
-        for place in [0, 1, 2, 255, 1 << 20, u32::MAX as usize - 1] {
-            assert_ne!(number(place), 0);
+    fn numbers_lead_back_to_their_slots_and_other_references_to_none() {
+        for place in [0, 1, 2, 255, 1 << 20, MOST_SLOTS - 1] {
+            assert_eq!(kind(number(place)), Kind::Foreign);
             assert_eq!(slot(number(place)), place);
         }
-        for small in 0..100_000 {
-            assert!(slot(small) > 10_000, "{small} is taken for a reference");
+        for other in [
+            0,
+            1,
+            2,
+            8,
+            1 << 20,
+            i32::MAX as u32,
+            u32::MAX,
+            1 << 31,
+            1 << 31 | 1,
+        ] {
+            assert_eq!(slot(other), usize::MAX, "{other} is taken for a number");
         }
     }
 
     #[test]
     fn a_root_ends_with_its_scope_even_when_its_place_is_taken_again() {
         let mut t = table();
-        let outer = t.insert_host(Box::new(1u32));
+        let outer = t.insert_host(Box::new(1u32)).unwrap();
         let scope = t.enter_scope();
-        let inner = t.insert_host(Box::new(2u32));
+        let inner = t.insert_host(Box::new(2u32)).unwrap();
         assert_eq!(read(&t, inner), Ok(2));
         t.exit_scope(scope);
         assert_eq!(read(&t, inner), Err(RefError::Unrooted));
-        let again = t.insert_host(Box::new(3u32));
+        let again = t.insert_host(Box::new(3u32)).unwrap();
         assert_eq!(read(&t, inner), Err(RefError::Unrooted));
         assert_eq!((read(&t, outer), read(&t, again)), (Ok(1), Ok(3)));
     }
@@ -555,7 +600,7 @@ mod tests {
     #[test]
     fn another_stores_reference_is_refused() {
         let (mut a, b) = (table(), table());
-        let reference = a.insert_host(Box::new(1u32));
+        let reference = a.insert_host(Box::new(1u32)).unwrap();
         assert_eq!(read(&b, reference), Err(RefError::WrongStore(WrongStore)));
         let owned = a.own_host(reference).unwrap();
         let mut b = b;
@@ -566,11 +611,11 @@ mod tests {
     fn collection_frees_what_nobody_holds_and_reuses_its_slot() {
         let mut t = table();
         let scope = t.enter_scope();
-        let kept = t.insert_host(Box::new(1u32));
+        let kept = t.insert_host(Box::new(1u32)).unwrap();
         let owned = t.own_host(kept).unwrap();
-        let in_guest = t.insert_host(Box::new(2u32));
+        let in_guest = t.insert_host(Box::new(2u32)).unwrap();
         let raw = t.raw(in_guest.0).unwrap();
-        t.insert_host(Box::new(3u32));
+        t.insert_host(Box::new(3u32)).unwrap();
         t.exit_scope(scope);
         collect(&mut t, &[raw, 0, 77, u32::MAX]);
         assert_eq!(t.live(), 2);
@@ -578,7 +623,7 @@ mod tests {
         assert_eq!(read(&t, back), Ok(2));
         let rooted = t.root_host(&owned).unwrap();
         assert_eq!(read(&t, rooted), Ok(1));
-        t.insert_host(Box::new(4u32));
+        t.insert_host(Box::new(4u32)).unwrap();
         assert_eq!((t.slots.len(), t.live()), (3, 3));
     }
 
@@ -587,7 +632,7 @@ mod tests {
         let mut t = table();
         let scope = t.enter_scope();
         let value = Arc::new(());
-        let reference = t.insert_host(Box::new(value.clone()));
+        let reference = t.insert_host(Box::new(value.clone())).unwrap();
         let owned = t.own_host(reference).unwrap();
         t.exit_scope(scope);
         let clone = owned.clone();
@@ -603,19 +648,23 @@ mod tests {
     fn an_exception_keeps_what_it_carries() {
         let mut t = table();
         let scope = t.enter_scope();
-        let carried = t.insert_host(Box::new(1u32));
+        let carried = t.insert_host(Box::new(1u32)).unwrap();
         let carried = t.raw(carried.0).unwrap();
         t.exit_scope(scope);
-        let inner = t.insert_exception(Exception {
-            tag: NonNull::dangling(),
-            types: [ValType::I32, ValType::EXTERNREF].into(),
-            values: [VmValue::from_u32(99), VmValue::from_u32(carried)].into(),
-        });
-        let outer = t.insert_exception(Exception {
-            tag: NonNull::dangling(),
-            types: [ValType::EXNREF].into(),
-            values: [VmValue::from_u32(inner)].into(),
-        });
+        let inner = t
+            .insert_exception(Exception {
+                tag: NonNull::dangling(),
+                types: [ValType::I32, ValType::EXTERNREF].into(),
+                values: [VmValue::from_u32(99), VmValue::from_u32(carried)].into(),
+            })
+            .unwrap();
+        let outer = t
+            .insert_exception(Exception {
+                tag: NonNull::dangling(),
+                types: [ValType::EXNREF].into(),
+                values: [VmValue::from_u32(inner)].into(),
+            })
+            .unwrap();
         collect(&mut t, &[outer]);
         assert_eq!(t.live(), 3);
         collect(&mut t, &[inner]);

@@ -37,9 +37,13 @@ use cranelift_entity::EntityRef;
 use recycle::Pooled;
 use smallvec::SmallVec;
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::ptr::NonNull;
 use std::sync::Arc;
+
+/// Values of element segments, by segment.
+pub(crate) type ElementValues = RefCell<BTreeMap<ElemIndex, Box<[u32]>>>;
 
 /// An instance. See the file's head.
 #[repr(C, align(64))]
@@ -53,6 +57,8 @@ pub(crate) struct Instance {
     pub(crate) tables: SmallVec<[RefCell<Table>; 1]>,
     /// Element segments that have been dropped.
     pub(crate) dropped_elements: BitSet,
+    /// The values of element segments whose expressions make objects: they are made once. Gone once a segment is dropped.
+    pub(crate) element_values: ElementValues,
     /// Data segments that have been dropped.
     pub(crate) dropped_data: BitSet,
     /// Where its imports come from.
@@ -109,6 +115,14 @@ impl InstancePtr {
     /// The pointer.
     pub(crate) fn as_ptr(self) -> NonNull<Instance> {
         self.0
+    }
+}
+
+impl InstancePtr {
+    /// Drops an element segment.
+    pub(crate) fn drop_elements(self, segment: ElemIndex) {
+        self.dropped_elements.insert(segment.index());
+        self.element_values.borrow_mut().remove(&segment);
     }
 }
 
@@ -176,6 +190,7 @@ impl Instance {
                 memories,
                 tables,
                 dropped_elements: BitSet::new(info.elements.len()),
+                element_values: ElementValues::default(),
                 dropped_data: BitSet::new(info.data.len()),
                 origins: Origins::default(),
                 area,

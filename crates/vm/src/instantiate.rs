@@ -17,8 +17,8 @@
 
 use crate::builtins::init_memory;
 use crate::code::{CompiledModule, TypeRegistry};
-use crate::const_expr::evaluate;
-use crate::error::{Error, GrowError, InstantiateError, LinkError, Result};
+use crate::const_expr::{ConstScope, Contents, evaluate};
+use crate::error::{Error, GcError, GrowError, InstantiateError, LinkError, Result};
 use crate::func;
 use crate::host::{HostFunc, LinkedBodies, SharedBody};
 use crate::instance::recycle::{Admission, Pooled, check_pool_limits};
@@ -30,8 +30,8 @@ use crate::slot::{Slot, SlotMemory, SlotSpec};
 use crate::stack::StackSpec;
 use crate::store::{Counts, ExternHandle, FuncHandle, InstanceHandle, StoreInner, StoreMut};
 use crate::table::{MAX_TABLE_ELEMENTS, Table};
-use cowling_abi::layout::{VmFuncImport, VmGlobal, VmTag, VmValue};
-use cowling_abi::module::{Import, SegmentMode};
+use cowling_abi::layout::{VmFuncImport, VmFuncRef, VmGlobal, VmTag, VmValue};
+use cowling_abi::module::{ElementItems, Import, SegmentMode};
 use cowling_abi::plan::MemoryPlan;
 use cowling_abi::*;
 use cranelift_entity::EntityRef;
@@ -403,11 +403,14 @@ fn allocate(
     counts: Counts,
 ) -> Result<InstancePtr> {
     store.count(counts)?;
+    // Objects that it begins with are known to the store once it is.
+    let scope = store.root_scope_enter();
     let allocated = try_allocate(store, module, imports);
     match allocated {
         Ok(instance) => store.adopt(instance),
         Err(_) => store.uncount(counts),
     }
+    store.root_scope_exit(scope);
     allocated
 }
 
@@ -418,6 +421,9 @@ fn try_allocate(
 ) -> Result<InstancePtr> {
     allow_tables(store, module.info())?;
     allow_memories(store, module.info())?;
+    if module.template().needs_heap {
+        store.provided_heap()?;
+    }
     // The stack of a store whose instances have no code would be for nothing.
     let wants_stack = module.info().defined_func_count() > 0 && !store.execution().has_stack();
     let stack = wants_stack.then(|| store.execution().stack_spec());
@@ -444,10 +450,13 @@ fn try_allocate(
     }
     let template = module.template();
     if template.globals.is_none() {
-        fill_globals(instance);
+        fill_globals(store, instance)?;
     }
     if template.filled_tables {
-        fill_tables(instance);
+        fill_tables(store, instance)?;
+    }
+    if template.objects_in_segments {
+        make_elements(store, instance)?;
     }
     Ok(instance)
 }
@@ -769,10 +778,40 @@ unsafe fn import_record(
     }
 }
 
-fn fill_globals(instance: InstancePtr) {
+/// What expressions of a new instance refer to, and where their objects go.
+struct Making<'a> {
+    store: &'a mut StoreInner,
+    instance: InstancePtr,
+}
+
+impl ConstScope for Making<'_> {
+    fn global(&mut self, index: GlobalIndex) -> VmValue {
+        ConstScope::global(&mut self.instance, index)
+    }
+
+    fn func_ref(&mut self, index: FuncIndex) -> *mut VmFuncRef {
+        self.instance.func_ref(index)
+    }
+
+    fn field_count(&self, ty: TypeIndex) -> usize {
+        self.instance.field_count(ty)
+    }
+
+    fn new_object(&mut self, ty: TypeIndex, contents: Contents<'_>) -> Result<VmValue, GcError> {
+        let module = self.instance.module();
+        let type_id = module.type_ids()[ty.index()];
+        let ty = &module.info().types[ty].composite;
+        let reference = self.store.make_object(type_id, ty, contents)?;
+        // Until the instance is the store's.
+        self.store.objects_mut().root(reference);
+        Ok(VmValue::from_u32(reference))
+    }
+}
+
+fn fill_globals(store: &mut StoreInner, instance: InstancePtr) -> Result<(), GcError> {
     // In order: an expression may use the globals before.
     for (index, init) in instance.info().global_inits.iter() {
-        let bytes = evaluate(init, &mut { instance }).bytes;
+        let VmValue { bytes } = evaluate(init, &mut Making { store, instance })?;
         // SAFETY: the record is in the new VMContext.
         unsafe {
             instance
@@ -780,16 +819,37 @@ fn fill_globals(instance: InstancePtr) {
                 .write(VmGlobal { bytes })
         };
     }
+    Ok(())
 }
 
-fn fill_tables(instance: InstancePtr) {
+fn fill_tables(store: &mut StoreInner, instance: InstancePtr) -> Result<(), GcError> {
     let info = instance.info();
     for (index, init) in info.table_inits.iter() {
         if let Some(fill) = &init.fill {
-            let value = evaluate(fill, &mut { instance });
+            let value = evaluate(fill, &mut Making { store, instance })?;
             instance.table(info.table_index(index)).fill_new(value);
         }
     }
+    Ok(())
+}
+
+/// Makes the values of element segments that are objects.
+fn make_elements(store: &mut StoreInner, instance: InstancePtr) -> Result<(), GcError> {
+    for (index, segment) in instance.info().elements.iter() {
+        let ElementItems::Expressions(expressions) = &segment.items else {
+            continue;
+        };
+        if !segment.items.make_objects() {
+            continue;
+        }
+        let mut values = Vec::with_capacity(expressions.len());
+        for expression in expressions {
+            values.push(evaluate(expression, &mut Making { store, instance })?.u32());
+        }
+        let mut all = instance.element_values.borrow_mut();
+        all.insert(index, values.into());
+    }
+    Ok(())
 }
 
 // --- segments and start ---
@@ -807,7 +867,8 @@ fn apply_segments(instance: InstancePtr) -> Result<()> {
 
 /// The value of an offset: unsigned, as wide as the index type.
 fn offset(instance: InstancePtr, expr: &module::ConstExpr, wide: bool) -> u64 {
-    let value = evaluate(expr, &mut { instance });
+    // Integers need no objects.
+    let value = evaluate(expr, &mut { instance }).unwrap_or_default();
     if wide {
         value.u64()
     } else {
@@ -826,7 +887,7 @@ fn apply_elements(instance: InstancePtr) -> Result<(), Trap> {
             let start = offset(instance, expr, info.tables[*target].table64);
             let table = instance.table(*target);
             table.init(instance, index, start, 0, segment.items.len() as u64)?;
-            instance.dropped_elements.insert(index.index());
+            instance.drop_elements(index);
         }
     }
     Ok(())

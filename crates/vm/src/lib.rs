@@ -65,6 +65,7 @@ mod error;
 mod exception;
 mod fuel;
 mod func;
+mod gc;
 mod host;
 mod host_ref;
 mod instance;
@@ -107,12 +108,13 @@ pub use control::{
 };
 pub use epoch::{EpochClock, EpochUpdate};
 pub use error::{
-    AccessError, CallError, Error, GrowError, InstantiateError, LinkError, RefError, Result,
-    TypeMismatch, ValueError, WrongStore,
+    AccessError, CallError, Error, GcError, GrowError, InstantiateError, LinkError, ObjectError,
+    RefError, Result, TypeMismatch, ValueError, WrongStore,
 };
 pub use exception::UncaughtException;
 pub use fuel::FuelError;
 pub use func::TypedHandle;
+pub use gc::GcStats;
 pub use host::{HostCaller, HostFunc};
 pub use host_ref::{
     AnyRef, ExnRef, HostRef, HostValue, OwnedAnyRef, OwnedExnRef, OwnedHostRef, RootScope,
@@ -140,4 +142,7 @@ pub use suspend::{
 pub use table::MAX_TABLE_ELEMENTS;
 pub use trusted::Trusted;
 // One trait does for both; signatures read better with two names.
-pub use values::{AbiTy, AbiValues, AbiValues as AbiParams, AbiValues as AbiResults, V128, Value};
+pub use values::{
+    AbiTy, AbiValues, AbiValues as AbiParams, AbiValues as AbiResults, AnyKind, ArrayKind, EqKind,
+    I31, OfKind, StructKind, V128, Value,
+};

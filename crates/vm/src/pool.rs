@@ -46,7 +46,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// How a pool deals with slots. The default is that of an engine: as many as there is room for, of which a few stay warm.
@@ -60,6 +60,8 @@ pub struct PoolConfig {
     pub tables: usize,
     /// The most guest stacks, warm ones included.
     pub stacks: usize,
+    /// The most garbage-collected heaps that stores may have.
+    pub heaps: usize,
     /// The most bytes a memory may begin with.
     pub memory_bytes: u64,
     /// The most elements a table may begin with.
@@ -91,6 +93,7 @@ impl Default for PoolConfig {
             memories: usize::MAX,
             tables: usize::MAX,
             stacks: usize::MAX,
+            heaps: usize::MAX,
             memory_bytes: u64::MAX,
             table_elements: u64::MAX,
             memories_per_module: usize::MAX,
@@ -150,6 +153,7 @@ pub struct Pool {
     shared: Mutex<Shared>,
     figures: Figures,
     faults: AtomicU64,
+    heaps: AtomicUsize,
 }
 
 /// What threads add up.
@@ -265,6 +269,7 @@ impl Pool {
             shared: Mutex::default(),
             figures: Figures::default(),
             faults: AtomicU64::new(0),
+            heaps: AtomicUsize::new(0),
         });
         let mut pools = lock(&POOLS);
         pools.retain(|pool| pool.strong_count() > 0);
@@ -305,6 +310,32 @@ impl Pool {
             repaired_bytes: self.figures.repaired_bytes.load(Relaxed) + tally.repaired_bytes,
             discarded_bytes: self.figures.discarded_bytes.load(Relaxed) + tally.discarded_bytes,
             faults: self.faults.load(Relaxed),
+        }
+    }
+
+    /// Counts one heap more.
+    ///
+    /// # Errors
+    /// When there are as many as there may be.
+    pub(crate) fn admit_heap(&self) -> Result<(), PoolFull> {
+        let limit = self.config.heaps;
+        if limit == usize::MAX {
+            return Ok(());
+        }
+        if self.heaps.fetch_add(1, Relaxed) >= limit {
+            self.release_heap();
+            return Err(PoolFull {
+                what: "GC heaps",
+                limit: limit as u64,
+            });
+        }
+        Ok(())
+    }
+
+    /// Counts one heap less.
+    pub(crate) fn release_heap(&self) {
+        if self.config.heaps != usize::MAX {
+            self.heaps.fetch_sub(1, Relaxed);
         }
     }
 

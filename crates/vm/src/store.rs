@@ -20,16 +20,19 @@
 //! copy of the pointer, no reference is ever violated. [`StoreInner`] and `data` are disjoint, so one may be borrowed while the
 //! other is used.
 
+mod gc_objects;
+mod gc_values;
 mod handle;
 mod inner;
 mod objects;
 pub(crate) mod shell;
 
+pub(crate) use gc_objects::ArrayRef;
 pub use handle::{
     ExternHandle, FuncHandle, GlobalHandle, InstanceHandle, MemoryHandle, TableHandle, TagHandle,
 };
-pub(crate) use inner::Counts;
 pub use inner::StoreInner;
+pub(crate) use inner::{Counts, For};
 
 use crate::code::TypeRegistry;
 use crate::epoch::{EpochClock, EpochUpdate};

@@ -16,8 +16,8 @@
 //!   element is ready to build it; whoever writes one writes it built. A copy reads, so laziness never travels to another table.
 //! * `VmTable` describes the allocation in [`Table`]; both are changed together, in [`TableRef::grow`].
 
-use crate::const_expr::{ConstScope, evaluate, func_ref_value, value_func_ref};
-use crate::error::GrowError;
+use crate::const_expr::{ConstScope, Contents, evaluate, func_ref_value, value_func_ref};
+use crate::error::{GcError, GrowError};
 use crate::instance::InstancePtr;
 use crate::store::StoreInner;
 use cowling_abi::layout::*;
@@ -288,20 +288,10 @@ impl TableRef {
         src: u64,
         len: u64,
     ) -> Result<(), Trap> {
-        let items = &user.info().elements[segment].items;
-        let dropped = user.dropped_elements.contains(segment.as_u32() as usize);
-        let from = range(src, len, if dropped { 0 } else { items.len() })?;
+        let from = range(src, len, user.element_count(segment))?;
         let to = range(dst, len, self.len())?;
         for (to, from) in to.zip(from) {
-            let value = match items {
-                ElementItems::Functions(functions) => {
-                    func_ref_value(user.func_ref(functions[from]))
-                }
-                ElementItems::Expressions(expressions) => {
-                    evaluate(&expressions[from], &mut { user })
-                }
-            };
-            self.set(to, value);
+            self.set(to, user.element(segment, from));
         }
         Ok(())
     }
@@ -391,6 +381,31 @@ impl TableRef {
     }
 }
 
+impl InstancePtr {
+    /// How many elements a segment has: none once it is dropped.
+    pub(crate) fn element_count(self, segment: ElemIndex) -> usize {
+        if self.dropped_elements.contains(segment.as_u32() as usize) {
+            return 0;
+        }
+        self.info().elements[segment].items.len()
+    }
+
+    /// An element of a segment. It has so many.
+    pub(crate) fn element(self, segment: ElemIndex, place: usize) -> VmValue {
+        if let Some(values) = self.element_values.borrow().get(&segment) {
+            return VmValue::from_u32(values[place]);
+        }
+        match &self.info().elements[segment].items {
+            ElementItems::Functions(functions) => func_ref_value(self.func_ref(functions[place])),
+            // It makes no objects.
+            ElementItems::Expressions(expressions) => {
+                evaluate(&expressions[place], &mut { self }).unwrap_or_default()
+            }
+        }
+    }
+}
+
+/// For expressions that make no objects.
 impl ConstScope for InstancePtr {
     fn global(&mut self, index: GlobalIndex) -> VmValue {
         let (owner, defined) = InstancePtr::global(*self, index);
@@ -403,5 +418,16 @@ impl ConstScope for InstancePtr {
 
     fn func_ref(&mut self, index: FuncIndex) -> *mut VmFuncRef {
         InstancePtr::func_ref(*self, index)
+    }
+
+    fn field_count(&self, ty: TypeIndex) -> usize {
+        match &self.info().types[ty].composite {
+            CompositeType::Struct(ty) => ty.fields.len(),
+            _ => 0,
+        }
+    }
+
+    fn new_object(&mut self, _: TypeIndex, _: Contents<'_>) -> Result<VmValue, GcError> {
+        Ok(VmValue::default())
     }
 }

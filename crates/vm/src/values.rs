@@ -4,12 +4,13 @@
 //! WebAssembly type it stands for, so that typed calls compile to plain loads and stores; [`AbiValues`] does it for lists.
 
 use crate::arch;
-use crate::error::{RefError, ValueError, WrongStore};
+use crate::error::{RefError, ValueError};
 use crate::host_ref::{AnyRef, ExnRef, HostRef};
 use crate::registers::{self, InRegisters, Register};
 use crate::store::{FuncHandle, StoreInner};
 use cowling_abi::layout::VmValue;
 use cowling_abi::{HeapType, Hierarchy, RefType, TypeRef, ValType};
+use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 
 /// A value, dynamically typed. Floats are kept as their bits.
@@ -33,6 +34,9 @@ pub enum Value {
     ExnRef(Option<ExnRef>),
     /// A reference to something of the `any` hierarchy, or null.
     AnyRef(Option<AnyRef>),
+    /// A reference to a number, of which the lower 31 bits count. Only the host makes these; from a guest it is an
+    /// [`AnyRef`](Value::AnyRef).
+    I31(u32),
 }
 
 impl Value {
@@ -47,7 +51,7 @@ impl Value {
             Value::FuncRef(_) => ValType::FUNCREF,
             Value::ExternRef(_) => ValType::EXTERNREF,
             Value::ExnRef(_) => ValType::EXNREF,
-            Value::AnyRef(_) => ValType::ANYREF,
+            Value::AnyRef(_) | Value::I31(_) => ValType::ANYREF,
         }
     }
 
@@ -55,7 +59,7 @@ impl Value {
     ///
     /// # Errors
     /// When it is a reference of another store.
-    pub(crate) fn precise_type(&self, store: &StoreInner) -> Result<Option<RefType>, WrongStore> {
+    pub(crate) fn precise_type(&self, store: &StoreInner) -> Result<Option<RefType>, RefError> {
         let of = |is_null: bool, object: HeapType, null: HeapType| RefType {
             nullable: is_null,
             heap: if is_null { null } else { object },
@@ -68,7 +72,9 @@ impl Value {
             Value::FuncRef(None) => of(true, HeapType::Func, HeapType::NoFunc),
             Value::ExternRef(r) => of(r.is_none(), HeapType::Extern, HeapType::NoExtern),
             Value::ExnRef(r) => of(r.is_none(), HeapType::Exn, HeapType::NoExn),
-            Value::AnyRef(r) => of(r.is_none(), HeapType::Any, HeapType::None),
+            Value::AnyRef(Some(r)) => of(false, store.any_ref_type(*r)?, HeapType::None),
+            Value::AnyRef(None) => of(true, HeapType::Any, HeapType::None),
+            Value::I31(_) => of(false, HeapType::I31, HeapType::None),
             _ => return Ok(None),
         }))
     }
@@ -150,6 +156,7 @@ impl Value {
             Value::ExternRef(v) => v.lower(store)?,
             Value::ExnRef(v) => v.lower(store)?,
             Value::AnyRef(v) => v.lower(store)?,
+            Value::I31(v) => I31(v).lower(store)?,
         })
     }
 
@@ -292,34 +299,132 @@ unsafe impl AbiTy for Option<FuncHandle> {
     }
 }
 
-macro_rules! rooted {
-    ($($ty:ident = $val:ident;)*) => {$(
-        // SAFETY: such a reference is a handle into the store's table of objects, or 0; `raw` checks store and root, and
-        // handles of one kind never name objects of another.
-        unsafe impl AbiTy for Option<$ty> {
-            const TYPE: ValType = ValType::$val;
+/// A kind of things of the `any` hierarchy that has a Rust type of its own.
+pub trait AnyKind: Send + Sync + 'static {
+    /// What the kind is in WebAssembly.
+    const HEAP: HeapType;
+}
+
+macro_rules! any_kinds {
+    ($($(#[$doc:meta])* $Kind:ident = $Heap:ident;)*) => {$(
+        $(#[$doc])*
+        #[derive(Copy, Clone, Debug)]
+        pub enum $Kind {}
+
+        impl AnyKind for $Kind {
+            const HEAP: HeapType = HeapType::$Heap;
+        }
+    )*};
+}
+
+any_kinds! {
+    /// What can be compared.
+    EqKind = Eq;
+    /// Structs.
+    StructKind = Struct;
+    /// Arrays.
+    ArrayKind = Array;
+}
+
+/// A reference to something of one kind.
+#[derive(Copy, Clone, Debug)]
+pub struct OfKind<K> {
+    reference: AnyRef,
+    _kind: PhantomData<fn() -> K>,
+}
+
+impl<K: AnyKind> OfKind<K> {
+    /// The reference, which is to something of this kind: that is checked when guest code gets it.
+    pub fn new(reference: AnyRef) -> OfKind<K> {
+        OfKind {
+            reference,
+            _kind: PhantomData,
+        }
+    }
+
+    /// The reference.
+    pub fn get(self) -> AnyRef {
+        self.reference
+    }
+
+    fn raw(self, store: &StoreInner) -> Result<u32, RefError> {
+        let found = store.any_ref_type(self.reference)?;
+        match found.matches(K::HEAP, |_, _| false) {
+            true => store.objects().raw(self.reference.0),
+            false => Err(RefError::Kind(K::HEAP)),
+        }
+    }
+}
+
+/// A number of 31 bits, as guest code has it in a reference.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct I31(pub u32);
+
+const fn non_null(heap: HeapType) -> ValType {
+    ValType::Ref(RefType {
+        nullable: false,
+        heap,
+    })
+}
+
+const fn nullable(heap: HeapType) -> ValType {
+    ValType::Ref(RefType {
+        nullable: true,
+        heap,
+    })
+}
+
+macro_rules! references {
+    ($([$($param:tt)*] $ty:ty, $heap:expr, $store:ident, $value:ident => $into:expr, $from:expr;)*) => {$(
+        // SAFETY: such a reference is not 0, and is what `store` made of one that was checked to be of its kind and of this store.
+        unsafe impl<$($param)*> AbiTy for $ty {
+            const TYPE: ValType = non_null($heap);
+            type Register = u32;
+
+            #[inline]
+            fn into_register(self, $store: &StoreInner) -> Result<u32, RefError> {
+                let $value = self;
+                $into
+            }
+
+            #[inline]
+            unsafe fn from_register($store: &mut StoreInner, $value: u32) -> Self {
+                $from.unwrap_or_else(|| unreachable!("a reference of this type is not null"))
+            }
+        }
+
+        // SAFETY: as above, or 0 for null.
+        unsafe impl<$($param)*> AbiTy for Option<$ty> {
+            const TYPE: ValType = nullable($heap);
             type Register = u32;
 
             #[inline]
             fn into_register(self, store: &StoreInner) -> Result<u32, RefError> {
                 match self {
-                    Some(reference) => store.objects().raw(reference.0),
+                    Some(reference) => reference.into_register(store),
                     None => Ok(0),
                 }
             }
 
             #[inline]
-            unsafe fn from_register(store: &mut StoreInner, register: u32) -> Self {
-                store.objects_mut().root(register).map($ty)
+            unsafe fn from_register($store: &mut StoreInner, $value: u32) -> Self {
+                $from
             }
         }
     )*};
 }
 
-rooted! {
-    HostRef = EXTERNREF;
-    ExnRef = EXNREF;
-    AnyRef = ANYREF;
+references! {
+    [] HostRef, HeapType::Extern, store, value =>
+        store.objects().raw(value.0), store.objects_mut().root(value).map(HostRef);
+    [] ExnRef, HeapType::Exn, store, value =>
+        store.objects().raw(value.0), store.objects_mut().root(value).map(ExnRef);
+    [] AnyRef, HeapType::Any, store, value =>
+        store.objects().raw(value.0), store.objects_mut().root(value).map(AnyRef);
+    [K: AnyKind] OfKind<K>, K::HEAP, store, value =>
+        value.raw(store), store.objects_mut().root(value).map(|root| OfKind::new(AnyRef(root)));
+    [] I31, HeapType::I31, _store, value =>
+        Ok(value.0 << 1 | 1), (value != 0).then_some(I31(value >> 1));
 }
 
 /// The most values an [`AbiValues`] may have.

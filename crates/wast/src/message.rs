@@ -22,8 +22,16 @@ const SAME_COMPLAINT: &[(&str, &[&str])] = &[
     // Traps.
     ("uninitialized element", &["uninitialized element"]),
     ("null function reference", &["null reference"]),
+    ("null array reference", &["null reference"]),
+    ("null structure reference", &["null reference"]),
+    ("null i31 reference", &["null reference"]),
     // Validation.
     ("immutable global", &["global is immutable"]),
+    ("immutable array", &["array is immutable"]),
+    (
+        "immutable field",
+        &["struct field is immutable", "invalid struct modification"],
+    ),
     ("invalid lane index", &["SIMD index out of bounds"]),
     (
         "memory size must be at most 65536 pages (4GiB)",

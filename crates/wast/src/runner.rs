@@ -341,7 +341,7 @@ impl Runner {
 
     fn assert_return(&mut self, exec: WastExecute<'_>, expected: &[WastRet<'_>]) -> Result<()> {
         let found = self.execute(exec)?;
-        value::check_results(&self.store, &found, expected)
+        value::check_results(&mut self.store, &found, expected)
     }
 
     fn assert_trap(&self, outcome: Result<Vec<Val>>, expected: &str, what: &str) -> Result<()> {

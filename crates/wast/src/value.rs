@@ -1,7 +1,7 @@
 //! Script values: arguments for the engine, and results against what a script expects.
 
 use anyhow::{Result, bail, ensure};
-use cowling::{ExternRef, HeapType, Store, V128, Val};
+use cowling::{AnyRef, ExternRef, HeapType, RefType, Store, V128, Val};
 use std::fmt::Display;
 use wast::core::{AbstractHeapType, NanPattern, V128Pattern, WastArgCore, WastRetCore};
 use wast::token::{F32, F64};
@@ -20,13 +20,16 @@ pub(crate) fn argument(store: &mut Store<()>, arg: &WastArg<'_>) -> Result<Val> 
         WastArgCore::V128(v) => Val::V128(V128::from(u128::from_le_bytes(v.to_le_bytes()))),
         WastArgCore::RefNull(heap) => Val::null_ref(&heap_type(heap)?),
         WastArgCore::RefExtern(n) => Val::ExternRef(Some(ExternRef::new(store, *n)?)),
-        WastArgCore::RefHost(_) => bail!("`ref.host` arguments are not supported"),
+        WastArgCore::RefHost(n) => {
+            let host = ExternRef::new(&mut *store, *n)?;
+            Val::AnyRef(Some(AnyRef::convert_extern(store, host)?))
+        }
     })
 }
 
 /// Checks the results of a call.
 pub(crate) fn check_results(
-    store: &Store<()>,
+    store: &mut Store<()>,
     found: &[Val],
     expected: &[WastRet<'_>],
 ) -> Result<()> {
@@ -47,7 +50,7 @@ pub(crate) fn check_results(
     Ok(())
 }
 
-fn check(store: &Store<()>, found: &Val, expected: &WastRetCore<'_>) -> Result<()> {
+fn check(store: &mut Store<()>, found: &Val, expected: &WastRetCore<'_>) -> Result<()> {
     let matches = match (found, expected) {
         (_, WastRetCore::Either(cases)) => {
             cases.iter().any(|case| check(store, found, case).is_ok())
@@ -59,7 +62,7 @@ fn check(store: &Store<()>, found: &Val, expected: &WastRetCore<'_>) -> Result<(
         (Val::V128(v), WastRetCore::V128(e)) => v128_matches(v.as_u128(), e),
         (_, WastRetCore::RefNull(heap)) => match (found.ref_(), heap) {
             (Some(found), Some(heap)) => {
-                found.is_null() && found.ty(store)?.heap_type().matches(&heap_type(heap)?)
+                found.is_null() && found.ty(&*store)?.heap_type().matches(&heap_type(heap)?)
             }
             (Some(found), None) => found.is_null(),
             (None, _) => false,
@@ -67,9 +70,18 @@ fn check(store: &Store<()>, found: &Val, expected: &WastRetCore<'_>) -> Result<(
         (Val::FuncRef(v), WastRetCore::RefFunc(None)) => v.is_some(),
         (Val::ExternRef(v), WastRetCore::RefExtern(None)) => v.is_some(),
         (Val::ExternRef(Some(v)), WastRetCore::RefExtern(Some(e))) => {
-            v.data(store)?.and_then(|host| host.downcast_ref::<u32>()) == Some(e)
+            v.data(&*store)?.and_then(|host| host.downcast_ref::<u32>()) == Some(e)
         }
-        _ => false,
+        (Val::AnyRef(Some(v)), WastRetCore::RefHost(n)) => {
+            let host = ExternRef::convert_any(&mut *store, *v)?;
+            host.data(&*store)?
+                .and_then(|host| host.downcast_ref::<u32>())
+                == Some(n)
+        }
+        (_, expected) => match (found.ref_(), general_type(expected)) {
+            (Some(found), Some(ty)) => found.matches_ty(&*store, &RefType::new(false, ty))?,
+            _ => false,
+        },
     };
     ensure!(
         matches,
@@ -78,6 +90,18 @@ fn check(store: &Store<()>, found: &Val, expected: &WastRetCore<'_>) -> Result<(
         show(store, found)
     );
     Ok(())
+}
+
+/// What a reference refers to of which a script says no more than that.
+fn general_type(expected: &WastRetCore<'_>) -> Option<HeapType> {
+    Some(match expected {
+        WastRetCore::RefAny => HeapType::Any,
+        WastRetCore::RefEq => HeapType::Eq,
+        WastRetCore::RefI31 | WastRetCore::RefI31Shared => HeapType::I31,
+        WastRetCore::RefStruct => HeapType::Struct,
+        WastRetCore::RefArray => HeapType::Array,
+        _ => return None,
+    })
 }
 
 /// What a reference refers to. Scripts name no defined types.

@@ -23,6 +23,7 @@ const CONFIGURATIONS: &[(&str, Settings)] = &[
     ("single-threaded", &[("parallel_compilation", "false")]),
     ("opt-none", &[("cranelift_opt_level", "none")]),
     ("fuel", &[("consume_fuel", "true")]),
+    ("gc-stress", &[("gc_stress", "true")]),
 ];
 
 /// Further ways for the folders whose files depend on them: memories that do not lean on their guard.
@@ -202,6 +203,21 @@ const FOLDERS: &[Folder] = &[
         bounds_checks: false,
     },
     Folder {
+        source: Source::Proposal(Proposal::GC),
+        settings: &[],
+        bounds_checks: false,
+    },
+    Folder {
+        source: Source::Version(SpecVersion::V3),
+        settings: &[],
+        bounds_checks: true,
+    },
+    Folder {
+        source: Source::Version(SpecVersion::Latest),
+        settings: &[],
+        bounds_checks: false,
+    },
+    Folder {
         source: Source::Proposal(Proposal::Annotations),
         settings: VERSION_2,
         bounds_checks: false,
@@ -239,13 +255,10 @@ const FOLDERS: &[Folder] = &[
 ];
 
 /// Folders of proposals that are not run, and why. Every other one is in [`FOLDERS`].
-const LEFT_OUT: &[(Proposal, &str)] = &[
-    (
-        Proposal::CustomDescriptors,
-        "the proposal is not finished, and engines differ in what they take",
-    ),
-    (Proposal::GC, "not supported yet"),
-];
+const LEFT_OUT: &[(Proposal, &str)] = &[(
+    Proposal::CustomDescriptors,
+    "the proposal is not finished, and engines differ in what they take",
+)];
 
 /// Is every proposal either run or left out for a reason?
 fn check_that_all_are_accounted_for() {

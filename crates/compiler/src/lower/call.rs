@@ -253,7 +253,7 @@ impl FuncLowering<'_> {
             // convention with just that difference.
             BuiltinIndex::throw | BuiltinIndex::throw_ref => CallConv::PreserveAll,
             // A call that is hardly ever made, in the hottest places.
-            BuiltinIndex::out_of_fuel => CallConv::PreserveAll,
+            BuiltinIndex::out_of_fuel | BuiltinIndex::gc_new => CallConv::PreserveAll,
             _ => self.env.isa.default_call_conv(),
         };
         let mut signature = Signature::new(call_conv);

@@ -110,6 +110,7 @@ impl FuncLowering<'_> {
 
             other => {
                 if !self.lower_numeric(other)
+                    && !self.lower_gc(other)?
                     && !simd::lower(self, other)?
                     && !self.lower_atomic(other)?
                 {

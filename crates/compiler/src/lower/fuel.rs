@@ -118,6 +118,23 @@ fn may_trap(operator: &Operator<'_>) -> bool {
             | O::ReturnCallRef { .. }
             | O::RefAsNonNull
             | O::Unreachable
+            | O::StructGet { .. }
+            | O::StructGetS { .. }
+            | O::StructGetU { .. }
+            | O::StructSet { .. }
+            | O::ArrayGet { .. }
+            | O::ArrayGetS { .. }
+            | O::ArrayGetU { .. }
+            | O::ArraySet { .. }
+            | O::ArrayLen
+            | O::ArrayFill { .. }
+            | O::ArrayCopy { .. }
+            | O::ArrayInitData { .. }
+            | O::ArrayInitElem { .. }
+            | O::I31GetS
+            | O::I31GetU
+            | O::RefCastNonNull { .. }
+            | O::RefCastNullable { .. }
     )
 }
 

@@ -7,6 +7,7 @@
 //!   control    blocks, branches, unreachable code
 //!   call       calls of every kind, builtins
 //!   exception  try_table, throw, handlers
+//!   gc         structs, arrays, casts
 //!   fuel       counting what is executed
 //!   numeric    integers, floats, conversions
 //!   simd       vectors
@@ -32,6 +33,7 @@ mod control;
 mod dispatch;
 mod exception;
 mod fuel;
+mod gc;
 mod global;
 mod heap;
 mod hints;
@@ -125,6 +127,9 @@ fn lower_body(
     while !operators.eof() {
         let offset = operators.original_position();
         let operator = operators.read()?;
+        lowering.note_operand(&operator, |depth| {
+            validator.get_operand_type(depth).flatten()
+        });
         validator.op(offset, &operator)?;
         lowering.set_offset(offset);
         lowering.lower_operator(&operator)?;

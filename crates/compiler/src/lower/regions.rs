@@ -7,6 +7,7 @@
 //!   imported memories          bytes of all imported memories: two imports may be the same memory
 //!   table n, imported tables   elements, likewise
 //!   global n, imported globals values, likewise
+//!   objects                    headers; fields of structs by their offset; elements of arrays by their width and kind
 //! ```
 //!
 //! A defined entity never is also an imported one: an instance's imports exist before the instance does. Another instance
@@ -23,6 +24,9 @@ use cranelift_entity::EntityRef;
 /// Globals from this one on share a region.
 const OWN_GLOBAL_REGIONS: usize = 32;
 
+/// Fields of structs from this word on share a region.
+const OWN_FIELD_REGIONS: u32 = 64;
+
 /// A part of memory that overlaps no other part.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(super) enum Region {
@@ -34,31 +38,48 @@ pub(super) enum Region {
     Table(Option<DefinedTableIndex>),
     /// A global; `None` for any imported one.
     Global(Option<DefinedGlobalIndex>),
+    /// Where the next object goes.
+    Allocation,
+    /// Headers of objects.
+    ObjectHeaders,
+    /// The table of where objects start.
+    ObjectStarts,
+    /// Fields of structs at this offset, in words of 4 bytes.
+    StructFields(u32),
+    /// Elements of arrays of this width and kind.
+    ArrayElements(u32),
 }
 
 impl Region {
     /// Declares the region in a function, once.
     pub(super) fn declare(self, function: &mut Function) -> AliasRegion {
-        let (kind, name, position) = match self {
-            Region::Runtime => (0, "runtime records", None),
-            Region::Memory(index) => (1, "memory", index.map(EntityRef::index)),
-            Region::Table(index) => (2, "table", index.map(EntityRef::index)),
-            Region::Global(index) => (
-                3,
-                "global",
-                index.map(|i| i.index().min(OWN_GLOBAL_REGIONS)),
-            ),
-        };
         // Position 0 of a kind is for its imported entities.
-        let user_id = kind | position.map_or(0, |p| (p as u32 + 1) << 2);
+        let place = |index: Option<usize>| index.map_or(0, |index| index as u32 + 1);
+        let (kind, name, position) = match self {
+            Region::Runtime => (0, "runtime records", 0),
+            Region::Memory(index) => (1, "memory", place(index.map(EntityRef::index))),
+            Region::Table(index) => (2, "table", place(index.map(EntityRef::index))),
+            Region::Global(index) => {
+                let index = index.map(|i| i.index().min(OWN_GLOBAL_REGIONS));
+                (3, "global", place(index))
+            }
+            Region::Allocation => (4, "allocation", 0),
+            Region::ObjectHeaders => (4, "object headers", 1),
+            Region::ObjectStarts => (4, "object starts", 2),
+            Region::StructFields(word) => (5, "field at word", word.min(OWN_FIELD_REGIONS)),
+            Region::ArrayElements(kind) => (6, "elements of kind", kind),
+        };
+        let user_id = kind | position << 3;
         if let Some(known) = function.dfg.alias_regions.get(user_id) {
             return known;
         }
-        let description = match (self, position) {
-            (Region::Runtime, _) => name.into(),
-            (Region::Global(_), Some(OWN_GLOBAL_REGIONS)) => "other globals".into(),
-            (_, Some(position)) => format!("{name} {position}").into(),
-            (_, None) => format!("imported {name}").into(),
+        let description = match (kind, position) {
+            (0 | 4, _) => name.into(),
+            (1..=3, 0) => format!("imported {name}").into(),
+            (3, position) if position as usize > OWN_GLOBAL_REGIONS => "other globals".into(),
+            (1..=3, position) => format!("{name} {}", position - 1).into(),
+            (5, OWN_FIELD_REGIONS) => "other fields".into(),
+            (_, position) => format!("{name} {position}").into(),
         };
         function.dfg.alias_regions.insert(AliasRegionData {
             user_id,

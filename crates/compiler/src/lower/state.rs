@@ -3,6 +3,7 @@
 use super::control::Frame;
 use super::exception::Handler;
 use super::fuel::Counter;
+use super::gc::Objects;
 use super::heap::CachedMemories;
 use super::hints::Hints;
 use super::regions::Region;
@@ -79,6 +80,8 @@ pub(crate) struct FuncLowering<'a> {
     pub(super) handlers: Vec<Handler>,
     /// What has been executed and not been counted yet.
     pub(super) counter: Counter,
+    /// What is known of structs and arrays.
+    pub(super) objects: Objects,
     /// How many handlers all calls so far have listed.
     pub(super) listed_handlers: usize,
     /// Most values that a tail call passes, its context included.
@@ -136,6 +139,7 @@ impl<'a> FuncLowering<'a> {
             cached_memories: CachedMemories::default(),
             handlers: Vec::new(),
             counter,
+            objects: Objects::default(),
             listed_handlers: 0,
             tail_call_values: 0,
             exception_values: None,

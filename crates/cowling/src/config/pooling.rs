@@ -81,6 +81,7 @@ impl Default for PoolingAllocationConfig {
                 slots: 1000,
                 memories: 1000,
                 tables: 1000,
+                heaps: 1000,
                 memory_bytes: 1 << 32,
                 table_elements: 20_000,
                 memories_per_module: 1,
@@ -113,6 +114,13 @@ impl PoolingAllocationConfig {
     /// The most tables that they may define together. The default is 1000.
     pub fn total_tables(&mut self, count: u32) -> &mut Self {
         self.pool.tables = count as usize;
+        self
+    }
+
+    /// The most garbage-collected heaps: one for each store with a module that defines structs or arrays. Each may have as many bytes as
+    /// a memory. The default is 1000.
+    pub fn total_gc_heaps(&mut self, count: u32) -> &mut Self {
+        self.pool.heaps = count as usize;
         self
     }
 

@@ -5,6 +5,7 @@ use crate::error::Result;
 use crate::exception::ExnRef;
 use crate::externref::Rooted;
 use crate::externs::Extern;
+use crate::gc::GcHeapOutOfMemory;
 use crate::instance::Instance;
 use crate::module::ModuleExport;
 use crate::store::{AsContext, AsContextMut, StoreContext, StoreContextMut, StoreData};
@@ -89,9 +90,12 @@ impl<'a, T: 'static> Caller<'a, T> {
         self.store.fuel_async_yield_interval(interval)
     }
 
-    /// Frees the host values and exceptions that nothing refers to any more.
-    pub fn gc(&mut self) {
-        self.store.gc();
+    /// Frees objects, host values and exceptions that nothing refers to any more. See [`StoreContextMut::gc`].
+    ///
+    /// # Errors
+    /// A limiter's, when it is asked because the heap would have to grow, and fails.
+    pub fn gc(&mut self, why: Option<&GcHeapOutOfMemory<()>>) -> Result<()> {
+        self.store.gc(why)
     }
 
     /// The error by which the host function throws an exception. See [`StoreContextMut::throw`].

@@ -10,6 +10,12 @@
 //! | `Option<Func>` | `funcref` |
 //! | `Option<Rooted<ExternRef>>` | `externref` |
 //! | `Option<Rooted<ExnRef>>` | `exnref` |
+//! | `Option<Rooted<AnyRef>>` | `anyref` |
+//! | `Option<Rooted<EqRef>>` | `eqref` |
+//! | `Option<I31>` | `i31ref` |
+//! | `Option<Rooted<StructRef>>` | `structref` |
+//! | `Option<Rooted<ArrayRef>>` | `arrayref` |
+//! | `Rooted<...>`, `I31` without `Option` | the same, not null |
 //!
 //! Lists of values are `()`, a single one of these, or a tuple of up to 16. A host function may return any of them, or a
 //! `Result` of one.
@@ -18,10 +24,11 @@ use super::Func;
 use crate::error::Result;
 use crate::exception::ExnRef;
 use crate::externref::{ExternRef, Rooted};
+use crate::gc::{AnyRef, ArrayRef, EqRef, I31, StructRef};
 use crate::types::ValType;
 use crate::v128::V128;
 use crate::val::Values;
-use cowling_vm::{AbiTy, AbiValues, Value};
+use cowling_vm::{AbiTy, AbiValues, ArrayKind, EqKind, OfKind, StructKind, Value};
 
 /// A Rust type that stands for exactly one WebAssembly type. The table is in [`WasmParams`].
 pub trait WasmTy: Sized + Send + sealed::Sealed {
@@ -59,6 +66,12 @@ pub trait WasmTy: Sized + Send + sealed::Sealed {
 /// | `Option<Func>` | `funcref` |
 /// | `Option<Rooted<ExternRef>>` | `externref` |
 /// | `Option<Rooted<ExnRef>>` | `exnref` |
+/// | `Option<Rooted<AnyRef>>` | `anyref` |
+/// | `Option<Rooted<EqRef>>` | `eqref` |
+/// | `Option<I31>` | `i31ref` |
+/// | `Option<Rooted<StructRef>>` | `structref` |
+/// | `Option<Rooted<ArrayRef>>` | `arrayref` |
+/// | `Rooted<...>`, `I31` without `Option` | the same, not null |
 pub trait WasmParams: Sized + sealed::Sealed {
     #[doc(hidden)]
     type Abi: AbiValues;
@@ -131,6 +144,18 @@ single! {
     f64, f64, v => v, v, Value::F64(v.to_bits());
     V128, cowling_vm::V128, v => cowling_vm::V128(v.into()), v.0.into(), Value::V128(v.0);
     u128, cowling_vm::V128, v => cowling_vm::V128(v), v.0, Value::V128(v.0);
+    I31, cowling_vm::I31, v => cowling_vm::I31(v.get_u32()), I31::wrapping_u32(v.0), Value::I31(v.0);
+    Option<I31>, Option<cowling_vm::I31>, v => v.map(|v| cowling_vm::I31(v.get_u32())), v.map(|v| I31::wrapping_u32(v.0)), v.map_or(Value::AnyRef(None), |v| Value::I31(v.0));
+    Rooted<ExternRef>, cowling_vm::HostRef, v => v.to_vm(), Rooted::from_vm(v), Value::ExternRef(Some(v));
+    Rooted<ExnRef>, cowling_vm::ExnRef, v => v.to_vm(), Rooted::from_vm(v), Value::ExnRef(Some(v));
+    Rooted<AnyRef>, cowling_vm::AnyRef, v => v.to_vm(), Rooted::from_vm(v), Value::AnyRef(Some(v));
+    Option<Rooted<AnyRef>>, Option<cowling_vm::AnyRef>, v => v.map(Rooted::to_vm), v.map(Rooted::from_vm), Value::AnyRef(v);
+    Rooted<EqRef>, OfKind<EqKind>, v => OfKind::new(v.to_vm()), Rooted::from_vm(v.get()), Value::AnyRef(Some(v.get()));
+    Option<Rooted<EqRef>>, Option<OfKind<EqKind>>, v => v.map(|v| OfKind::new(v.to_vm())), v.map(|v| Rooted::from_vm(v.get())), Value::AnyRef(v.map(OfKind::get));
+    Rooted<StructRef>, OfKind<StructKind>, v => OfKind::new(v.to_vm()), Rooted::from_vm(v.get()), Value::AnyRef(Some(v.get()));
+    Option<Rooted<StructRef>>, Option<OfKind<StructKind>>, v => v.map(|v| OfKind::new(v.to_vm())), v.map(|v| Rooted::from_vm(v.get())), Value::AnyRef(v.map(OfKind::get));
+    Rooted<ArrayRef>, OfKind<ArrayKind>, v => OfKind::new(v.to_vm()), Rooted::from_vm(v.get()), Value::AnyRef(Some(v.get()));
+    Option<Rooted<ArrayRef>>, Option<OfKind<ArrayKind>>, v => v.map(|v| OfKind::new(v.to_vm())), v.map(|v| Rooted::from_vm(v.get())), Value::AnyRef(v.map(OfKind::get));
     Option<Func>, Option<cowling_vm::FuncHandle>, v => v.map(Func::to_vm), v.map(Func::from_vm), Value::FuncRef(v);
     Option<Rooted<ExternRef>>, Option<cowling_vm::HostRef>, v => v.map(Rooted::to_vm), v.map(Rooted::from_vm), Value::ExternRef(v);
     Option<Rooted<ExnRef>>, Option<cowling_vm::ExnRef>, v => v.map(Rooted::to_vm), v.map(Rooted::from_vm), Value::ExnRef(v);

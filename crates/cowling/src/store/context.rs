@@ -9,7 +9,8 @@ use crate::engine::Engine;
 use crate::error::Result;
 use crate::exception::ExnRef;
 use crate::externref::Rooted;
-use cowling_vm::{StoreInner, StoreMut, StoreRef};
+use crate::gc::GcHeapOutOfMemory;
+use cowling_vm::{GcStats, StoreInner, StoreMut, StoreRef};
 use std::fmt;
 
 /// A shared borrow of a store.
@@ -98,9 +99,33 @@ impl<'a, T: 'static> StoreContextMut<'a, T> {
         Ok(self.inner_mut().set_fuel_yield_interval(interval)?)
     }
 
-    /// Frees the host values and exceptions that nothing refers to any more.
-    pub fn gc(&mut self) {
-        self.0.inner_mut().collect_host_refs();
+    /// Frees objects, host values and exceptions that nothing refers to any more. After an object was not made because the heap is
+    /// full, the error says how much room to make, if possible. Nothing happens while a guest of the store is interrupted.
+    ///
+    /// # Errors
+    /// A limiter's, when it is asked because the heap would have to grow, and fails.
+    pub fn gc(&mut self, why: Option<&GcHeapOutOfMemory<()>>) -> Result<()> {
+        let inner = self.0.inner_mut();
+        match why {
+            Some(why) => crate::gc::make_room(inner, why),
+            None => {
+                inner.collect();
+                Ok(())
+            }
+        }
+    }
+
+    /// As [`gc`](Self::gc): a collection never waits.
+    ///
+    /// # Errors
+    /// As [`gc`](Self::gc).
+    pub async fn gc_async(&mut self, why: Option<&GcHeapOutOfMemory<()>>) -> Result<()> {
+        self.gc(why)
+    }
+
+    /// How often the store has collected, what that cost, and what is in use.
+    pub fn gc_stats(&self) -> GcStats {
+        self.inner().gc_stats()
     }
 
     /// The error by which a host function throws an exception: what it returns is always that

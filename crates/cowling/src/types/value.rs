@@ -430,6 +430,11 @@ impl HeapType {
         }
     }
 
+    /// A type that names defined types of `types`.
+    pub(crate) fn from_abi(types: &Arc<TypeRegistry>, ty: abi::HeapType) -> HeapType {
+        HeapType::resolve(ty, &|id| types.get(id))
+    }
+
     fn resolve(ty: abi::HeapType, get: &dyn Fn(u32) -> Option<RegisteredType>) -> HeapType {
         let defined = match ty.concrete() {
             Some(abi::TypeRef::Engine(id)) => get(id).map(HeapType::of_defined),

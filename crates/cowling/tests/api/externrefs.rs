@@ -38,7 +38,7 @@ fn a_host_value_lives_as_long_as_something_refers_to_it() {
     let (mut store, instance) = instance(HOLDER);
     let count = Arc::new(AtomicUsize::new(0));
     let alive = |store: &mut Store<()>| {
-        store.gc();
+        store.gc(None).unwrap();
         count.load(Ordering::Relaxed)
     };
     let keep = instance
@@ -173,7 +173,7 @@ fn a_host_function_makes_and_reads_host_values() {
             )
             .unwrap();
         linker
-            .func_wrap("", "gc", |mut caller: Caller<'_, ()>| caller.gc())
+            .func_wrap("", "gc", |mut caller: Caller<'_, ()>| caller.gc(None))
             .unwrap();
     })
     .unwrap();
@@ -228,6 +228,6 @@ fn a_host_function_that_fails_or_panics_leaves_no_references_behind() {
     let panic = AssertUnwindSafe(|| run.call(&mut store, 2));
     catch_unwind(panic).unwrap_err();
     assert_eq!(count.load(Ordering::Relaxed), 3);
-    store.gc();
+    store.gc(None).unwrap();
     assert_eq!(count.load(Ordering::Relaxed), 0);
 }

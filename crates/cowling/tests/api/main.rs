@@ -8,6 +8,8 @@ mod exceptions;
 mod externrefs;
 mod fuel;
 mod funcs;
+mod gc;
+mod gc_bad_input;
 mod globals;
 mod imports;
 mod linker;

@@ -343,7 +343,7 @@ fn references_survive_the_suspension() {
                 (call $gc) (call $wait (local.get 0)) (call $gc)))"#,
         |linker| {
             linker
-                .func_wrap("host", "gc", |mut caller: Caller<'_, ()>| caller.gc())
+                .func_wrap("host", "gc", |mut caller: Caller<'_, ()>| caller.gc(None))
                 .unwrap();
             linker
                 .func_wrap_async(

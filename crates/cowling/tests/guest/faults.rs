@@ -370,7 +370,7 @@ fn while_a_guest_waits_to_be_repaired_nothing_else_runs_or_moves_in_its_store() 
             matches!(error.downcast_ref(), Some(GrowError::Interrupted { .. })),
             "{error:?}"
         );
-        caller.gc();
+        caller.gc(None).unwrap();
         let yielded = caller.yield_().unwrap_err();
         assert!(
             yielded.downcast_ref::<CannotSuspend>().is_some(),

@@ -303,7 +303,7 @@ fn vectors_floats_and_references_survive_a_yield() {
         Val::F64(1.25f64.to_bits()),
     ];
     assert_yielded(guest.run("run", &args));
-    guest.as_context_mut().gc();
+    guest.as_context_mut().gc(None).unwrap();
     let results = returned(guest.resume());
     let text = results[0].unwrap_extern_ref().copied().unwrap();
     let text = text.data(&guest).unwrap().unwrap();

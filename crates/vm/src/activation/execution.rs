@@ -9,6 +9,7 @@ use crate::repair::Repairs;
 use crate::slot::MapError;
 use crate::stack::{GuestStack, StackBounds, StackSpec};
 use crate::suspend::Computations;
+use cowling_abi::gc_heap::VmGcHeap;
 use cowling_abi::layout::StoreContext;
 use std::cell::{Cell, UnsafeCell};
 use std::ptr::{self, NonNull};
@@ -51,6 +52,7 @@ impl Execution {
                 exit_pc: 0,
                 host_stack_limit: 0,
                 fuel: 0,
+                gc_heap: VmGcHeap::none(),
             }),
             thrower_registers: UnsafeCell::new([0; 5]),
             innermost: Cell::new(ptr::null()),
@@ -93,6 +95,12 @@ impl Execution {
         // SAFETY: plain writes of words that only this thread's code for the store uses.
         unsafe { ((*self.context.get()).exit_pc, (*self.context.get()).exit_fp) = (pc, fp) };
         before
+    }
+
+    /// What compiled code knows of the store's heap. To be used only while no guest code of the store runs.
+    pub(crate) fn gc_heap(&self) -> *mut VmGcHeap {
+        // SAFETY: the cell is part of `self`.
+        unsafe { &raw mut (*self.context.get()).gc_heap }
     }
 
     /// The fuel that is not in the count.

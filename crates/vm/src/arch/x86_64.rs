@@ -87,6 +87,15 @@ pub(crate) fn stack_pointer() -> usize {
     value
 }
 
+/// Asks for the bytes around an address, which need not be one of anything.
+#[inline(always)]
+pub(crate) fn prefetch(address: *const u8) {
+    // SAFETY: a prefetch has no effect that a program could see, whatever the address.
+    unsafe {
+        core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>(address.cast())
+    };
+}
+
 /// What the registers hold that a called function must preserve: whatever a caller further out keeps in them.
 #[inline(always)]
 pub(crate) fn callee_saved_registers() -> [u64; 6] {
@@ -501,6 +510,99 @@ macro_rules! builtin_stub {
             exit_pc = const std::mem::offset_of!(cowling_abi::layout::StoreContext, exit_pc),
             limit = const std::mem::offset_of!(cowling_abi::layout::StoreContext, host_stack_limit),
             target = sym out_of_fuel,
+            overflow = sym $crate::activation::raise_stack_overflow,
+        )
+    };
+    (gc_new) => {
+        // Keeps every register; those that the called function keeps too are saved only for collections to find. Vectors hold no references.
+        std::arch::naked_asm!(
+            ".cfi_startproc",
+            "push rbp",
+            ".cfi_def_cfa_offset 16",
+            ".cfi_offset rbp, -16",
+            "mov rbp, rsp",
+            ".cfi_def_cfa_register rbp",
+            "push rax",
+            "mov rax, [rdi + {store}]",
+            "push qword ptr [rbp]",
+            "pop qword ptr [rax + {exit_fp}]",
+            "push qword ptr [rbp + 8]",
+            "pop qword ptr [rax + {exit_pc}]",
+            "cmp rsp, [rax + {limit}]",
+            "jb 2f",
+            "push rcx",
+            "push rdx",
+            "push rsi",
+            "push rdi",
+            "push r8",
+            "push r9",
+            "push r10",
+            "push r11",
+            "push rbx",
+            "push r12",
+            "push r13",
+            "push r14",
+            "push r15",
+            "mov rcx, rsp",
+            "sub rsp, 256",
+            "movaps [rsp + 0], xmm0",
+            "movaps [rsp + 16], xmm1",
+            "movaps [rsp + 32], xmm2",
+            "movaps [rsp + 48], xmm3",
+            "movaps [rsp + 64], xmm4",
+            "movaps [rsp + 80], xmm5",
+            "movaps [rsp + 96], xmm6",
+            "movaps [rsp + 112], xmm7",
+            "movaps [rsp + 128], xmm8",
+            "movaps [rsp + 144], xmm9",
+            "movaps [rsp + 160], xmm10",
+            "movaps [rsp + 176], xmm11",
+            "movaps [rsp + 192], xmm12",
+            "movaps [rsp + 208], xmm13",
+            "movaps [rsp + 224], xmm14",
+            "movaps [rsp + 240], xmm15",
+            "call {target}",
+            "movaps xmm0, [rsp + 0]",
+            "movaps xmm1, [rsp + 16]",
+            "movaps xmm2, [rsp + 32]",
+            "movaps xmm3, [rsp + 48]",
+            "movaps xmm4, [rsp + 64]",
+            "movaps xmm5, [rsp + 80]",
+            "movaps xmm6, [rsp + 96]",
+            "movaps xmm7, [rsp + 112]",
+            "movaps xmm8, [rsp + 128]",
+            "movaps xmm9, [rsp + 144]",
+            "movaps xmm10, [rsp + 160]",
+            "movaps xmm11, [rsp + 176]",
+            "movaps xmm12, [rsp + 192]",
+            "movaps xmm13, [rsp + 208]",
+            "movaps xmm14, [rsp + 224]",
+            "movaps xmm15, [rsp + 240]",
+            "add rsp, 256 + 5 * 8",
+            "pop r11",
+            "pop r10",
+            "pop r9",
+            "pop r8",
+            "pop rdi",
+            "pop rsi",
+            "pop rdx",
+            "pop rcx",
+            "pop rax",
+            "pop rbp",
+            ".cfi_def_cfa rsp, 8",
+            ".cfi_restore rbp",
+            "ret",
+            "2:",
+            ".cfi_def_cfa rbp, 16",
+            ".cfi_offset rbp, -16",
+            "mov rdi, rax",
+            "jmp {overflow}",
+            ".cfi_endproc",
+            store = const std::mem::offset_of!(cowling_abi::layout::VmHeader, store),
+            exit_fp = const std::mem::offset_of!(cowling_abi::layout::StoreContext, exit_fp),
+            exit_pc = const std::mem::offset_of!(cowling_abi::layout::StoreContext, exit_pc),
+            limit = const std::mem::offset_of!(cowling_abi::layout::StoreContext, host_stack_limit),
+            target = sym gc_new,
             overflow = sym $crate::activation::raise_stack_overflow,
         )
     };

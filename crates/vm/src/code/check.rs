@@ -263,6 +263,7 @@ fn imports_and_exports(info: &ModuleInfo) -> Result {
 
 /// Checks that an expression can be evaluated: its indices exist, and it ends with exactly one value.
 fn expression(info: &ModuleInfo, expression: &ConstExpr, user: &str) -> Result {
+    let lacks = || format!("{user}: an operator lacks operands");
     let mut depth = 0usize;
     for op in &expression.ops {
         match *op {
@@ -282,6 +283,30 @@ fn expression(info: &ModuleInfo, expression: &ConstExpr, user: &str) -> Result {
                 }
                 depth += 1;
             }
+            ConstOp::RefI31 => require(depth >= 1, lacks)?,
+            ConstOp::StructNew(ty) => {
+                let fields = field_count(info, ty, user)?;
+                require(depth >= fields, lacks)?;
+                depth = depth - fields + 1;
+            }
+            ConstOp::StructNewDefault(ty) => {
+                field_count(info, ty, user)?;
+                depth += 1;
+            }
+            ConstOp::ArrayNew(ty) => {
+                array_type(info, ty, user)?;
+                require(depth >= 2, lacks)?;
+                depth -= 1;
+            }
+            ConstOp::ArrayNewDefault(ty) => {
+                array_type(info, ty, user)?;
+                require(depth >= 1, lacks)?;
+            }
+            ConstOp::ArrayNewFixed(ty, len) => {
+                array_type(info, ty, user)?;
+                require(depth >= len as usize, lacks)?;
+                depth = depth - len as usize + 1;
+            }
             ConstOp::GlobalGet(global) => {
                 has(&info.globals, global, user)?;
                 depth += 1;
@@ -296,13 +321,34 @@ fn expression(info: &ModuleInfo, expression: &ConstExpr, user: &str) -> Result {
             | ConstOp::I64Add
             | ConstOp::I64Sub
             | ConstOp::I64Mul => {
-                require(depth >= 2, || format!("{user}: an operator lacks operands"))?;
+                require(depth >= 2, lacks)?;
                 depth -= 1;
             }
         }
     }
     require(depth == 1, || {
         format!("{user}: an expression leaves {depth} values")
+    })
+}
+
+/// How many fields a struct type has.
+fn field_count(info: &ModuleInfo, ty: TypeIndex, user: &str) -> Result<usize> {
+    has(&info.types, ty, user)?;
+    let fields = match &info.types[ty].composite {
+        CompositeType::Struct(ty) => Some(ty.fields.len()),
+        _ => None,
+    };
+    require(fields.is_some(), || {
+        format!("{user} makes a struct of {ty}, which is not a struct type")
+    })?;
+    Ok(fields.unwrap_or(0))
+}
+
+fn array_type(info: &ModuleInfo, ty: TypeIndex, user: &str) -> Result {
+    has(&info.types, ty, user)?;
+    let is_array = matches!(info.types[ty].composite, CompositeType::Array(_));
+    require(is_array, || {
+        format!("{user} makes an array of {ty}, which is not an array type")
     })
 }
 

@@ -1,9 +1,10 @@
 //! What every instance of a module begins with.
 
-use crate::const_expr::{ConstScope, evaluate};
+use crate::const_expr::{ConstScope, Contents, evaluate};
+use crate::error::GcError;
 use cowling_abi::layout::{VmFuncRef, VmGlobal, VmValue};
 use cowling_abi::module::{ConstExpr, ConstOp, SegmentMode};
-use cowling_abi::{FuncIndex, GlobalIndex, ModuleInfo};
+use cowling_abi::{FuncIndex, GlobalIndex, ModuleInfo, TypeIndex};
 use std::ptr;
 
 /// The part of an instance's beginnings that is known when its module is loaded.
@@ -13,6 +14,10 @@ pub(crate) struct Template {
     pub(crate) globals: Option<Box<[VmGlobal]>>,
     /// Are there tables whose elements begin as something else than null or what the module lists?
     pub(crate) filled_tables: bool,
+    /// Are there element segments whose expressions make objects?
+    pub(crate) objects_in_segments: bool,
+    /// Will the store need a heap?
+    pub(crate) needs_heap: bool,
     /// Are there segments to be applied?
     pub(crate) active_segments: bool,
 }
@@ -28,13 +33,25 @@ impl ConstScope for Nothing {
     fn func_ref(&mut self, _: FuncIndex) -> *mut VmFuncRef {
         ptr::null_mut()
     }
+
+    fn field_count(&self, _: TypeIndex) -> usize {
+        0
+    }
+
+    fn new_object(&mut self, _: TypeIndex, _: Contents<'_>) -> Result<VmValue, GcError> {
+        Ok(VmValue::default())
+    }
 }
 
 fn constant(expr: &ConstExpr) -> Option<VmGlobal> {
-    let refers = |op: &ConstOp| matches!(op, ConstOp::GlobalGet(_) | ConstOp::RefFunc(_));
-    (!expr.ops.iter().any(refers)).then(|| VmGlobal {
-        bytes: evaluate(expr, &mut Nothing).bytes,
-    })
+    let refers = |op: &ConstOp| {
+        matches!(op, ConstOp::GlobalGet(_) | ConstOp::RefFunc(_)) || op.makes_object()
+    };
+    if expr.ops.iter().any(refers) {
+        return None;
+    }
+    let VmValue { bytes } = evaluate(expr, &mut Nothing).ok()?;
+    Some(VmGlobal { bytes })
 }
 
 fn is_active<T>(mode: &SegmentMode<T>) -> bool {
@@ -49,6 +66,11 @@ impl Template {
             globals: info.global_inits.values().map(constant).collect(),
             filled_tables: (info.table_inits.values())
                 .any(|init| init.fill.as_ref().is_some_and(|fill| !is_null(fill))),
+            objects_in_segments: info
+                .elements
+                .values()
+                .any(|segment| segment.items.make_objects()),
+            needs_heap: info.has_object_types(),
             active_segments: info
                 .elements
                 .values()

@@ -171,6 +171,11 @@ impl TypeRegistry {
         &self.rows
     }
 
+    /// What kind of type has this number: one of those in [`TypeRow`]. Takes no lock.
+    pub(crate) fn kind(&self, id: u32) -> u32 {
+        self.rows.kind(id)
+    }
+
     /// Is a type, by its number, the other or below it? Takes no lock.
     pub fn is_subtype(&self, below: u32, above: u32) -> bool {
         self.rows.is_subtype(below, above)

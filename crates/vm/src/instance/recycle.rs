@@ -202,6 +202,7 @@ impl Instance {
         if pooled.linked.is_none() {
             self.origins = Origins::default();
         }
+        self.element_values.get_mut().clear();
         if !life.touched {
             return Some(Tally::default());
         }

@@ -1,17 +1,22 @@
 //! The part of a store that does not depend on the embedder's data: what it owns, its limiter, its objects.
 
+mod heap;
+
+pub(crate) use heap::For;
+use heap::Gc;
+
 use super::shell::Shell;
 use super::{FuncHandle, MemoryHandle, RuntimeConfig, StoreId, StoreSpec};
 use crate::activation::Execution;
 use crate::code::RegisteredType;
-use crate::conservative;
 use crate::control::Control;
 use crate::epoch::EpochCallback;
 use crate::error::{GrowError, InstantiateError, RefError, WrongStore};
+use crate::gc::Heap;
 use crate::host::SharedBody;
 use crate::host_ref::{
-    AnyRef, Exception, ExnRef, HostRef, HostValue, ObjectTable, OwnedAnyRef, OwnedExnRef,
-    OwnedHostRef, RootScope, is_object,
+    AnyRef, ExnRef, HostRef, ObjectTable, OwnedAnyRef, OwnedExnRef, OwnedHostRef, RootScope,
+    is_object,
 };
 use crate::instance::recycle::Life;
 use crate::instance::{Instance, InstancePtr};
@@ -57,6 +62,8 @@ pub struct StoreInner {
     objects: ObjectTable,
     /// What became an error for the host last and has been neither thrown on nor taken.
     pub(crate) pending_exception: Option<OwnedExnRef>,
+    /// Made when it is first needed.
+    gc: Option<Box<Gc>>,
     limiter: Option<LimiterAccess>,
     on_epoch: Option<EpochCallback>,
     repair: Option<RepairCallback>,
@@ -95,6 +102,7 @@ impl StoreInner {
             without_shim: Vec::new(),
             objects: ObjectTable::new(id),
             pending_exception: None,
+            gc: None,
             limiter: None,
             on_epoch: None,
             repair: None,
@@ -121,7 +129,8 @@ impl StoreInner {
         let small_frames = self.shell.is_some()
             && !self.execution.had_host_frames()
             && self.instances().all(|instance| instance.has_small_frames());
-        let shell = self.shell.take()?;
+        let heap = self.end_heap();
+        let mut shell = self.shell.take()?;
         let life = Life {
             touched: self.execution.is_touched(),
             small_frames,
@@ -141,6 +150,7 @@ impl StoreInner {
             // SAFETY: it came from a box, and the instances that referred to it are gone.
             drop(unsafe { Box::from_raw(record.as_ptr()) });
         }
+        shell.heap = heap;
         Some(shell)
     }
 
@@ -243,6 +253,18 @@ impl StoreInner {
                     unsafe { (index, (*record).base.addr(), current_len(record) as u64) }
                 })
         })
+    }
+
+    /// How many bytes all memories and the heap have together.
+    fn bytes_in_use(&self) -> u64 {
+        let heap = self.heap().map_or(0, Heap::size);
+        let memories = self.memory_ranges().map(|(_, _, bytes)| bytes);
+        memories.fold(heap, u64::saturating_add)
+    }
+
+    /// What it may take.
+    fn quota(&self) -> &Quota {
+        &self.quota
     }
 
     /// How many elements all tables have together.
@@ -459,7 +481,7 @@ impl StoreInner {
         let bytes = |pages: u64| {
             usize::try_from(pages.saturating_mul(ty.page_size())).unwrap_or(usize::MAX)
         };
-        let used = || self.memory_ranges().map(|(_, _, bytes)| bytes).sum();
+        let used = || self.bytes_in_use();
         let growth = (current, desired);
         let limit = self.quota.memory_bytes;
         quota::check("memory", "pages", growth, ty.page_size(), used, limit)?;
@@ -518,22 +540,6 @@ impl StoreInner {
         &mut self.objects
     }
 
-    /// Makes a host value something guests can refer to, rooted in the current scope. May collect first.
-    pub fn host_ref_new(&mut self, value: HostValue) -> HostRef {
-        if self.objects.wants_collection() {
-            self.collect_host_refs();
-        }
-        self.objects.insert_host(value)
-    }
-
-    /// Makes an exception an object. May collect first: what its values refer to must be rooted or on the guest stack.
-    pub(crate) fn new_exception(&mut self, exception: Exception) -> u32 {
-        if self.objects.wants_collection() {
-            self.collect_host_refs();
-        }
-        self.objects.insert_exception(exception)
-    }
-
     /// The host value behind a reference.
     ///
     /// # Errors
@@ -566,6 +572,14 @@ impl StoreInner {
     /// # Errors
     /// As [`host_ref_get`](Self::host_ref_get).
     pub fn host_ref_raw(&self, reference: HostRef) -> Result<u32, RefError> {
+        self.objects.raw(reference.0)
+    }
+
+    /// The number by which guest code knows an exception. Never 0.
+    ///
+    /// # Errors
+    /// As [`host_ref_get`](Self::host_ref_get).
+    pub fn exn_ref_raw(&self, reference: ExnRef) -> Result<u32, RefError> {
         self.objects.raw(reference.0)
     }
 
@@ -641,19 +655,6 @@ impl StoreInner {
     pub fn host_ref_count(&self) -> usize {
         self.objects.live()
     }
-
-    /// Frees host values and exceptions that neither guests nor host can reach any more.
-    pub fn collect_host_refs(&mut self) {
-        self.objects.mark_roots();
-        let instances: Vec<InstancePtr> = self.instances().collect();
-        for instance in instances {
-            instance.visit_objects(|raw| self.objects.mark(raw));
-        }
-        conservative::scan_stacks(&self.execution, |raw| self.objects.mark(raw));
-        let dead = self.objects.sweep();
-        // Destructors are the embedder's code. The table is whole again, so one that panics harms nothing.
-        drop(dead);
-    }
 }
 
 /// The host shim in an instance's module for a type, or one whose functions are called alike, if it has one.
@@ -686,8 +687,8 @@ fn decide(
 }
 
 impl InstancePtr {
-    /// Calls `visit` with the number of every object that the instance's globals and tables refer to.
-    fn visit_objects(self, mut visit: impl FnMut(u32)) {
+    /// Calls `visit` with every reference in the instance's globals, tables and element segments that is not to a function.
+    fn visit_references(self, mut visit: impl FnMut(u32)) {
         let info = self.info();
         for (index, ty) in info.globals.iter() {
             if is_object(ty.content)
@@ -702,6 +703,9 @@ impl InstancePtr {
                 let table = self.table(index);
                 (0..table.len()).for_each(|place| visit(table.get(place).u32()));
             }
+        }
+        for segment in self.element_values.borrow().values() {
+            segment.iter().copied().for_each(&mut visit);
         }
     }
 }

@@ -3,6 +3,7 @@
 //! A reference that is passed on is not counted down and up again. Its count would be in memory that every thread writes.
 
 use super::RuntimeConfig;
+use crate::gc::Heap;
 use std::any::Any;
 use std::sync::Arc;
 
@@ -11,6 +12,8 @@ pub(crate) struct Shell {
     pub(crate) config: Arc<RuntimeConfig>,
     /// What the embedder's layer shares between its stores.
     pub(crate) embedder: Box<dyn Any + Send + Sync>,
+    /// Without objects, if there is one.
+    pub(crate) heap: Option<Box<Heap>>,
 }
 
 impl Shell {
@@ -18,6 +21,7 @@ impl Shell {
         Shell {
             config: config.clone(),
             embedder,
+            heap: None,
         }
     }
 }

@@ -505,7 +505,8 @@ fn a_host_function_can_kill_its_own_guest_and_a_destructor_can_too() {
     store
         .as_mut()
         .inner_mut()
-        .host_ref_new(Box::new(Locked(Mutex::new(value))));
+        .host_ref_new(Box::new(Locked(Mutex::new(value))))
+        .unwrap();
     store.as_mut().inner_mut().root_scope_exit(scope);
     let result = call::<_, (), ()>(&mut store, instance, "run", ());
     assert_eq!(terminated(result), Terminated::Remote);

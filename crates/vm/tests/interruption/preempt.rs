@@ -347,7 +347,9 @@ fn references_in_registers_of_a_preempted_guest_survive_a_collection() {
         (global $stop (export "stop") (mut i32) (i32.const 0)))"#;
     let mut store = store(Data { instance: None });
     let make = host(|mut caller: HostCaller<'_, Data>, n: i32| {
-        Ok(Some(caller.store.inner_mut().host_ref_new(Box::new(n))))
+        Ok(Some(
+            caller.store.inner_mut().host_ref_new(Box::new(n)).unwrap(),
+        ))
     });
     let check = host(|caller: HostCaller<'_, Data>, reference: Option<HostRef>| {
         let value = caller.store.inner().host_ref_get(reference.unwrap())?;
@@ -371,10 +373,14 @@ fn references_in_registers_of_a_preempted_guest_survive_a_collection() {
     preempter.join().unwrap();
     for n in 0..5_000 {
         let scope = store.as_mut().inner_mut().root_scope_enter();
-        store.as_mut().inner_mut().host_ref_new(Box::new(n));
+        store
+            .as_mut()
+            .inner_mut()
+            .host_ref_new(Box::new(n))
+            .unwrap();
         store.as_mut().inner_mut().root_scope_exit(scope);
     }
-    store.as_mut().inner_mut().collect_host_refs();
+    store.as_mut().inner_mut().collect();
     store
         .as_mut()
         .inner_mut()

@@ -29,13 +29,13 @@ fn values_of_every_type_cross_in_both_directions() {
         |mut caller: HostCaller<'_, ()>, (a, b, c, d, e, r, f): Row| {
             let inner = caller.store.inner_mut();
             let r = r.map(|r| *inner.host_ref_get(r).unwrap().downcast_ref::<u8>().unwrap());
-            let r = r.map(|r| inner.host_ref_new(Box::new(r + 1)));
+            let r = r.map(|r| inner.host_ref_new(Box::new(r + 1)).unwrap());
             Ok((a + 1, b + 1, c + 1.0, d + 1.0, V128(e.0 + 1), r, f))
         },
     );
     let instance = instantiate(&mut s, text, &[swapped]);
     let f = func(&mut s, instance, "guest");
-    let r = s.as_mut().inner_mut().host_ref_new(Box::new(7u8));
+    let r = s.as_mut().inner_mut().host_ref_new(Box::new(7u8)).unwrap();
     let row: Row = (1, 1 << 40, 0.5, -2.5, V128(1 << 100), Some(r), Some(f));
     let back: Row = call(&mut s, instance, "guest", row).unwrap();
     assert_eq!(

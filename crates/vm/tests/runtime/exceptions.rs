@@ -113,7 +113,7 @@ fn what_nobody_catches_reaches_the_embedder_with_its_values() {
         assert_eq!(uncaught.tag(), tag(&mut s, i, expected));
         let mut m = s.as_mut();
         let inner = m.inner_mut();
-        inner.collect_host_refs();
+        inner.collect();
         let exception = inner.exn_ref_from_owned(uncaught.exception()).unwrap();
         let values = inner.exception_values(exception).unwrap();
         match name {
@@ -125,7 +125,7 @@ fn what_nobody_catches_reaches_the_embedder_with_its_values() {
         }
     }
     assert_eq!(call::<_, i32, i64>(&mut s, i, "catch", 1).unwrap(), 42);
-    s.as_mut().inner_mut().collect_host_refs();
+    s.as_mut().inner_mut().collect();
     let scope = s.as_ref().inner().root_scope_enter();
     s.as_mut().inner_mut().root_scope_exit(scope);
 }

@@ -299,7 +299,7 @@ fn every_use_of_another_stores_handle_is_refused() {
     let x = a
         .create_tag(&registered_type(func_type(&[ValType::I32], &[])))
         .unwrap();
-    let r = a.host_ref_new(Box::new(1));
+    let r = a.host_ref_new(Box::new(1)).unwrap();
     let text = "(module (memory (export \"m\") 1))";
     let i = instantiate(&mut b, text, &[]);
 

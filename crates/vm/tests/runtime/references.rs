@@ -41,12 +41,18 @@ fn holder() -> (Store<Values>, InstanceHandle) {
     });
     let imports = [
         host(|mut caller: HostCaller<'_, Values>, ()| {
-            caller.store.inner_mut().collect_host_refs();
+            caller.store.inner_mut().collect();
             Ok(())
         }),
         host(|mut caller: HostCaller<'_, Values>, ()| {
             let value = caller.store.data().counted.clone();
-            Ok(Some(caller.store.inner_mut().host_ref_new(Box::new(value))))
+            Ok(Some(
+                caller
+                    .store
+                    .inner_mut()
+                    .host_ref_new(Box::new(value))
+                    .unwrap(),
+            ))
         }),
         host(
             |mut caller: HostCaller<'_, Values>, value: Option<HostRef>| {
@@ -65,7 +71,7 @@ fn holder() -> (Store<Values>, InstanceHandle) {
 }
 
 fn alive(s: &mut Store<Values>) -> usize {
-    s.as_mut().inner_mut().collect_host_refs();
+    s.as_mut().inner_mut().collect();
     assert_eq!(
         s.as_ref().inner().host_ref_count(),
         Arc::strong_count(&s.data().counted) - 1
@@ -77,7 +83,11 @@ fn alive(s: &mut Store<Values>) -> usize {
 fn give(s: &mut Store<Values>, give: impl FnOnce(&mut Store<Values>, Option<HostRef>)) {
     let scope = s.as_ref().inner().root_scope_enter();
     let value = s.data().counted.clone();
-    let value = s.as_mut().inner_mut().host_ref_new(Box::new(value));
+    let value = s
+        .as_mut()
+        .inner_mut()
+        .host_ref_new(Box::new(value))
+        .unwrap();
     give(s, Some(value));
     s.as_mut().inner_mut().root_scope_exit(scope);
 }
@@ -142,7 +152,7 @@ fn references_made_in_a_host_call_end_with_it() {
     let made = host(
         |mut caller: HostCaller<'_, (Option<HostRef>, Option<OwnedHostRef>)>, ()| {
             let inner = caller.store.inner_mut();
-            let made = inner.host_ref_new(Box::new("made"));
+            let made = inner.host_ref_new(Box::new("made")).unwrap();
             let owned = inner.host_ref_to_owned(made)?;
             *caller.store.data_mut() = (Some(made), Some(owned));
             Ok(())
@@ -163,7 +173,7 @@ fn references_made_in_a_host_call_end_with_it() {
             inner.host_ref_get(made.unwrap()).map(drop),
             Err(RefError::Unrooted)
         );
-        inner.collect_host_refs();
+        inner.collect();
         let rooted = inner.host_ref_from_owned(&owned.unwrap()).unwrap();
         assert_eq!(
             inner.host_ref_get(rooted).unwrap().downcast_ref(),
@@ -179,7 +189,11 @@ fn references_made_in_a_host_call_end_with_its_panic_too() {
     let mut s = store(None);
     let panics = host(
         |mut caller: HostCaller<'_, Option<HostRef>>, ()| -> Result<()> {
-            let made = caller.store.inner_mut().host_ref_new(Box::new("made"));
+            let made = caller
+                .store
+                .inner_mut()
+                .host_ref_new(Box::new("made"))
+                .unwrap();
             *caller.store.data_mut() = Some(made);
             panic!("after making a reference")
         },
@@ -203,7 +217,7 @@ fn host_values_can_be_changed_through_a_reference() {
     let mut s = store(());
     let mut m = s.as_mut();
     let inner = m.inner_mut();
-    let r = inner.host_ref_new(Box::new(1));
+    let r = inner.host_ref_new(Box::new(1)).unwrap();
     *inner
         .host_ref_get_mut(r)
         .unwrap()

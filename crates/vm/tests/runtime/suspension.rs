@@ -458,11 +458,11 @@ fn references_of_a_suspended_computation_stay() {
     let dropped = Arc::new(AtomicUsize::new(0));
     let scope = s.as_mut().inner_mut().root_scope_enter();
     let value = Box::new(Dropped(dropped.clone()));
-    let argument = s.as_mut().inner_mut().host_ref_new(value);
+    let argument = s.as_mut().inner_mut().host_ref_new(value).unwrap();
     let progress = s.as_mut().start(f, &[Value::ExternRef(Some(argument))]);
     s.as_mut().inner_mut().root_scope_exit(scope);
     let collect = |s: &mut Store<()>| {
-        s.as_mut().inner_mut().collect_host_refs();
+        s.as_mut().inner_mut().collect();
         dropped.load(Relaxed)
     };
     assert_eq!(collect(&mut s), 0);

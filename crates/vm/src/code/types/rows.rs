@@ -109,6 +109,12 @@ impl TypeRows {
         unsafe { (&raw mut (*row.as_ptr()).layout).write(new.layout) };
     }
 
+    /// A type's kind; 0 for an id that was never given out.
+    pub(super) fn kind(&self, id: u32) -> u32 {
+        let row = self.row(id);
+        row.map_or(0, |row| Self::load(row, offset_of!(TypeRow, kind)))
+    }
+
     /// A type's depth and what its display lists. Zeros for an id that was never given out.
     pub(super) fn display(&self, id: u32) -> (u32, [u32; DISPLAY_LEN]) {
         let Some(row) = self.row(id) else {

@@ -1,0 +1,16 @@
+;; Structs, arrays and casts: how objects are made, where fields and elements are, what casts look at.
+(module
+  (type $point (sub (struct (field $x (mut i32)) (field $next (mut (ref null $point))))))
+  (type $named (sub final $point (struct (field (mut i32)) (field (mut (ref null $point))) (field i8))))
+  (type $numbers (array (mut i64)))
+  (func (param i32 (ref null $point)) (result (ref $point))
+    (struct.new $point (local.get 0) (local.get 1)))
+  (func (param (ref null $point)) (result i32) (struct.get $point $x (local.get 0)))
+  (func (param (ref $point) i32) (struct.set $point $x (local.get 0) (local.get 1)))
+  (func (param i32) (result (ref $numbers)) (array.new_default $numbers (local.get 0)))
+  (func (param (ref null $numbers) i32) (result i64) (array.get $numbers (local.get 0) (local.get 1)))
+  (func (param (ref $numbers)) (result i32) (array.len (local.get 0)))
+  (func (param anyref) (result i32) (ref.test (ref $point) (local.get 0)))
+  (func (param (ref null $point)) (result (ref $named)) (ref.cast (ref $named) (local.get 0)))
+  (func (param i32) (result i32) (i31.get_s (ref.i31 (local.get 0))))
+)
