@@ -322,6 +322,8 @@ impl FuncLowering<'_> {
             return Ok(());
         }
         self.take_fuel();
+        // Here, where it is there for all targets: none of the carriers dominates the others.
+        self.canonicalize(self.frame_at(table.default()).branch_arity());
         // Values are carried by one block per target, so that a table entry is a label and nothing more.
         let mut carriers = HashMap::new();
         let mut entries = Vec::with_capacity(table.len() as usize);
