@@ -12,6 +12,20 @@ pub enum Outcome {
 /// What the first step is.
 pub const INSTANTIATION: &str = "instantiation";
 
+impl Outcome {
+    /// How many calls returned, and how many ended otherwise.
+    pub fn calls(&self) -> (u64, u64) {
+        let Outcome::Ran(steps) = self else {
+            return (0, 0);
+        };
+        let calls = steps.iter().filter(|step| step.what != INSTANTIATION);
+        calls.fold((0, 0), |(returned, ended), call| match call.ended {
+            Ended::Returned(_) => (returned + 1, ended),
+            _ => (returned, ended + 1),
+        })
+    }
+}
+
 /// One call.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {

@@ -17,6 +17,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 struct Counts {
     modules: AtomicU64,
     failures: AtomicU64,
+    /// Calls that returned.
+    returned: AtomicU64,
+    /// Calls that ended otherwise.
+    ended: AtomicU64,
 }
 
 /// Runs workers for the time that was asked for. Was everything the same?
@@ -39,6 +43,8 @@ pub fn run(options: &Options) -> Result<bool> {
     let counts = Counts {
         modules: AtomicU64::new(0),
         failures: AtomicU64::new(0),
+        returned: AtomicU64::new(0),
+        ended: AtomicU64::new(0),
     };
     let end = Instant::now() + options.time;
     let bar = ProgressBar::new(options.time.as_secs());
@@ -69,7 +75,11 @@ pub fn run(options: &Options) -> Result<bool> {
     bar.finish_and_clear();
     done?;
     let (modules, failures) = (counts.modules.load(Relaxed), counts.failures.load(Relaxed));
-    println!("{modules} modules, {failures} of them with a difference, a crash or a hang");
+    println!(
+        "{modules} modules, {failures} of them with a difference, a crash or a hang; {} calls returned, {} ended otherwise",
+        counts.returned.load(Relaxed),
+        counts.ended.load(Relaxed),
+    );
     Ok(failures == 0)
 }
 
@@ -121,6 +131,11 @@ fn supervise(
                             "{modules} modules, {} failures",
                             counts.failures.load(Relaxed)
                         ));
+                    } else if let Some(calls) = line.strip_prefix("done ") {
+                        let mut calls = calls.split(' ').filter_map(|count| count.parse().ok());
+                        for sum in [&counts.returned, &counts.ended] {
+                            sum.fetch_add(calls.next().unwrap_or(0), Relaxed);
+                        }
                     } else {
                         if line.starts_with("difference ") {
                             counts.failures.fetch_add(1, Relaxed);

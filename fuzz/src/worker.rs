@@ -9,8 +9,9 @@ use anyhow::Result;
 use std::fs;
 use std::io::Write as _;
 
-/// Runs one module after the other until nobody listens any more. Before each it writes `run SEED`, after one with a difference
-/// `difference SEED` and what it is, up to an empty line.
+/// Runs one module after the other until nobody listens any more. Before each it writes `run SEED`, after each `done` and how many of its
+/// calls returned and how many ended otherwise, and in between for each difference `difference SEED` and what it is, up to an empty
+/// line.
 ///
 /// # Errors
 /// When an engine cannot be set up.
@@ -26,7 +27,8 @@ pub fn run(options: &Options) -> Result<()> {
             return Ok(());
         }
         let module = generate::module(options.target, seed)?;
-        for text in differences(&engines, &module, seed) {
+        let (differences, (returned, ended)) = differences(&engines, &module, seed);
+        for text in differences {
             fs::create_dir_all(&options.failures)?;
             fs::write(options.failures.join(file_name(options, seed)), &module)?;
             if writeln!(output, "difference {seed}\n{text}\n")
@@ -35,6 +37,9 @@ pub fn run(options: &Options) -> Result<()> {
             {
                 return Ok(());
             }
+        }
+        if writeln!(output, "done {returned} {ended}").is_err() {
+            return Ok(());
         }
         seed = seed.wrapping_add(options.step);
     }
@@ -67,7 +72,7 @@ pub fn show(options: &Options, seed: u64) -> Result<bool> {
             }
         }
     }
-    let differences = differences(&engines, &module, seed);
+    let (differences, _) = differences(&engines, &module, seed);
     for text in &differences {
         println!("\n{text}");
     }
@@ -75,17 +80,17 @@ pub fn show(options: &Options, seed: u64) -> Result<bool> {
 }
 
 /// All differences between the first engine, Cowling as it is by default, and the others: other configurations of it, and
-/// other engines, as far as these know what the module uses.
-fn differences(engines: &[Box<dyn Engine>], module: &[u8], seed: u64) -> Vec<String> {
+/// other engines, as far as these know what the module uses. And how the first one's calls ended.
+fn differences(engines: &[Box<dyn Engine>], module: &[u8], seed: u64) -> (Vec<String>, (u64, u64)) {
     let Some((first, others)) = engines.split_first() else {
-        return Vec::new();
+        return (Vec::new(), (0, 0));
     };
     // Of our other configurations one at a time: which follows from the seed.
     let ours: Vec<_> = others.iter().filter(|other| other.is_ours()).collect();
     let chosen = (!ours.is_empty()).then(|| ours[seed as usize % ours.len()]);
     let peers = others.iter().filter(|other| !other.is_ours());
     let outcome = first.run(module, seed);
-    chosen
+    let differences = chosen
         .into_iter()
         .chain(peers)
         .filter_map(|other| {
@@ -100,5 +105,6 @@ fn differences(engines: &[Box<dyn Engine>], module: &[u8], seed: u64) -> Vec<Str
                 other.name()
             ))
         })
-        .collect()
+        .collect();
+    (differences, outcome.calls())
 }

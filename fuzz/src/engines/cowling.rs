@@ -26,6 +26,7 @@ const CONFIGURATIONS: &[(&str, Settings)] = &[
     ("with fuel", &[("consume_fuel", "true")]),
     ("with a pool", &[]),
     ("without images", &[("memory_init_cow", "false")]),
+    ("collecting at every allocation", &[("gc_stress", "true")]),
 ];
 
 /// All configurations, the default first.
@@ -77,10 +78,15 @@ fn value(store: &mut Store<()>, value: &Val) -> Value {
         Val::FuncRef(v) => v.is_none(),
         Val::ExternRef(v) => v.is_none(),
         Val::ExnRef(v) => v.is_none(),
-        Val::AnyRef(v) => v.is_none(),
+        Val::AnyRef(Some(any)) => {
+            return match any.as_i31(&*store) {
+                Ok(Some(small)) => Value::I31(small.get_u32()),
+                _ => Value::Reference,
+            };
+        }
+        Val::AnyRef(None) => true,
         other => return number(other).unwrap_or(Value::Reference),
     };
-    let _ = store;
     if is_null {
         Value::Null
     } else {
@@ -88,17 +94,14 @@ fn value(store: &mut Store<()>, value: &Val) -> Value {
     }
 }
 
-fn failed(_store: &mut Store<()>, error: &cowling::Error) -> Ended {
+fn failed(store: &mut Store<()>, error: &cowling::Error) -> Ended {
     use cowling::Trap as T;
     if error.is::<ThrownException>() {
+        store.take_pending_exception();
         return Ended::Threw;
     }
     let Some(trap) = error.downcast_ref::<T>() else {
-        let text = format!("{error:#}");
-        return match text.contains("out of memory") || text.contains("GC heap") {
-            true => Ended::Exhausted(text),
-            false => Ended::Failed(text),
-        };
+        return Ended::Failed(format!("{error:#}"));
     };
     Ended::Trapped(match trap {
         T::UnreachableCodeReached => Trap::Unreachable,
@@ -110,9 +113,13 @@ fn failed(_store: &mut Store<()>, error: &cowling::Error) -> Ended {
         T::BadConversionToInteger => Trap::BadConversion,
         T::BadSignature => Trap::WrongFunctionType,
         T::NullReference => Trap::NullReference,
+        T::CastFailure => Trap::BadCast,
+        T::ArrayOutOfBounds => Trap::ArrayOutOfBounds,
         T::HeapMisaligned => Trap::Misaligned,
         T::AtomicWaitNonSharedMemory => Trap::UnsharedWait,
-        T::StackOverflow => return Ended::Exhausted(trap.to_string()),
+        T::StackOverflow | T::AllocationTooLarge | T::GcHeapOutOfMemory => {
+            return Ended::Exhausted(trap.to_string());
+        }
         other => return Ended::Failed(other.to_string()),
     })
 }
