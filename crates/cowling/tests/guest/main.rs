@@ -5,6 +5,7 @@ mod contexts;
 mod counting;
 mod entrypoints;
 mod faults;
+mod gc;
 mod host_calls;
 mod interruption;
 mod regions;
