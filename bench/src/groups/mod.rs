@@ -3,6 +3,7 @@
 mod calls;
 mod compile;
 mod density;
+mod gc;
 mod instantiate;
 mod interrupt;
 mod load;
@@ -37,6 +38,7 @@ pub const ALL: &[Group] = &[
     load::GROUP,
     compile::GROUP,
     throughput::GROUP,
+    gc::GROUP,
 ];
 
 /// A future that is ready when it is polled a second time.

@@ -57,3 +57,19 @@ fn a_guest_preempted_anywhere_keeps_its_objects_while_the_host_makes_others() {
     }
     assert_eq!(length, made);
 }
+
+#[test]
+fn a_guest_that_was_reset_begins_with_an_empty_heap() {
+    let mut guest = guest(include_str!("../../../../guests/gc/graph.wat"));
+    for _ in 0..3 {
+        let result = guest.run("run", &[Val::I32(3)]).unwrap();
+        let RunResult::Returned(values) = result else {
+            panic!("did not return: {result:?}");
+        };
+        assert_eq!(values[0].unwrap_i64(), 47_648_158_513);
+        guest.reset().unwrap();
+        assert_eq!(guest.as_context_mut().gc_stats().collections, 0);
+        guest.as_context_mut().gc(None).unwrap();
+        assert_eq!(guest.as_context_mut().gc_stats().live_bytes, 0);
+    }
+}
