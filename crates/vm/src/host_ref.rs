@@ -77,6 +77,9 @@ fn slot(number: u32) -> usize {
     (place as usize).wrapping_sub(1)
 }
 
+/// Number of owned references from which on those that were dropped are looked for.
+const FIRST_TRIM: usize = 16;
+
 /// Number of live objects from which on making one more may collect first.
 const FIRST_COLLECTION: usize = 256;
 
@@ -212,14 +215,22 @@ impl Default for HeldRoots {
 /// The objects of one store.
 pub(crate) struct ObjectTable {
     store: StoreId,
-    slots: Vec<Slot>,
-    first_free: Option<usize>,
-    live: usize,
-    collect_at: usize,
     roots: Vec<Root>,
     held: HeldRoots,
     /// Changes whenever roots are dropped, so that a new root in an old place is told from the old one.
     generation: u64,
+    /// Made when it is first needed: most stores have neither.
+    objects: Option<Box<Objects>>,
+}
+
+/// The objects themselves, and who owns any.
+#[derive(Default)]
+struct Objects {
+    slots: Vec<Slot>,
+    first_free: Option<usize>,
+    live: usize,
+    /// 0 before the first collection.
+    collect_at: usize,
     owned: Vec<(Weak<()>, u32)>,
     trim_owned_at: usize,
     /// Objects found by the collection under way whose references are still to be followed.
@@ -230,17 +241,15 @@ impl ObjectTable {
     pub(crate) fn new(store: StoreId) -> Self {
         ObjectTable {
             store,
-            slots: Vec::new(),
-            first_free: None,
-            live: 0,
-            collect_at: FIRST_COLLECTION,
             roots: Vec::new(),
             held: HeldRoots::default(),
             generation: 0,
-            owned: Vec::new(),
-            trim_owned_at: 16,
-            pending: Vec::new(),
+            objects: None,
         }
+    }
+
+    fn objects_mut(&mut self) -> &mut Objects {
+        self.objects.get_or_insert_default()
     }
 
     // --- roots ---
@@ -321,11 +330,12 @@ impl ObjectTable {
     fn own(&mut self, rooted: Rooted) -> Result<Owned, RefError> {
         let raw = self.raw(rooted)?;
         let alive = Arc::new(());
-        if self.owned.len() >= self.trim_owned_at {
-            self.owned.retain(|(alive, _)| alive.strong_count() > 0);
-            self.trim_owned_at = 16.max(self.owned.len() * 2);
+        let objects = self.objects_mut();
+        if objects.owned.len() >= objects.trim_owned_at.max(FIRST_TRIM) {
+            objects.owned.retain(|(alive, _)| alive.strong_count() > 0);
+            objects.trim_owned_at = objects.owned.len() * 2;
         }
-        self.owned.push((Arc::downgrade(&alive), raw));
+        objects.owned.push((Arc::downgrade(&alive), raw));
         Ok(Owned {
             store: self.store,
             raw,
@@ -377,32 +387,34 @@ impl ObjectTable {
 
     /// Number of live objects has reached the point where a collection is worth its while.
     pub(crate) fn wants_collection(&self) -> bool {
-        self.live >= self.collect_at
+        (self.objects.as_ref())
+            .is_some_and(|objects| objects.live >= objects.collect_at.max(FIRST_COLLECTION))
     }
 
     /// Number of objects that have not been freed.
     pub(crate) fn live(&self) -> usize {
-        self.live
+        self.objects.as_ref().map_or(0, |objects| objects.live)
     }
 
     fn insert(&mut self, object: Object) -> Result<u32, RefError> {
-        if let Some(place) = self.first_free {
-            let slot = &mut self.slots[place];
-            self.first_free = slot.next_free;
+        let objects = self.objects_mut();
+        if let Some(place) = objects.first_free {
+            let slot = &mut objects.slots[place];
+            objects.first_free = slot.next_free;
             slot.object = Some(object);
-            self.live += 1;
+            objects.live += 1;
             return Ok(number(place));
         }
-        if self.slots.len() == MOST_SLOTS {
+        if objects.slots.len() == MOST_SLOTS {
             return Err(RefError::TooMany);
         }
-        self.slots.push(Slot {
+        objects.slots.push(Slot {
             object: Some(object),
             marked: false,
             next_free: None,
         });
-        self.live += 1;
-        Ok(number(self.slots.len() - 1))
+        objects.live += 1;
+        Ok(number(objects.slots.len() - 1))
     }
 
     /// Makes a host value an object, rooted in the current scope.
@@ -423,7 +435,8 @@ impl ObjectTable {
     }
 
     fn object(&self, raw: u32) -> Option<&Object> {
-        self.slots.get(slot(raw))?.object.as_ref()
+        let objects = self.objects.as_ref()?;
+        objects.slots.get(slot(raw))?.object.as_ref()
     }
 
     /// A rooted host value.
@@ -440,7 +453,11 @@ impl ObjectTable {
         reference: HostRef,
     ) -> Result<&mut (dyn Any + Send + Sync), RefError> {
         let raw = self.raw(reference.0)?;
-        match self.slots.get_mut(slot(raw)).map(|slot| &mut slot.object) {
+        let slots = self.objects.as_mut().map(|objects| &mut objects.slots);
+        match slots
+            .and_then(|slots| slots.get_mut(slot(raw)))
+            .map(|slot| &mut slot.object)
+        {
             Some(Some(Object::Host(value))) => Ok(&mut **value),
             _ => Err(RefError::Unrooted),
         }
@@ -458,7 +475,10 @@ impl ObjectTable {
 
     /// Notes that a number was found somewhere. Numbers that name no object are ignored, so any number may be given.
     pub(crate) fn mark(&mut self, raw: u32) {
-        let Some(slot) = self.slots.get_mut(slot(raw)) else {
+        let Some(objects) = &mut self.objects else {
+            return;
+        };
+        let Some(slot) = objects.slots.get_mut(slot(raw)) else {
             return;
         };
         if slot.marked {
@@ -469,16 +489,20 @@ impl ObjectTable {
             Some(Object::Host(_)) => slot.marked = true,
             Some(Object::Exception(_)) => {
                 slot.marked = true;
-                self.pending.push(raw);
+                objects.pending.push(raw);
             }
         }
     }
 
     /// Marks what the host holds. What is not an object of this table is given to `others`.
     pub(crate) fn mark_roots(&mut self, mut others: impl FnMut(u32)) {
-        self.owned.retain(|(alive, _)| alive.strong_count() > 0);
-        for i in 0..self.owned.len() {
-            self.mark_or(self.owned[i].1, &mut others);
+        if let Some(objects) = &mut self.objects {
+            objects.owned.retain(|(alive, _)| alive.strong_count() > 0);
+            let owned = std::mem::take(&mut objects.owned);
+            for &(_, raw) in &owned {
+                self.mark_or(raw, &mut others);
+            }
+            self.objects_mut().owned = owned;
         }
         for i in 0..self.roots.len() {
             self.mark_or(self.roots[i].raw, &mut others);
@@ -496,7 +520,11 @@ impl ObjectTable {
     /// Marks what exceptions carry that have been found since it was called last; what is not an object of this table is given to
     /// `others`.
     pub(crate) fn trace(&mut self, mut others: impl FnMut(u32)) {
-        while let Some(raw) = self.pending.pop() {
+        while let Some(raw) = self
+            .objects
+            .as_mut()
+            .and_then(|objects| objects.pending.pop())
+        {
             let Some(exception) = self.exception(raw) else {
                 continue;
             };
@@ -512,26 +540,29 @@ impl ObjectTable {
 
     /// Have exceptions been found that were not traced?
     pub(crate) fn has_untraced(&self) -> bool {
-        !self.pending.is_empty()
+        (self.objects.as_ref()).is_some_and(|objects| !objects.pending.is_empty())
     }
 
     /// Frees what was not marked. The values come back to be dropped when the table is whole again: their destructors are the
     /// embedder's code and may panic.
     pub(crate) fn sweep(&mut self) -> Vec<HostValue> {
-        debug_assert!(self.pending.is_empty(), "swept before all was traced");
         let mut dead = Vec::new();
-        for (place, slot) in self.slots.iter_mut().enumerate() {
+        let Some(objects) = self.objects.as_deref_mut() else {
+            return dead;
+        };
+        debug_assert!(objects.pending.is_empty(), "swept before all was traced");
+        for (place, slot) in objects.slots.iter_mut().enumerate() {
             if std::mem::take(&mut slot.marked) || slot.object.is_none() {
                 continue;
             }
             if let Some(Object::Host(value)) = slot.object.take() {
                 dead.push(value);
             }
-            slot.next_free = self.first_free;
-            self.first_free = Some(place);
-            self.live -= 1;
+            slot.next_free = objects.first_free;
+            objects.first_free = Some(place);
+            objects.live -= 1;
         }
-        self.collect_at = FIRST_COLLECTION.max(self.live * 2);
+        objects.collect_at = objects.live * 2;
         dead
     }
 }
@@ -624,7 +655,7 @@ mod tests {
         let rooted = t.root_host(&owned).unwrap();
         assert_eq!(read(&t, rooted), Ok(1));
         t.insert_host(Box::new(4u32)).unwrap();
-        assert_eq!((t.slots.len(), t.live()), (3, 3));
+        assert_eq!((t.objects_mut().slots.len(), t.live()), (3, 3));
     }
 
     #[test]

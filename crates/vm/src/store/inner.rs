@@ -56,9 +56,8 @@ pub struct StoreInner {
     /// In order of creation; some are synthetic, made to hold one memory, table, global or tag of the host.
     instances: SmallVec<[NonNull<Instance>; 2]>,
     pool: Option<Arc<Share<Pool>>>,
-    host_funcs: Vec<NonNull<HostFuncRecord>>,
-    /// Those of `host_funcs` for whose type no module with a shim has been instantiated yet.
-    without_shim: Vec<NonNull<HostFuncRecord>>,
+    /// Made when it is first needed: most stores have nothing of it.
+    pub(super) brought: Option<Box<Brought>>,
     objects: ObjectTable,
     /// What became an error for the host last and has been neither thrown on nor taken.
     pub(crate) pending_exception: Option<OwnedExnRef>,
@@ -69,7 +68,15 @@ pub struct StoreInner {
     repair: Option<RepairCallback>,
     quota: Quota,
     counts: Counts,
-    /// Shared memories that came from outside, as memories of this store.
+}
+
+/// What was brought into a store from outside, other than by imports of its instances.
+#[derive(Default)]
+pub(super) struct Brought {
+    host_funcs: Vec<NonNull<HostFuncRecord>>,
+    /// Those of `host_funcs` for whose type no module with a shim has been instantiated yet.
+    without_shim: Vec<NonNull<HostFuncRecord>>,
+    /// Shared memories, as memories of this store.
     pub(super) shared_memories: Vec<MemoryHandle>,
 }
 
@@ -98,8 +105,7 @@ impl StoreInner {
             shell: Some(shell),
             instances: SmallVec::new(),
             pool,
-            host_funcs: Vec::new(),
-            without_shim: Vec::new(),
+            brought: None,
             objects: ObjectTable::new(id),
             pending_exception: None,
             gc: None,
@@ -108,7 +114,6 @@ impl StoreInner {
             repair: None,
             quota,
             counts: Counts::default(),
-            shared_memories: Vec::new(),
         }
     }
 
@@ -146,9 +151,11 @@ impl StoreInner {
             // SAFETY: the store owns it, and nobody can use it any more: handles need the store.
             unsafe { Instance::retire(instance, life, &mut stack) };
         }
-        for record in self.host_funcs.drain(..) {
-            // SAFETY: it came from a box, and the instances that referred to it are gone.
-            drop(unsafe { Box::from_raw(record.as_ptr()) });
+        if let Some(brought) = self.brought.take() {
+            for record in brought.host_funcs {
+                // SAFETY: it came from a box, and the instances that referred to it are gone.
+                drop(unsafe { Box::from_raw(record.as_ptr()) });
+            }
         }
         shell.heap = heap;
         Some(shell)
@@ -319,9 +326,10 @@ impl StoreInner {
             body: body.clone(),
         }));
         let record = NonNull::from(record);
-        self.host_funcs.push(record);
+        let brought = self.brought.get_or_insert_default();
+        brought.host_funcs.push(record);
         if code.is_null() {
-            self.without_shim.push(record);
+            brought.without_shim.push(record);
         }
         let place = record.as_ptr();
         // SAFETY: the record was just made and is used through raw pointers only.
@@ -337,7 +345,10 @@ impl StoreInner {
     /// Gives host functions that have no shim yet those of a new instance's module. Until a module with a type that is called like
     /// theirs is in the store nobody can call them: callers compare types first, and those that are below each other are called alike.
     fn give_shims(&mut self, instance: InstancePtr) {
-        self.without_shim.retain(|record| {
+        let Some(brought) = &mut self.brought else {
+            return;
+        };
+        brought.without_shim.retain(|record| {
             let record = record.as_ptr();
             // SAFETY: records live as long as the store; the body is not changed.
             let ty = unsafe { &(*record).body }.ty();

@@ -93,7 +93,8 @@ impl StoreInner {
     /// # Errors
     /// When it was made under other settings, or the limiter does not allow it.
     pub fn share_memory(&mut self, memory: &SharedMemory) -> Result<MemoryHandle, Error> {
-        for &handle in &self.shared_memories {
+        let known = self.brought.iter().flat_map(|b| &b.shared_memories);
+        for &handle in known {
             if self
                 .shared_memory(handle)?
                 .is_some_and(|known| known.is_same(memory))
@@ -120,7 +121,8 @@ impl StoreInner {
         let instance = instantiate::with_memory(self, &module, memory)?;
         let index = DefinedMemoryIndex::from_u32(0);
         let handle = MemoryHandle::new(self.id(), instance.as_ptr(), index);
-        self.shared_memories.push(handle);
+        let brought = self.brought.get_or_insert_default();
+        brought.shared_memories.push(handle);
         Ok(handle)
     }
 
