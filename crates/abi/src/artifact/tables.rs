@@ -93,7 +93,7 @@ pub struct TrampolineOffsets {
     pub host_shim: u32,
 }
 
-/// Where the trampolines of each function type are: `[entry, host shim]` per type, and [`NONE`] for types that have none. Types
+/// Where the trampolines of each function type are: `[entry, host shim]` per type, and `u32::MAX` for types that have none. Types
 /// whose functions are called alike share trampolines.
 #[derive(Copy, Clone, Debug)]
 pub struct TrampolineTable<'a>(pub &'a [u8]);

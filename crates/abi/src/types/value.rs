@@ -31,7 +31,7 @@ impl ValType {
     /// `anyref`
     pub const ANYREF: ValType = ValType::Ref(RefType::ANYREF);
 
-    /// May a value of this type be used where `other` is expected? `is_subtype` is as in [`HeapType::matches`].
+    /// May a value of this type be used where `other` is expected? `is_subtype` is as in [`HeapType::matches`](super::HeapType::matches).
     pub fn matches(
         self,
         other: ValType,

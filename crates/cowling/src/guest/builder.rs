@@ -17,7 +17,7 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
-/// Builds a [`Guest`]. Begun with [`Region::guest`].
+/// Builds a [`Guest`]. Begun with [`Region::guest`](super::Region::guest).
 #[must_use = "nothing happens before `build`"]
 pub struct GuestBuilder<T: 'static> {
     region: Arc<Share<RegionShared>>,
