@@ -4,6 +4,7 @@ use anyhow::{Context, Result};
 use arbitrary::Unstructured;
 use clap::ValueEnum;
 use wasm_smith::{Config, Module};
+use wasmparser::{Operator, Parser, Payload};
 
 /// What modules may use.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, ValueEnum)]
@@ -35,10 +36,35 @@ const FUEL: u32 = 2_000;
 /// When the generator fails, which it should not.
 pub fn module(target: Target, seed: u64) -> Result<Vec<u8>> {
     let mut random = fastrand::Rng::with_seed(seed);
+    loop {
+        let module = attempt(target, &mut random)?;
+        if !waits(&module)? {
+            return Ok(module);
+        }
+    }
+}
+
+/// Can it wait for another thread? There is none, so it might wait for ever.
+fn waits(module: &[u8]) -> Result<bool> {
+    for payload in Parser::new(0).parse_all(module) {
+        if let Payload::CodeSectionEntry(body) = payload? {
+            for operator in body.get_operators_reader()? {
+                if let Operator::MemoryAtomicWait32 { .. } | Operator::MemoryAtomicWait64 { .. } =
+                    operator?
+                {
+                    return Ok(true);
+                }
+            }
+        }
+    }
+    Ok(false)
+}
+
+fn attempt(target: Target, random: &mut fastrand::Rng) -> Result<Vec<u8>> {
     let mut bytes = vec![0; random.usize(256..8192)];
     random.fill(&mut bytes);
     let mut input = Unstructured::new(&bytes);
-    let config = config(target, &mut random);
+    let config = config(target, random);
     let mut module = Module::new(config, &mut input).context("the generator failed")?;
     module.ensure_termination(FUEL)?;
     Ok(module.to_bytes())
