@@ -15,10 +15,16 @@
 //! A memory image holds data segments that come before every other one. They count as applied when the element segments are
 //! through; if one of those traps, the images are undone.
 
+mod fill;
+mod link;
+
+use fill::{fill_globals, fill_imports, fill_tables, make_elements, origins};
+use link::{check_imports, host_matches};
+
 use crate::builtins::init_memory;
-use crate::code::{CompiledModule, TypeRegistry};
-use crate::const_expr::{ConstScope, Contents, evaluate};
-use crate::error::{Error, GcError, GrowError, InstantiateError, LinkError, Result};
+use crate::code::CompiledModule;
+use crate::const_expr::evaluate;
+use crate::error::{Error, GrowError, InstantiateError, Result};
 use crate::func;
 use crate::host::{HostFunc, LinkedBodies, SharedBody};
 use crate::instance::recycle::{Admission, Pooled, check_pool_limits};
@@ -28,10 +34,10 @@ use crate::pool::{Handle, Kind, Pool, Usage};
 use crate::shared::SharedMemory;
 use crate::slot::{Slot, SlotMemory, SlotSpec};
 use crate::stack::StackSpec;
-use crate::store::{Counts, ExternHandle, FuncHandle, InstanceHandle, StoreInner, StoreMut};
+use crate::store::{Counts, ExternHandle, InstanceHandle, StoreInner, StoreMut};
 use crate::table::{MAX_TABLE_ELEMENTS, Table};
-use cowling_abi::layout::{VmFuncImport, VmFuncRef, VmGlobal, VmTag, VmValue};
-use cowling_abi::module::{ElementItems, Import, SegmentMode};
+use cowling_abi::layout::VmValue;
+use cowling_abi::module::{Import, SegmentMode};
 use cowling_abi::plan::MemoryPlan;
 use cowling_abi::*;
 use cranelift_entity::EntityRef;
@@ -39,7 +45,7 @@ use smallvec::SmallVec;
 use std::cell::RefCell;
 use std::fmt;
 use std::marker::PhantomData;
-use std::ptr::{self, NonNull};
+use std::ptr::NonNull;
 use std::sync::Arc;
 
 /// What is given for an import.
@@ -263,134 +269,6 @@ fn counts(info: &ModuleInfo) -> Counts {
         instances: 1,
         memories: info.defined_memory_count(),
         tables: info.defined_table_count(),
-    }
-}
-
-// --- link ---
-
-fn check_imports(
-    store: &StoreInner,
-    module: &CompiledModule,
-    given: &[Given<'_>],
-) -> Result<(), LinkError> {
-    let imports = &module.info().imports;
-    if imports.len() != given.len() {
-        return Err(LinkError::Count {
-            expected: imports.len(),
-            found: given.len(),
-        });
-    }
-    for (import, given) in imports.iter().zip(given) {
-        if let Given::Extern(handle) = given
-            && handle.store_id() != store.id()
-        {
-            return Err(LinkError::WrongStore {
-                module: import.module.clone(),
-                field: import.field.clone(),
-            });
-        }
-        if !matches(store, module, import.entity, *given) {
-            return Err(LinkError::Incompatible {
-                module: import.module.clone(),
-                field: import.field.clone(),
-                expected: Box::new(module.info().entity_type(import.entity)),
-                found: Box::new(type_of(store, *given)),
-            });
-        }
-    }
-    Ok(())
-}
-
-/// Does what is given fit the import? Handles were checked to be of this store.
-fn matches(
-    store: &StoreInner,
-    module: &CompiledModule,
-    expected: EntityIndex,
-    given: Given<'_>,
-) -> bool {
-    let info = module.info();
-    match (expected, given) {
-        (EntityIndex::Func(index), Given::Host(body)) => host_matches(module, index, body),
-        (EntityIndex::Func(index), Given::Extern(ExternHandle::Func(func))) => {
-            let expected = module.type_ids()[info.functions[index].ty.index()];
-            // SAFETY: the function is this store's.
-            let found = unsafe { func.func.as_ref() }.type_id;
-            module.type_registry().is_subtype(found, expected)
-        }
-        (EntityIndex::Tag(index), Given::Extern(ExternHandle::Tag(tag))) => {
-            let expected = module.type_ids()[info.tags[index].index()];
-            // SAFETY: the tag is this store's.
-            expected == unsafe { tag.tag.as_ref() }.type_id
-        }
-        (_, given @ Given::Extern(_)) => {
-            let (expected, found) = (info.entity_type(expected), type_of(store, given));
-            entity_matches(module.type_registry(), &expected, &found)
-        }
-        (_, Given::Host(_)) => false,
-    }
-}
-
-/// Does a host function fit an import?
-fn host_matches(module: &CompiledModule, import: FuncIndex, body: &SharedBody) -> bool {
-    let expected = module.info().functions[import].ty;
-    match body.registered() {
-        Some(found) => module.import_accepts(EntityIndex::Func(import), found),
-        // Its type is plain and names no others.
-        None => {
-            module.info().is_plain_type(expected) && module.info().signature(expected) == body.ty()
-        }
-    }
-}
-
-/// Do the types of a table, memory or global allow the import? The minimum of what is found is its current size.
-fn entity_matches(types: &TypeRegistry, expected: &EntityType, found: &EntityType) -> bool {
-    let limits = |expected: (u64, Option<u64>), found: (u64, Option<u64>)| {
-        found.0 >= expected.0
-            && expected
-                .1
-                .is_none_or(|most| found.1.is_some_and(|max| max <= most))
-    };
-    match (expected, found) {
-        (EntityType::Table(e), EntityType::Table(f)) => {
-            e.element == f.element
-                && e.table64 == f.table64
-                && limits((e.minimum, e.maximum), (f.minimum, f.maximum))
-        }
-        (EntityType::Memory(e), EntityType::Memory(f)) => {
-            let kind = |ty: &MemoryType| (ty.memory64, ty.shared, ty.page_size_log2);
-            kind(e) == kind(f) && limits((e.minimum, e.maximum), (f.minimum, f.maximum))
-        }
-        (EntityType::Global(e), EntityType::Global(f)) => {
-            // A constant may be of a more precise type than the import asks for.
-            let content = if e.mutable {
-                e.content == f.content
-            } else {
-                types.value_matches(f.content, e.content)
-            };
-            content && e.mutable == f.mutable
-        }
-        _ => false,
-    }
-}
-
-/// The type of what is given; the minimum of a table or memory is its current size.
-fn type_of(store: &StoreInner, given: Given<'_>) -> EntityType {
-    let ours = "handles were checked to be of this store";
-    match given {
-        Given::Host(body) => EntityType::Func(body.ty().clone()),
-        Given::Extern(ExternHandle::Func(h)) => EntityType::Func(store.func_type(h).expect(ours)),
-        Given::Extern(ExternHandle::Tag(h)) => EntityType::Tag(store.tag_type(h).expect(ours)),
-        Given::Extern(ExternHandle::Global(h)) => {
-            EntityType::Global(store.global_type(h).expect(ours))
-        }
-        Given::Extern(ExternHandle::Table(h)) => EntityType::Table(TableType {
-            minimum: store.table_size(h).expect(ours),
-            ..store.table_type(h).expect(ours)
-        }),
-        Given::Extern(ExternHandle::Memory(h)) => EntityType::Memory(MemoryType {
-            minimum: store.memory_pages(h).expect(ours),
-            ..store.memory_type(h).expect(ours)
-        }),
     }
 }
 
@@ -646,210 +524,6 @@ fn make_memory(
     let memory = LinearMemory::new(&plan, &ty, module.memory_image(defined));
     let memory = memory.map_err(|error| memory_error(ty, index, &error))?;
     Ok(InstanceMemory::Own(memory.into()))
-}
-
-/// Where the imports come from, in the order of their index spaces.
-fn origins(info: &ModuleInfo, given: &[Given<'_>]) -> Origins {
-    let mut hosts = Vec::new();
-    let mut functions = Vec::with_capacity(info.imported_functions as usize);
-    let (mut tables, mut memories, mut globals) = (Vec::new(), Vec::new(), Vec::new());
-    // SAFETY: handles were checked to be of this store, whose instances live as long as it does.
-    let instance = |pointer| unsafe { InstancePtr::new(pointer) };
-    for given in given {
-        match given {
-            Given::Host(body) => {
-                functions.push(ptr::null_mut());
-                hosts.push(SharedBody::clone(body));
-            }
-            Given::Extern(ExternHandle::Func(FuncHandle { func, .. })) => {
-                // SAFETY: the function is this store's.
-                let is_host = unsafe { func.as_ref() }.is_host == 1;
-                functions.push(if is_host {
-                    ptr::null_mut()
-                } else {
-                    func.as_ptr()
-                });
-            }
-            Given::Extern(ExternHandle::Table(h)) => tables.push((instance(h.instance), h.index)),
-            Given::Extern(ExternHandle::Memory(h)) => {
-                memories.push((instance(h.instance), h.index))
-            }
-            Given::Extern(ExternHandle::Global(h)) => globals.push((instance(h.instance), h.index)),
-            Given::Extern(ExternHandle::Tag(_)) => {}
-        }
-    }
-    Origins {
-        functions: functions.into(),
-        _hosts: hosts,
-        tables: tables.into(),
-        memories: memories.into(),
-        globals: globals.into(),
-    }
-}
-
-fn fill_imports(instance: InstancePtr, store: NonNull<StoreInner>, given: &[Given<'_>]) {
-    for (import, given) in instance.info().imports.iter().zip(given) {
-        // SAFETY: the records are in the new VMContext, which nobody else uses yet. What handles point at is this store's.
-        unsafe {
-            match (import.entity, given) {
-                (EntityIndex::Func(index), given) => {
-                    let record = import_record(instance, store, index, *given);
-                    // A reference to it that was built in an earlier life has the code that host function had.
-                    if let Some(place) = instance.info().functions[index].funcref {
-                        let reference = instance.func_ref_record(place);
-                        if !(*reference).code.is_null() {
-                            (*reference).code = record.code;
-                        }
-                    }
-                    instance.import_record(index).write(record);
-                }
-                (EntityIndex::Table(index), _) => {
-                    let record = instance.table(index).record();
-                    instance.imported_table_record(index).write(record);
-                }
-                (EntityIndex::Memory(index), _) => {
-                    let (owner, defined) = instance.memory(index);
-                    instance
-                        .imported_memory_record(index)
-                        .write(owner.defined_memory_record(defined));
-                }
-                (EntityIndex::Global(index), _) => {
-                    let (owner, defined) = instance.global(index);
-                    instance
-                        .imported_global_record(index)
-                        .write(owner.defined_global_record(defined));
-                }
-                (EntityIndex::Tag(index), Given::Extern(ExternHandle::Tag(tag))) => {
-                    let tag: *mut VmTag = tag.tag.as_ptr();
-                    instance.imported_tag_record(index).write(tag);
-                }
-                (EntityIndex::Tag(_), _) => unreachable!("imports were checked to fit"),
-            }
-        }
-    }
-}
-
-/// The import record of a function.
-///
-/// # Safety
-/// What is given is this store's.
-unsafe fn import_record(
-    instance: InstancePtr,
-    store: NonNull<StoreInner>,
-    index: FuncIndex,
-    given: Given<'_>,
-) -> VmFuncImport {
-    let module = instance.module();
-    let ty = module.info().functions[index].ty;
-    let head = match given {
-        Given::Host(body) => ptr::from_ref(body.head()),
-        // SAFETY: as the caller says; the context of a host function is an import record.
-        Given::Extern(ExternHandle::Func(func)) => unsafe {
-            let func = func.func.as_ref();
-            match func.is_host {
-                1 => (*func.ctx.cast::<VmFuncImport>()).host.cast(),
-                _ => {
-                    return VmFuncImport {
-                        code: func.code,
-                        ctx: func.ctx,
-                        host: ptr::null(),
-                        caller: instance.vmctx().as_ptr(),
-                        store: store.as_ptr().cast(),
-                        entry: func.entry,
-                        type_id: func.type_id,
-                        reserved: 0,
-                    };
-                }
-            }
-        },
-        Given::Extern(_) => unreachable!("imports were checked to fit"),
-    };
-    // SAFETY: the store and its host functions' heads are valid.
-    let code = unsafe { (*head).code(store.as_ref().config().knobs.consume_fuel) };
-    VmFuncImport {
-        code: code.or(module.host_shim(ty)).unwrap_or(ptr::null()),
-        ctx: instance.import_record(index).cast(),
-        host: head.cast(),
-        caller: instance.vmctx().as_ptr(),
-        store: store.as_ptr().cast(),
-        entry: ptr::null(),
-        type_id: module.type_ids()[ty.index()],
-        reserved: 0,
-    }
-}
-
-/// What expressions of a new instance refer to, and where their objects go.
-struct Making<'a> {
-    store: &'a mut StoreInner,
-    instance: InstancePtr,
-}
-
-impl ConstScope for Making<'_> {
-    fn global(&mut self, index: GlobalIndex) -> VmValue {
-        ConstScope::global(&mut self.instance, index)
-    }
-
-    fn func_ref(&mut self, index: FuncIndex) -> *mut VmFuncRef {
-        self.instance.func_ref(index)
-    }
-
-    fn field_count(&self, ty: TypeIndex) -> usize {
-        self.instance.field_count(ty)
-    }
-
-    fn new_object(&mut self, ty: TypeIndex, contents: Contents<'_>) -> Result<VmValue, GcError> {
-        let module = self.instance.module();
-        let type_id = module.type_ids()[ty.index()];
-        let ty = &module.info().types[ty].composite;
-        let reference = self.store.make_object(type_id, ty, contents)?;
-        // Until the instance is the store's.
-        self.store.objects_mut().root(reference);
-        Ok(VmValue::from_u32(reference))
-    }
-}
-
-fn fill_globals(store: &mut StoreInner, instance: InstancePtr) -> Result<(), GcError> {
-    // In order: an expression may use the globals before.
-    for (index, init) in instance.info().global_inits.iter() {
-        let VmValue { bytes } = evaluate(init, &mut Making { store, instance })?;
-        // SAFETY: the record is in the new VMContext.
-        unsafe {
-            instance
-                .defined_global_record(index)
-                .write(VmGlobal { bytes })
-        };
-    }
-    Ok(())
-}
-
-fn fill_tables(store: &mut StoreInner, instance: InstancePtr) -> Result<(), GcError> {
-    let info = instance.info();
-    for (index, init) in info.table_inits.iter() {
-        if let Some(fill) = &init.fill {
-            let value = evaluate(fill, &mut Making { store, instance })?;
-            instance.table(info.table_index(index)).fill_new(value);
-        }
-    }
-    Ok(())
-}
-
-/// Makes the values of element segments that are objects.
-fn make_elements(store: &mut StoreInner, instance: InstancePtr) -> Result<(), GcError> {
-    for (index, segment) in instance.info().elements.iter() {
-        let ElementItems::Expressions(expressions) = &segment.items else {
-            continue;
-        };
-        if !segment.items.make_objects() {
-            continue;
-        }
-        let mut values = Vec::with_capacity(expressions.len());
-        for expression in expressions {
-            values.push(evaluate(expression, &mut Making { store, instance })?.u32());
-        }
-        let mut all = instance.element_values.borrow_mut();
-        all.insert(index, values.into());
-    }
-    Ok(())
 }
 
 // --- segments and start ---
