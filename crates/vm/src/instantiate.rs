@@ -284,12 +284,40 @@ fn allocate(
     // Objects that it begins with are known to the store once it is.
     let scope = store.root_scope_enter();
     let allocated = try_allocate(store, module, imports);
-    match allocated {
-        Ok(instance) => store.adopt(instance),
-        Err(_) => store.uncount(counts),
-    }
+    let filled = match allocated {
+        Ok(instance) => {
+            let filled = fill_computed(store, instance);
+            if filled.is_err() {
+                // Nobody can reach it, but it stays: objects that it has made have types of its module.
+                store.execution().touch();
+                // SAFETY: nobody uses it.
+                unsafe { instance.forget_values() };
+            }
+            store.adopt(instance);
+            filled.map(|()| instance)
+        }
+        Err(error) => {
+            store.uncount(counts);
+            Err(error)
+        }
+    };
     store.root_scope_exit(scope);
-    allocated
+    filled
+}
+
+/// Fills what constant expressions say that are evaluated for each instance anew.
+fn fill_computed(store: &mut StoreInner, instance: InstancePtr) -> Result<()> {
+    let template = instance.module().template();
+    if template.globals.is_none() {
+        fill_globals(store, instance)?;
+    }
+    if template.filled_tables {
+        fill_tables(store, instance)?;
+    }
+    if template.objects_in_segments {
+        make_elements(store, instance)?;
+    }
+    Ok(())
 }
 
 fn try_allocate(
@@ -325,16 +353,6 @@ fn try_allocate(
     };
     if relink {
         link(instance, store.as_ptr(), imports);
-    }
-    let template = module.template();
-    if template.globals.is_none() {
-        fill_globals(store, instance)?;
-    }
-    if template.filled_tables {
-        fill_tables(store, instance)?;
-    }
-    if template.objects_in_segments {
-        make_elements(store, instance)?;
     }
     Ok(instance)
 }

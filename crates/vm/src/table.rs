@@ -124,6 +124,15 @@ impl Table {
         self.base
     }
 
+    /// Makes its first `len` elements zero.
+    ///
+    /// # Safety
+    /// There are as many, and nobody uses them.
+    pub(crate) unsafe fn clear(&self, len: usize) {
+        // SAFETY: as the caller says.
+        unsafe { ptr::write_bytes(self.base.as_ptr(), 0, len * self.element_size) };
+    }
+
     /// Makes it new storage for `initial` elements, of which it had `len` last. Storage that has become much larger is replaced.
     ///
     /// # Errors
@@ -134,8 +143,8 @@ impl Table {
             table.reserve(0, initial)?;
             *self = table;
         } else {
-            // SAFETY: there are as many elements.
-            unsafe { ptr::write_bytes(self.base.as_ptr(), 0, len * self.element_size) };
+            // SAFETY: nobody uses it, and there are as many elements.
+            unsafe { self.clear(len) };
         }
         Ok(())
     }

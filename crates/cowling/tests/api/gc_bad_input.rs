@@ -291,3 +291,64 @@ fn pools_limit_how_many_heaps_there_are() {
         assert!(stores[0].gc_stats().heap_bytes <= 1 << 20);
     }
 }
+
+#[test]
+fn what_could_not_be_filled_gives_its_slot_back() {
+    let mut pooling = PoolingAllocationConfig::new();
+    pooling.total_core_instances(5);
+    let mut config = Config::new();
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pooling));
+    let engine = Engine::new(&config).unwrap();
+    let module = |length: &str| {
+        let text = format!(
+            r#"(module (import "" "n" (global $n i32)) (memory 1)
+                (type $a (array (mut i64))) (type $s (struct (field i32)))
+                (global $first (ref $s) (struct.new $s (i32.const 7)))
+                (table $t 3 (ref null $s) (struct.new $s (i32.const 8)))
+                (elem (ref null $s) (item (struct.new $s (i32.const 9))))
+                (global $array (ref $a) (array.new_default $a {length}))
+                (func (export "first") (param i32) (result i32) (struct.get $s 0 (global.get $first)))
+                (func (export "length") (param i32) (result i32) (array.len (global.get $array))))"#
+        );
+        Module::new(&engine, text).unwrap()
+    };
+    let instantiate = |module: &Module, length: i32| {
+        let mut store = Store::new(&engine, ());
+        let ty = GlobalType::new(ValType::I32, Mutability::Const);
+        let global = Global::new(&mut store, ty, Val::I32(length)).unwrap();
+        let instance = Instance::new(&mut store, module, &[global.into()]);
+        store.gc(None).unwrap();
+        let instance = instance?;
+        assert_eq!(call(&mut store, &instance, "first", 0).unwrap(), 7);
+        let found = call(&mut store, &instance, "length", 0).unwrap();
+        assert_eq!(found, length);
+        Ok::<_, Error>(())
+    };
+    let (never, as_told) = (module("(i32.const 0x7fffffff)"), module("(global.get $n)"));
+    for _ in 0..20 {
+        assert!(instantiate(&never, 0).is_err());
+        // With a slot that has been filled before, too.
+        instantiate(&as_told, 10).unwrap();
+        assert!(instantiate(&as_told, i32::MAX).is_err());
+    }
+    assert_eq!(engine.pool_metrics().used, 0);
+}
+
+#[test]
+fn a_heap_that_may_not_even_begin_stays_whole() {
+    let engine = engine(8 << 20);
+    let module = Module::new(&engine, LISTS).unwrap();
+    let limits = || StoreLimitsBuilder::new().memory_size(1000).build();
+    let ty = StructType::new(&engine, []).unwrap();
+    let mut store = Store::new(&engine, limits());
+    store.limiter(|limits| limits);
+    let pre = StructRefPre::new(&mut store, ty);
+    for _ in 0..600 {
+        assert!(StructRef::new(&mut store, &pre, &[]).is_err());
+    }
+    for _ in 0..600 {
+        let mut store = Store::new(&engine, limits());
+        store.limiter(|limits| limits);
+        assert!(Instance::new(&mut store, &module, &[]).is_err());
+    }
+}

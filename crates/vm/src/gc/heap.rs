@@ -151,7 +151,7 @@ impl Heap {
 
     /// Has a fair part of it been given out since the last collection?
     pub(crate) fn is_worth_collecting(&self) -> bool {
-        u64::from(self.taken) * u64::from(LINE_SIZE) * 4 >= self.size()
+        self.taken > 0 && u64::from(self.taken) * u64::from(LINE_SIZE) * 4 >= self.size()
     }
 
     // --- room ---

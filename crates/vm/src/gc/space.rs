@@ -249,18 +249,23 @@ impl Space {
         };
     }
 
-    /// The table of lines, of all that are below `end`.
+    /// The table of lines, from line 0 on, of all that are below `end`.
     pub(super) fn lines(&self) -> &[u8] {
+        if self.accessible == FIRST {
+            return &[0; (FIRST / LINE_SIZE) as usize]; // Not even of the table anything is.
+        }
         let count = (self.end / LINE_SIZE) as usize;
         // SAFETY: that part of the table is accessible, and only written through `&mut self`.
         unsafe { std::slice::from_raw_parts(self.lines_ptr(0).as_ptr(), count) }
     }
 
-    /// The table of lines, of all that are accessible, for change.
+    /// The table of lines, of all that are accessible and for objects, for change.
     pub(super) fn all_lines_mut(&mut self) -> &mut [u8] {
-        let count = (self.accessible / LINE_SIZE) as usize;
-        // SAFETY: as above; nobody else reads it either.
-        unsafe { std::slice::from_raw_parts_mut(self.lines_ptr(0).as_ptr(), count) }
+        let (first, end) = (FIRST / LINE_SIZE, self.accessible / LINE_SIZE);
+        // SAFETY: that part of the table is accessible, as something is; nobody else reads it.
+        unsafe {
+            std::slice::from_raw_parts_mut(self.lines_ptr(first).as_ptr(), (end - first) as usize)
+        }
     }
 
     /// Notes a cycle for lines.

@@ -299,6 +299,24 @@ impl InstancePtr {
         Ok(())
     }
 
+    /// Empties globals, tables and element segments, some of which hold what they were filled with in an earlier life. For one that could not
+    /// be filled anew.
+    ///
+    /// # Safety
+    /// Nobody uses the instance.
+    pub(crate) unsafe fn forget_values(self) {
+        self.element_values.borrow_mut().clear();
+        for index in (0..self.info().defined_global_count()).map(DefinedGlobalIndex::new) {
+            // SAFETY: the record is in our VMContext.
+            unsafe { self.defined_global_record(index).write_bytes(0, 1) };
+        }
+        for (index, table) in self.tables.iter().enumerate() {
+            let record = self.defined_table_record(DefinedTableIndex::new(index));
+            // SAFETY: the record is in our VMContext, and describes the storage.
+            unsafe { table.borrow().clear((*record).len) };
+        }
+    }
+
     /// # Safety
     /// Nobody uses the instance.
     unsafe fn renew_globals(self) {

@@ -183,7 +183,12 @@ impl FuncLowering<'_> {
             });
         }
         let of_type = match target.heap {
-            heap if heap.is_bottom() => return as_it_is(self.allowed_null(value, source, target)),
+            heap if heap.is_bottom() => {
+                let matches = self.allowed_null(value, source, target);
+                // What is of a bottom type is null, also where it is available without having been cast: its header may be read there.
+                let value = self.zero(self.type_of(value));
+                return Cast { matches, value };
+            }
             HeapType::Eq => {
                 let bits = self.builder.ins().band_imm_u(value, NOT_OBJECT);
                 let eq = self
