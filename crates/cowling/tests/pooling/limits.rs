@@ -236,7 +236,7 @@ fn warm_slots_of_other_threads_give_way() {
     let (engine, first, second) = (&engine, &first, &second);
     // What is not sent because something failed is not waited for: the channels go with this closure.
     thread::scope(move |scope| {
-        scope.spawn(move || {
+        let other = scope.spawn(move || {
             drop(
                 (0..4)
                     .map(|_| live(engine, first).unwrap())
@@ -262,6 +262,8 @@ fn warm_slots_of_other_threads_give_way() {
         assert_eq!(message, "the pool's limit of 4 instances is reached");
         drop(stores);
         dropped.send(()).unwrap();
+        // A scope ends before what a thread kept has gone elsewhere.
+        other.join().unwrap();
     });
     assert_eq!(figures(engine.pool_metrics())[..3], [4, 0, 4]);
 }
