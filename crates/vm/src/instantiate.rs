@@ -141,7 +141,7 @@ impl<T: 'static> StoreMut<'_, T> {
     /// Makes an instance of a module, given a value for each of its imports, in order; runs its start function.
     ///
     /// # Errors
-    /// [`LinkError`] when the imports do not fit, and [`InstantiateError`] when the instance cannot be had: nothing has happened
+    /// [`LinkError`](crate::error::LinkError) when the imports do not fit, and [`InstantiateError`] when the instance cannot be had: nothing has happened
     /// then. When a segment does not fit its table or memory, or the start function fails, the error is that of a call: what
     /// the instance wrote to imported tables and memories stays.
     ///
