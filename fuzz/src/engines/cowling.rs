@@ -1,9 +1,9 @@
 //! Cowling, in several configurations.
 
 use super::store_api::store_api;
-use crate::outcome::Trap;
+
 use anyhow::{Context, Result};
-use cowling::{Config, InstanceAllocationStrategy, PoolingAllocationConfig, ThrownException};
+use cowling::{Config, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 store_api!(cowling);
 
@@ -73,53 +73,7 @@ impl super::Engine for Cowling {
     }
 }
 
-fn value(store: &mut Store<()>, value: &Val) -> Value {
-    let is_null = match value {
-        Val::FuncRef(v) => v.is_none(),
-        Val::ExternRef(v) => v.is_none(),
-        Val::ExnRef(v) => v.is_none(),
-        Val::AnyRef(Some(any)) => {
-            return match any.as_i31(&*store) {
-                Ok(Some(small)) => Value::I31(small.get_u32()),
-                _ => Value::Reference,
-            };
-        }
-        Val::AnyRef(None) => true,
-        other => return number(other).unwrap_or(Value::Reference),
-    };
-    if is_null {
-        Value::Null
-    } else {
-        Value::Reference
-    }
-}
-
-fn failed(store: &mut Store<()>, error: &cowling::Error) -> Ended {
-    use cowling::Trap as T;
-    if error.is::<ThrownException>() {
-        store.take_pending_exception();
-        return Ended::Threw;
-    }
-    let Some(trap) = error.downcast_ref::<T>() else {
-        return Ended::Failed(format!("{error:#}"));
-    };
-    Ended::Trapped(match trap {
-        T::UnreachableCodeReached => Trap::Unreachable,
-        T::MemoryOutOfBounds => Trap::MemoryOutOfBounds,
-        T::TableOutOfBounds => Trap::TableOutOfBounds,
-        T::IndirectCallToNull => Trap::NoSuchFunction,
-        T::IntegerDivisionByZero => Trap::DivisionByZero,
-        T::IntegerOverflow => Trap::IntegerOverflow,
-        T::BadConversionToInteger => Trap::BadConversion,
-        T::BadSignature => Trap::WrongFunctionType,
-        T::NullReference => Trap::NullReference,
-        T::CastFailure => Trap::BadCast,
-        T::ArrayOutOfBounds => Trap::ArrayOutOfBounds,
-        T::HeapMisaligned => Trap::Misaligned,
-        T::AtomicWaitNonSharedMemory => Trap::UnsharedWait,
-        T::StackOverflow | T::AllocationTooLarge | T::GcHeapOutOfMemory => {
-            return Ended::Exhausted(trap.to_string());
-        }
-        other => return Ended::Failed(other.to_string()),
-    })
+/// The heap is full: Cowling has a trap for that.
+fn is_exhaustion(text: &str) -> bool {
+    text == cowling::Trap::GcHeapOutOfMemory.to_string()
 }

@@ -1,11 +1,11 @@
 //! One adapter for two engines with the same interface.
 
-/// Makes a function `run(&Engine, &mut Store<()>, module, seed) -> Outcome` with the engine of crate `$engine`. The module it is used in
-/// has a function `value(store, &Val) -> Value` and one `trap(Trap) -> Ended`, for what the two name differently.
+/// Makes a function `run_module(&Engine, Store<()>, module, seed) -> Outcome` with the engine of crate `$engine`. The module it is used in
+/// has a function `is_exhaustion(&str) -> bool`, which tells by an error's text whether the heap is full: engines say that differently.
 macro_rules! store_api {
     ($engine:ident) => {
         use crate::outcome::{
-            Ended, INSTANTIATION, Kind, Outcome, State, Step, Value, arguments, hash,
+            Ended, INSTANTIATION, Kind, Outcome, State, Step, Trap, Value, arguments, hash,
         };
         use ::$engine::{Engine, Extern, Func, Instance, Module, Store, Val, ValType};
 
@@ -134,6 +134,67 @@ macro_rules! store_api {
             }
             state.sort();
             state
+        }
+
+        fn value(store: &mut Store<()>, value: &Val) -> Value {
+            let is_null = match value {
+                Val::FuncRef(v) => v.is_none(),
+                Val::ExternRef(v) => v.is_none(),
+                Val::ExnRef(v) => v.is_none(),
+                Val::AnyRef(Some(any)) => {
+                    return match any.as_i31(&*store) {
+                        Ok(Some(small)) => Value::I31(small.get_u32()),
+                        _ => Value::Reference,
+                    };
+                }
+                Val::AnyRef(None) => true,
+                other => return number(other).unwrap_or(Value::Reference),
+            };
+            if is_null {
+                Value::Null
+            } else {
+                Value::Reference
+            }
+        }
+
+        fn failed(store: &mut Store<()>, error: &$engine::Error) -> Ended {
+            use $engine::Trap as T;
+            if error.is::<$engine::ThrownException>() {
+                store.take_pending_exception();
+                return Ended::Threw;
+            }
+            let Some(trap) = error.downcast_ref::<T>() else {
+                let text = format!("{error:#}");
+                return match is_exhaustion(&text) {
+                    true => Ended::Exhausted(text),
+                    false => Ended::Failed(text),
+                };
+            };
+            Ended::Trapped(match trap {
+                T::UnreachableCodeReached => Trap::Unreachable,
+                T::MemoryOutOfBounds => Trap::MemoryOutOfBounds,
+                T::TableOutOfBounds => Trap::TableOutOfBounds,
+                T::IndirectCallToNull => Trap::NoSuchFunction,
+                T::IntegerDivisionByZero => Trap::DivisionByZero,
+                T::IntegerOverflow => Trap::IntegerOverflow,
+                T::BadConversionToInteger => Trap::BadConversion,
+                T::BadSignature => Trap::WrongFunctionType,
+                T::NullReference => Trap::NullReference,
+                T::CastFailure => Trap::BadCast,
+                T::ArrayOutOfBounds => Trap::ArrayOutOfBounds,
+                T::HeapMisaligned => Trap::Misaligned,
+                T::AtomicWaitNonSharedMemory => Trap::UnsharedWait,
+                T::StackOverflow | T::AllocationTooLarge => {
+                    return Ended::Exhausted(trap.to_string())
+                }
+                other => {
+                    let text = other.to_string();
+                    return match is_exhaustion(&text) {
+                        true => Ended::Exhausted(text),
+                        false => Ended::Failed(text),
+                    };
+                }
+            })
         }
     };
 }

@@ -1,9 +1,9 @@
 //! Wasmtime.
 
 use super::store_api::store_api;
-use crate::outcome::Trap;
+
 use anyhow::{Result, anyhow};
-use wasmtime::{Config, ThrownException};
+use wasmtime::Config;
 
 store_api!(wasmtime);
 
@@ -45,55 +45,7 @@ impl super::Engine for Wasmtime {
     }
 }
 
-fn value(store: &mut Store<()>, value: &Val) -> Value {
-    let is_null = match value {
-        Val::FuncRef(v) => v.is_none(),
-        Val::ExternRef(v) => v.is_none(),
-        Val::ExnRef(v) => v.is_none(),
-        Val::AnyRef(Some(any)) => {
-            return match any.as_i31(&*store) {
-                Ok(Some(small)) => Value::I31(small.get_u32()),
-                _ => Value::Reference,
-            };
-        }
-        Val::AnyRef(None) => true,
-        other => return number(other).unwrap_or(Value::Reference),
-    };
-    if is_null {
-        Value::Null
-    } else {
-        Value::Reference
-    }
-}
-
-fn failed(store: &mut Store<()>, error: &wasmtime::Error) -> Ended {
-    use wasmtime::Trap as T;
-    if error.is::<ThrownException>() {
-        store.take_pending_exception();
-        return Ended::Threw;
-    }
-    let Some(trap) = error.downcast_ref::<T>() else {
-        let text = format!("{error:#}");
-        return match text.contains("out of memory") || text.contains("GC heap") {
-            true => Ended::Exhausted(text),
-            false => Ended::Failed(text),
-        };
-    };
-    Ended::Trapped(match trap {
-        T::UnreachableCodeReached => Trap::Unreachable,
-        T::MemoryOutOfBounds => Trap::MemoryOutOfBounds,
-        T::TableOutOfBounds => Trap::TableOutOfBounds,
-        T::IndirectCallToNull => Trap::NoSuchFunction,
-        T::IntegerDivisionByZero => Trap::DivisionByZero,
-        T::IntegerOverflow => Trap::IntegerOverflow,
-        T::BadConversionToInteger => Trap::BadConversion,
-        T::BadSignature => Trap::WrongFunctionType,
-        T::NullReference => Trap::NullReference,
-        T::CastFailure => Trap::BadCast,
-        T::ArrayOutOfBounds => Trap::ArrayOutOfBounds,
-        T::HeapMisaligned => Trap::Misaligned,
-        T::AtomicWaitNonSharedMemory => Trap::UnsharedWait,
-        T::StackOverflow | T::AllocationTooLarge => return Ended::Exhausted(trap.to_string()),
-        other => return Ended::Failed(other.to_string()),
-    })
+/// The heap is full: Wasmtime has an error for that.
+fn is_exhaustion(text: &str) -> bool {
+    text.contains("out of memory") || text.contains("GC heap")
 }
