@@ -85,7 +85,7 @@ pub use cowling_abi::knobs::{Knob, KnobError, KnobScope, Knobs, OptLevel};
 pub use cowling_compiler::CompileError;
 pub use cowling_vm::UncaughtException as ThrownException;
 pub use cowling_vm::{
-    FrameInfo, GcStats, MemoryFault, PoolFull, PoolMetrics, ResourceLimiter, StoreLimits,
+    CallHook, FrameInfo, GcStats, MemoryFault, PoolFull, PoolMetrics, ResourceLimiter, StoreLimits,
     StoreLimitsBuilder, Trusted, WasmBacktrace,
 };
 pub use engine::{Engine, EngineWeak, Precompiled};

@@ -18,6 +18,7 @@
 //! | `func` | the host calls a function |
 //! | `host` | a guest calls a host function |
 //! | `builtins` | a guest calls the runtime |
+//! | `call_hook` | the transitions between host and guests |
 //! | `exception` | throwing and catching |
 //! | `fuel` | how much guests may execute, and have executed |
 //! | `values` | values at the border, dynamic and typed |
@@ -56,6 +57,7 @@ mod activation;
 mod arch;
 mod backtrace;
 mod builtins;
+mod call_hook;
 mod code;
 mod conservative;
 mod const_expr;
@@ -100,6 +102,7 @@ mod values;
 
 pub use activation::EnterError;
 pub use backtrace::{FatalFault, FrameInfo, MemoryFault, WasmBacktrace};
+pub use call_hook::CallHook;
 pub use code::{
     CodeLocation, CompiledModule, LoadError, RegisteredType, TypeError, TypeRegistry, Verify,
 };
