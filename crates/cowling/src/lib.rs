@@ -86,7 +86,7 @@ pub use cowling_compiler::CompileError;
 pub use cowling_vm::UncaughtException as ThrownException;
 pub use cowling_vm::{
     CallHook, FrameInfo, GcStats, MemoryFault, PoolFull, PoolMetrics, ResourceLimiter, StoreLimits,
-    StoreLimitsBuilder, Trusted, WasmBacktrace,
+    StoreLimitsBuilder, WasmBacktrace,
 };
 pub use engine::{Engine, EngineWeak, Precompiled};
 pub use error::{

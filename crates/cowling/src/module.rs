@@ -30,37 +30,57 @@ impl Module {
         Ok(self.code.artifact_bytes().to_vec())
     }
 
-    /// Loads an artifact.
-    ///
-    /// An artifact is native code: whoever made it can do what this process can. [`Trusted::new`], which is unsafe, is the
-    /// caller's word that it came from [`Module::serialize`] or [`Engine::precompile_module`] unchanged.
-    ///
-    /// ```
-    /// # use cowling::*;
-    /// let engine = Engine::default();
-    /// let mut artifact = engine.precompile_module(br#"(module (func (export "run")))"#)?;
-    /// // SAFETY: it was made two lines above.
-    /// let module = Module::deserialize(&engine, unsafe { Trusted::new(&artifact) })?;
-    /// assert_eq!(module.serialize()?, artifact);
-    ///
-    /// *artifact.last_mut().unwrap() ^= 1;
-    /// // SAFETY: an accident like this one is noticed.
-    /// let altered = Module::deserialize(&engine, unsafe { Trusted::new(&artifact) });
-    /// assert!(altered.unwrap_err().downcast_ref::<LoadError>().is_some());
-    /// # Ok::<(), Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// [`LoadError`](crate::LoadError) when it is truncated, altered, or was made for another version, target, processor or
-    /// other settings.
-    pub fn deserialize(engine: &Engine, artifact: Trusted<impl AsRef<[u8]>>) -> Result<Module> {
-        Module::load_bytes(engine, artifact.get().as_ref(), Verify::Full)
+    cowling_vm::on_trust! {
+        /// Loads an artifact. It is copied once, into memory that nobody else can write.
+        ///
+        /// ```
+        /// # use cowling::*;
+        /// let engine = Engine::default();
+        /// let mut artifact = engine.precompile_module(br#"(module (func (export "run")))"#)?;
+        /// // SAFETY: it was made in the line above.
+        /// let module = unsafe { Module::deserialize(&engine, &artifact)? };
+        /// assert_eq!(module.serialize()?, artifact);
+        ///
+        /// *artifact.last_mut().unwrap() ^= 1;
+        /// // SAFETY: it was made above, and an accident like this one is noticed.
+        /// let altered = unsafe { Module::deserialize(&engine, &artifact) };
+        /// assert!(altered.unwrap_err().downcast_ref::<LoadError>().is_some());
+        /// # Ok::<(), Error>(())
+        /// ```
+        ///
+        /// # Safety
+        /// The bytes are what [`Module::serialize`] or [`Engine::precompile_module`] gave, of any version of Cowling and any
+        /// settings, or were damaged since by accident. An artifact is native code: whoever made it can do what this process can,
+        /// and the checksum, which is no signature, stops nobody who wants to.
+        ///
+        /// # Errors
+        /// [`LoadError`](crate::LoadError) when it is truncated, altered, or was made for another version, target, processor or
+        /// other settings.
+        pub unsafe fn deserialize(engine: &Engine, trusted bytes: impl AsRef<[u8]>) -> Result<Module> => Module::load_trusted;
+
+        /// Loads an artifact from an open file, which is mapped, not read. Where the file stands does not matter.
+        ///
+        /// # Safety
+        /// The file is as for [`Module::deserialize`], and nobody changes it while the module or an instance of it exists.
+        ///
+        /// # Errors
+        /// As [`Module::deserialize`], and an I/O error when it cannot be read.
+        pub unsafe fn deserialize_open_file(engine: &Engine, trusted file: File) -> Result<Module> => Module::load_trusted_file;
+    }
+
+    fn load_trusted(engine: &Engine, bytes: Trusted<impl AsRef<[u8]>>) -> Result<Module> {
+        Module::load_bytes(engine, bytes.get().as_ref(), Verify::Full)
+    }
+
+    fn load_trusted_file(engine: &Engine, file: Trusted<File>) -> Result<Module> {
+        Module::load_verified(engine, file.into_inner())
     }
 
     /// Loads an artifact from a file, which is mapped, not read.
     ///
     /// It is trusted as an executable is: the file must be a regular one that belongs to this user or root and that nobody
-    /// else may write. Nobody must change it while it is loaded.
+    /// else may write. That is why this function is safe, as running a program is, while [`Module::deserialize`], which cannot
+    /// know where its bytes come from, is not. Nobody must change the file while it is loaded.
     ///
     /// # Errors
     /// [`Distrust`](crate::Distrust) when the file is not trusted; an I/O error when it cannot be read; or as

@@ -27,7 +27,7 @@
 //! | `const_expr` | constant expressions |
 //! | `host_ref` | host values and exceptions behind references, roots, collection |
 //! | `conservative` | finding references on guest stacks |
-//! | `trusted` | vouching for an artifact |
+//! | `trusted` | promises of the embedder: the unsafe functions of an API without unsafe code |
 //! | `limits`, `quota` | what a store's guests may take: as a limiter says, and at most |
 //! | `backtrace` | frames and failed memory accesses of a guest that stopped |
 //! | `error` | what can go wrong |
