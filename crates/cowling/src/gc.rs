@@ -30,62 +30,11 @@ pub use memory::GcHeapOutOfMemory;
 pub(crate) use memory::make_room;
 pub use structs::{StructRef, StructRefPre};
 
-use crate::error::{Error, Result};
-use crate::externref::{GcRef, OwnedRooted, Rooted, sealed};
-use cowling_vm::{ObjectError, StoreInner};
-
-macro_rules! kinds {
-    ($($Ty:ident)*) => {$(
-        impl sealed::Sealed for $Ty {}
-
-        impl GcRef for $Ty {
-            type Root = cowling_vm::AnyRef;
-            type Owned = cowling_vm::OwnedAnyRef;
-
-            fn own(store: &mut StoreInner, root: Self::Root) -> Result<Self::Owned> {
-                Ok(store.any_ref_to_owned(root)?)
-            }
-
-            fn root(store: &mut StoreInner, owned: &Self::Owned) -> Result<Self::Root> {
-                Ok(store.any_ref_from_owned(owned)?)
-            }
-
-            fn raw(store: &StoreInner, root: Self::Root) -> Result<u32> {
-                Ok(store.any_ref_raw(root)?)
-            }
-        }
-    )*};
-}
-
-kinds!(AnyRef EqRef StructRef ArrayRef);
-
-/// A reference of one kind as one of a more general kind.
-macro_rules! upcasts {
-    ($($Below:ident to $Above:ident;)*) => {$(
-        impl From<Rooted<$Below>> for Rooted<$Above> {
-            fn from(reference: Rooted<$Below>) -> Self {
-                Rooted::from_vm(reference.to_vm())
-            }
-        }
-
-        impl From<OwnedRooted<$Below>> for OwnedRooted<$Above> {
-            fn from(reference: OwnedRooted<$Below>) -> Self {
-                OwnedRooted::from_vm(reference.into_vm())
-            }
-        }
-    )*};
-}
-
-upcasts! {
-    EqRef to AnyRef;
-    StructRef to AnyRef;
-    ArrayRef to AnyRef;
-    StructRef to EqRef;
-    ArrayRef to EqRef;
-}
+use crate::error::Error;
+use cowling_vm::ObjectError;
 
 /// The error of an object that was not made or used.
-fn object_error(error: ObjectError) -> Error {
+pub(crate) fn object_error(error: ObjectError) -> Error {
     match error {
         ObjectError::Gc(error) => memory::gc_error(error),
         error => error.into(),

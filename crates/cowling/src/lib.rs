@@ -42,7 +42,7 @@
 //! | `linker`, `instance` | imports by name; instantiation |
 //! | `func` | functions: dynamic, typed, asynchronous, made from closures; the caller of a host function |
 //! | `memory`, `shared_memory`, `table`, `global`, `exception`, `externs` | the other things instances import and export |
-//! | `val`, `v128`, `externref`, `gc` | values and references |
+//! | `val`, `v128`, `rooted`, `nothing`, `externref`, `gc` | values and references |
 //! | `guest` | guests: instances with a life of their own, in the slots of a region |
 //! | `error` | errors |
 //!
@@ -70,6 +70,8 @@ mod instance;
 mod linker;
 mod memory;
 mod module;
+mod nothing;
+mod rooted;
 mod shared_memory;
 mod store;
 mod table;
@@ -94,8 +96,8 @@ pub use error::{
     HeaderError, InstantiateError, LinkError, LoadError, RefError, Result, StoreSuspended,
     TypeError, TypeMismatch, UnknownImport, ValueError, WrongStore, bail, ensure, format_err,
 };
-pub use exception::{ExnRef, Tag};
-pub use externref::{ExternRef, GcRef, OwnedRooted, RootScope, Rooted};
+pub use exception::{ExnRef, ExnRefPre, Tag};
+pub use externref::ExternRef;
 pub use externs::{Export, Extern};
 pub use func::{
     Caller, Func, IntoFunc, TypedFunc, WasmParams, WasmResults, WasmRet, WasmTy, WasmTyList,
@@ -115,6 +117,8 @@ pub use instance::{Instance, InstancePre};
 pub use linker::Linker;
 pub use memory::{Memory, MemoryAccessError};
 pub use module::{Module, ModuleExport, ResourcesRequired};
+pub use nothing::{NoExtern, NoFunc, NoneRef};
+pub use rooted::{GcRef, OwnedRooted, RootScope, Rooted, RootedGcRef};
 pub use shared_memory::{SharedMemory, WaitResult};
 pub use store::{AsContext, AsContextMut, Store, StoreContext, StoreContextMut, UpdateDeadline};
 pub use table::Table;

@@ -2,9 +2,10 @@
 
 use crate::error::Result;
 use crate::exception::ExnRef;
-use crate::externref::{ExternRef, Rooted};
+use crate::externref::ExternRef;
 use crate::func::Func;
 use crate::gc::{AnyRef, ArrayRef, EqRef, StructRef};
+use crate::rooted::Rooted;
 use crate::store::AsContext;
 use crate::types::{HeapType, RefType, ValType};
 use crate::v128::V128;

@@ -109,6 +109,14 @@ pub enum ObjectError {
         /// How many it has.
         count: usize,
     },
+    /// The exception has not so many values.
+    #[error("the exception has {count} values, none at {index}")]
+    NoValue {
+        /// The value.
+        index: usize,
+        /// How many it has.
+        count: usize,
+    },
     /// The array has not so many elements.
     #[error("the array has {len} elements, none at {index}")]
     OutOfBounds {
@@ -116,6 +124,17 @@ pub enum ObjectError {
         index: u32,
         /// How many it has.
         len: u32,
+    },
+    /// The array's elements are something else.
+    #[error("the array's elements are not of type i8")]
+    NotBytes,
+    /// Not as many places as elements.
+    #[error("the array has {len} elements, there is room for {places}")]
+    ByteCount {
+        /// How many elements it has.
+        len: u32,
+        /// How many places there are.
+        places: usize,
     },
     /// It keeps its first value.
     #[error("the field or element is immutable")]

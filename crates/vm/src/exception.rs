@@ -20,7 +20,7 @@
 //! needs dropping is alive.
 
 use crate::activation::{self, Execution};
-use crate::error::{CallError, Error, RefError};
+use crate::error::{CallError, Error, ObjectError, RefError};
 use crate::host_ref::{Exception, ExnRef, OwnedExnRef};
 use crate::instance::{Instance, InstancePtr};
 use crate::registry;
@@ -117,6 +117,32 @@ impl StoreInner {
         Ok(values
             .map(|(value, ty)| unsafe { Value::lift(self, value, *ty) })
             .collect())
+    }
+
+    /// How many values an exception carries.
+    ///
+    /// # Errors
+    /// When the reference is another store's or its scope has ended.
+    pub fn exception_len(&self, exception: ExnRef) -> Result<usize, RefError> {
+        Ok(self.exception(exception)?.types.len())
+    }
+
+    /// A value that an exception carries, counted from 0; a reference is rooted in the current scope.
+    ///
+    /// # Errors
+    /// When there are fewer; when the reference is another store's or its scope has ended.
+    pub fn exception_value(
+        &mut self,
+        exception: ExnRef,
+        index: usize,
+    ) -> Result<Value, ObjectError> {
+        let Exception { types, values, .. } = self.exception(exception)?;
+        let (Some(&ty), Some(&value)) = (types.get(index), values.get(index)) else {
+            let count = types.len();
+            return Err(ObjectError::NoValue { index, count });
+        };
+        // SAFETY: an exception's values have its types and live as long as it does.
+        Ok(unsafe { Value::lift(self, &value, ty) })
     }
 
     /// The error by which a host function throws an exception.

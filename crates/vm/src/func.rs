@@ -7,6 +7,7 @@
 
 use crate::activation::{self, Execution};
 use crate::backtrace::{FatalFault, MemoryFault, WasmBacktrace};
+use crate::code::TypeRegistry;
 use crate::error::{CallError, Error, Result, TypeMismatch};
 use crate::host::{self, HostFunc};
 use crate::interrupt;
@@ -17,7 +18,7 @@ use crate::suspend::StoreSuspended;
 use crate::trap::{Raised, TrapReason};
 use crate::values::{AbiValues, TypedBuffer, Value};
 use cowling_abi::layout::{VmFuncImport, VmFuncRef, VmValue};
-use cowling_abi::{FuncType, ValType};
+use cowling_abi::{FuncType, RefType, ValType};
 use smallvec::SmallVec;
 use std::fmt;
 use std::marker::PhantomData;
@@ -30,6 +31,8 @@ pub struct TypedHandle<P, R> {
     func: FuncHandle,
     /// Can the function be called with its values in registers?
     in_registers: bool,
+    /// Do parameters have defined types that `P` says less about? Then arguments are checked in each call.
+    checks: bool,
     _type: PhantomData<fn(P) -> R>,
 }
 
@@ -37,6 +40,33 @@ impl<P, R> TypedHandle<P, R> {
     /// The function.
     pub fn func(&self) -> FuncHandle {
         self.func
+    }
+}
+
+impl<P: AbiValues, R: AbiValues> TypedHandle<P, R> {
+    /// A function of this type.
+    ///
+    /// # Errors
+    /// When the handle is another store's.
+    pub(crate) fn new(
+        store: &StoreInner,
+        func: FuncHandle,
+        checks: bool,
+    ) -> Result<TypedHandle<P, R>, TypeMismatch> {
+        func.check(store.id())?;
+        let is_guest = {
+            // SAFETY: the function is this store's, and a funcref does not change once it has been handed out.
+            let func = unsafe { func.func.as_ref() };
+            func.is_host == 0 && !func.code.is_null()
+        };
+        let counts_fuel = store.config().knobs.consume_fuel;
+        let fits = const { registers::fit(P::TYPES, R::TYPES) };
+        Ok(TypedHandle {
+            func,
+            in_registers: fits && is_guest && !counts_fuel && !checks,
+            checks,
+            _type: PhantomData,
+        })
     }
 }
 
@@ -64,11 +94,20 @@ impl<T: 'static> StoreRef<'_, T> {
         func: FuncHandle,
     ) -> Result<TypedHandle<P, R>, TypeMismatch> {
         let types = &self.inner().config().types;
-        let all = |found: &[ValType], expected: &[ValType]| {
-            found.len() == expected.len()
-                && (found.iter().zip(expected)).all(|(a, b)| types.value_matches(*a, *b))
+        let matches = |(a, b): (&ValType, &ValType)| types.value_matches(*a, *b);
+        let mut checks = false;
+        let fits = |ty: &FuncType| {
+            let (params, results) = (P::TYPES.iter(), ty.results.iter());
+            params.len() == ty.params.len()
+                && results.len() == R::TYPES.len()
+                && params.zip(&ty.params).all(|pair| {
+                    let (given, wanted) = pair;
+                    let later = !matches(pair) && may_match(types, *given, *wanted);
+                    checks |= later;
+                    later || matches(pair)
+                })
+                && results.zip(R::TYPES).all(matches)
         };
-        let fits = |ty: &FuncType| all(P::TYPES, &ty.params) && all(&ty.results, R::TYPES);
         if !self.inner().func_type_is(func, fits)? {
             let expected = FuncType {
                 params: P::TYPES.into(),
@@ -77,19 +116,49 @@ impl<T: 'static> StoreRef<'_, T> {
             let found = self.inner().func_type(func)?;
             return Err(TypeMismatch::Func { expected, found });
         }
-        let is_guest = {
-            // SAFETY: the function is this store's, and a funcref does not change once it has been handed out.
-            let func = unsafe { func.func.as_ref() };
-            func.is_host == 0 && !func.code.is_null()
-        };
-        let counts_fuel = self.inner().config().knobs.consume_fuel;
-        let fits = const { registers::fit(P::TYPES, R::TYPES) };
-        Ok(TypedHandle {
-            func,
-            in_registers: fits && is_guest && !counts_fuel,
-            _type: PhantomData,
-        })
+        TypedHandle::new(self.inner(), func, checks)
     }
+}
+
+/// Is `wanted` a defined type, and `given` above it? No Rust type stands for a defined type.
+fn may_match(types: &TypeRegistry, given: ValType, wanted: ValType) -> bool {
+    match (given, wanted) {
+        (ValType::Ref(given), ValType::Ref(wanted)) => {
+            let null = RefType {
+                nullable: true,
+                ..given
+            };
+            wanted.heap.concrete().is_some() && types.reference_matches(wanted, null)
+        }
+        _ => false,
+    }
+}
+
+/// Checks the arguments of a call whose types say less than the function's parameters.
+///
+/// # Safety
+/// `values` holds values of `P`'s types, live in the store, which has a function of as many parameters.
+#[cold]
+#[inline(never)]
+unsafe fn check_arguments<P: AbiValues>(
+    store: &mut StoreInner,
+    func: FuncHandle,
+    values: &TypedBuffer,
+) -> Result<()> {
+    let ty = store.func_type(func)?;
+    let scope = store.root_scope_enter();
+    let arguments = values.iter().zip(P::TYPES).zip(&ty.params);
+    let mut checks = arguments
+        .enumerate()
+        .map(|(index, ((value, given), wanted))| {
+            // SAFETY: as the caller says.
+            let value = unsafe { Value::lift(store, value.assume_init_ref(), *given) };
+            let lowered = value.lower(store, *wanted).map(drop);
+            lowered.map_err(|source| CallError::Argument { index, source })
+        });
+    let checked = checks.try_for_each(|check| check);
+    store.root_scope_exit(scope);
+    Ok(checked?)
 }
 
 impl<T: 'static> StoreMut<'_, T> {
@@ -159,7 +228,7 @@ impl<T: 'static> StoreMut<'_, T> {
                     Err(None) => {}
                 }
             }
-            let left = call_with_values::<P, R>(store, func.func.func, params)?;
+            let left = call_with_values(store, func, params)?;
             Ok(R::from_registers(self.inner_mut(), left))
         }
     }
@@ -168,18 +237,21 @@ impl<T: 'static> StoreMut<'_, T> {
 /// Calls the function behind a reference with its values in memory.
 ///
 /// # Safety
-/// As for [`call_func_ref`]; its parameters are `P` and its results `R`.
+/// As for [`call_func_ref`].
 #[inline(never)]
 unsafe fn call_with_values<P: AbiValues, R: AbiValues>(
-    store: NonNull<StoreInner>,
-    func: NonNull<VmFuncRef>,
+    mut store: NonNull<StoreInner>,
+    func: &TypedHandle<P, R>,
     params: P::Registers,
 ) -> Result<R::Registers> {
     let mut values: TypedBuffer = [MaybeUninit::uninit(); _];
     P::store(params, &mut values);
     // SAFETY: the caller's promises are the same; the buffer has room for as many values as a list may have.
     unsafe {
-        call_func_ref(store, func, values.as_mut_ptr().cast())?;
+        if func.checks {
+            check_arguments::<P>(store.as_mut(), func.func, &values)?;
+        }
+        call_func_ref(store, func.func.func, values.as_mut_ptr().cast())?;
         Ok(R::load(&values))
     }
 }

@@ -22,6 +22,8 @@
 //!
 //! A typed host function's call allocates nothing.
 
+mod unchecked;
+
 use crate::activation::{self, Execution};
 use crate::arch;
 use crate::code::RegisteredType;

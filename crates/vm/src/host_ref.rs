@@ -10,7 +10,8 @@
 //!
 //! A guest cannot make a reference up: validated code only moves references it was given. It can keep one wherever values live:
 //! in globals, in tables, inside exceptions, on its stack. The host holds objects through *roots*. A root is valid until the
-//! scope ends in which it was made; every call of a host function is such a scope. An [`OwnedHostRef`] holds until it is dropped.
+//! scope ends in which it was made; every call of a host function is such a scope. An [`OwnedHostRef`] holds until it is dropped: it
+//! is a root too, in a place of its own, counted from [`OWNED`] on.
 //!
 //! # Invariant
 //!
@@ -83,7 +84,10 @@ const FIRST_TRIM: usize = 16;
 /// Number of live objects from which on making one more may collect first.
 const FIRST_COLLECTION: usize = 256;
 
-/// Names a root: a place in the store's stack of roots, as it was when the root was made.
+/// Positions from here on are places among the owned references. There are never as many roots.
+const OWNED: u32 = 1 << 31;
+
+/// Names a root: a place in the store's stack of roots or among its owned references, as it was when the root was made.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Rooted {
     store: StoreId,
@@ -132,24 +136,40 @@ impl ExnRef {
 
 /// A reference to an object that keeps it alive, whatever scopes end, until it is dropped.
 #[derive(Clone, Debug)]
-struct Owned {
-    store: StoreId,
-    raw: u32,
+pub(crate) struct Owned {
+    rooted: Rooted,
     // Its only job is to be counted: the table holds a weak reference to it.
     _alive: Arc<()>,
 }
 
 /// A reference to a host value that is valid until it is dropped.
 #[derive(Clone, Debug)]
-pub struct OwnedHostRef(Owned);
+pub struct OwnedHostRef(pub(crate) Owned);
 
 /// A reference to an exception that is valid until it is dropped.
 #[derive(Clone, Debug)]
-pub struct OwnedExnRef(Owned);
+pub struct OwnedExnRef(pub(crate) Owned);
 
 /// A reference to something of the `any` hierarchy that is valid until it is dropped.
 #[derive(Clone, Debug)]
-pub struct OwnedAnyRef(Owned);
+pub struct OwnedAnyRef(pub(crate) Owned);
+
+macro_rules! owned {
+    ($($Owned:ident $Ref:ident;)*) => {$(
+        impl $Owned {
+            /// The reference, good until the last clone of this is dropped, or a little longer.
+            pub fn reference(&self) -> $Ref {
+                $Ref(self.0.rooted)
+            }
+        }
+    )*};
+}
+
+owned! {
+    OwnedHostRef HostRef;
+    OwnedExnRef ExnRef;
+    OwnedAnyRef AnyRef;
+}
 
 /// What an exception is.
 #[derive(Clone, Debug)]
@@ -231,10 +251,34 @@ struct Objects {
     live: usize,
     /// 0 before the first collection.
     collect_at: usize,
-    owned: Vec<(Weak<()>, u32)>,
+    owned: Vec<OwnedPlace>,
+    /// Places among `owned` that nobody has.
+    free_owned: Vec<u32>,
     trim_owned_at: usize,
+    /// The generation of the owned reference made last.
+    owned_generation: u64,
     /// Objects found by the collection under way whose references are still to be followed.
     pending: Vec<u32>,
+}
+
+/// Where an owned reference is.
+struct OwnedPlace {
+    alive: Weak<()>,
+    raw: u32,
+    /// 0 when free.
+    generation: u64,
+}
+
+impl Objects {
+    /// Takes back the places of owned references that were dropped.
+    fn trim_owned(&mut self) {
+        for (position, place) in self.owned.iter_mut().enumerate() {
+            if place.generation != 0 && place.alive.strong_count() == 0 {
+                place.generation = 0;
+                self.free_owned.push(position as u32);
+            }
+        }
+    }
 }
 
 impl ObjectTable {
@@ -282,7 +326,37 @@ impl ObjectTable {
         }
         match self.roots.get(rooted.position as usize) {
             Some(root) if root.generation == rooted.generation => Ok(root.raw),
+            Some(_) => Err(RefError::Unrooted),
+            None => self.owned_raw(rooted),
+        }
+    }
+
+    /// The number of an object by an owned reference of this store.
+    fn owned_raw(&self, rooted: Rooted) -> Result<u32, RefError> {
+        let owned = self.objects.as_ref().map(|objects| &objects.owned);
+        let position = rooted.position.checked_sub(OWNED);
+        match (owned.zip(position)).and_then(|(owned, position)| owned.get(position as usize)) {
+            Some(place) if place.generation == rooted.generation => Ok(place.raw),
             _ => Err(RefError::Unrooted),
+        }
+    }
+
+    /// Makes room for so many roots.
+    pub(crate) fn reserve(&mut self, additional: usize) {
+        self.roots.reserve(additional);
+    }
+
+    /// Roots what a number refers to, if it is the number of something that is alive here and that `wanted` says is of the kind.
+    pub(crate) fn root_foreign(
+        &mut self,
+        raw: u32,
+        wanted: impl FnOnce(bool) -> bool,
+    ) -> Option<Rooted> {
+        let is_exception = matches!(self.object(raw)?, Object::Exception(_));
+        if wanted(is_exception) {
+            self.root(raw)
+        } else {
+            None
         }
     }
 
@@ -327,27 +401,53 @@ impl ObjectTable {
         self.held = HeldRoots::default();
     }
 
-    fn own(&mut self, rooted: Rooted) -> Result<Owned, RefError> {
-        let raw = self.raw(rooted)?;
+    /// Keeps what a reference refers to until the result is dropped; `None` for null.
+    pub(crate) fn own_raw(&mut self, raw: u32) -> Option<Owned> {
+        if raw == 0 {
+            return None;
+        }
+        let store = self.store;
         let alive = Arc::new(());
         let objects = self.objects_mut();
-        if objects.owned.len() >= objects.trim_owned_at.max(FIRST_TRIM) {
-            objects.owned.retain(|(alive, _)| alive.strong_count() > 0);
-            objects.trim_owned_at = objects.owned.len() * 2;
+        let in_use = objects.owned.len() - objects.free_owned.len();
+        if in_use >= objects.trim_owned_at.max(FIRST_TRIM) {
+            objects.trim_owned();
+            objects.trim_owned_at = (objects.owned.len() - objects.free_owned.len()) * 2;
         }
-        objects.owned.push((Arc::downgrade(&alive), raw));
-        Ok(Owned {
-            store: self.store,
+        objects.owned_generation += 1;
+        let place = OwnedPlace {
+            alive: Arc::downgrade(&alive),
             raw,
+            generation: objects.owned_generation,
+        };
+        let position = match objects.free_owned.pop() {
+            Some(position) => {
+                objects.owned[position as usize] = place;
+                position
+            }
+            None => {
+                objects.owned.push(place);
+                objects.owned.len() as u32 - 1
+            }
+        };
+        Some(Owned {
+            rooted: Rooted {
+                store,
+                position: OWNED + position,
+                generation: objects.owned_generation,
+            },
             _alive: alive,
         })
     }
 
+    fn own(&mut self, rooted: Rooted) -> Result<Owned, RefError> {
+        let raw = self.raw(rooted)?;
+        self.own_raw(raw).ok_or(RefError::Unrooted)
+    }
+
     fn root_owned(&mut self, owned: &Owned) -> Result<Option<Rooted>, RefError> {
-        if owned.store != self.store {
-            return Err(WrongStore.into());
-        }
-        Ok(self.root(owned.raw))
+        let raw = self.raw(owned.rooted)?;
+        Ok(self.root(raw))
     }
 
     /// Keeps a rooted host value until the result is dropped.
@@ -497,10 +597,10 @@ impl ObjectTable {
     /// Marks what the host holds. What is not an object of this table is given to `others`.
     pub(crate) fn mark_roots(&mut self, mut others: impl FnMut(u32)) {
         if let Some(objects) = &mut self.objects {
-            objects.owned.retain(|(alive, _)| alive.strong_count() > 0);
+            objects.trim_owned();
             let owned = std::mem::take(&mut objects.owned);
-            for &(_, raw) in &owned {
-                self.mark_or(raw, &mut others);
+            for place in owned.iter().filter(|place| place.generation != 0) {
+                self.mark_or(place.raw, &mut others);
             }
             self.objects_mut().owned = owned;
         }
@@ -667,12 +767,29 @@ mod tests {
         let owned = t.own_host(reference).unwrap();
         t.exit_scope(scope);
         let clone = owned.clone();
+        let reference = owned.reference();
         drop(owned);
         collect(&mut t, &[]);
         assert_eq!(Arc::strong_count(&value), 2);
+        assert!(t.host(reference).is_ok());
         drop(clone);
         collect(&mut t, &[]);
         assert_eq!(Arc::strong_count(&value), 1);
+        assert_eq!(read(&t, reference), Err(RefError::Unrooted));
+    }
+
+    #[test]
+    fn the_place_of_an_owned_reference_that_was_dropped_is_used_again_under_another_name() {
+        let mut t = table();
+        let reference = t.insert_host(Box::new(1u32)).unwrap();
+        let first = t.own_host(reference).unwrap().reference();
+        for _ in 0..10 * FIRST_TRIM {
+            drop(t.own_host(reference).unwrap());
+        }
+        assert!(t.objects_mut().owned.len() <= 2 * FIRST_TRIM);
+        let again = t.own_host(reference).unwrap();
+        assert_eq!(read(&t, again.reference()), Ok(1));
+        assert_eq!(read(&t, first), Err(RefError::Unrooted));
     }
 
     #[test]

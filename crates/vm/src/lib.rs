@@ -77,6 +77,7 @@ mod limits;
 mod memory;
 mod pool;
 mod quota;
+mod raw;
 mod registers;
 mod registry;
 mod repair;
@@ -130,6 +131,7 @@ pub use limits::{
 pub use memory::{words, words_mut};
 pub use pool::{Handle, Pool, PoolConfig, PoolFull, PoolMetrics};
 pub use quota::Quota;
+pub use raw::ValRaw;
 pub use repair::{FailedAccess, Repair};
 pub use shared::{SharedMemory, SharedMemoryError, WaitResult};
 pub use slot::MapError;
@@ -146,6 +148,7 @@ pub use table::MAX_TABLE_ELEMENTS;
 pub use trusted::Trusted;
 // One trait does for both; signatures read better with two names.
 pub use values::{
-    AbiTy, AbiValues, AbiValues as AbiParams, AbiValues as AbiResults, AnyKind, ArrayKind, EqKind,
-    I31, OfKind, StructKind, V128, Value,
+    AbiTy, AbiValues, AbiValues as AbiParams, AbiValues as AbiResults, AnyKind, ArrayKind, Bottom,
+    BottomKind, EqKind, I31, NoExternKind, NoFuncKind, NoneKind, OfKind, OwnedOfKind, StructKind,
+    V128, Value,
 };

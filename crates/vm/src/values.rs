@@ -5,11 +5,12 @@
 
 use crate::arch;
 use crate::error::{RefError, ValueError};
-use crate::host_ref::{AnyRef, ExnRef, HostRef};
+use crate::host_ref::{AnyRef, ExnRef, HostRef, OwnedAnyRef, OwnedExnRef, OwnedHostRef};
 use crate::registers::{self, InRegisters, Register};
 use crate::store::{FuncHandle, StoreInner};
 use cowling_abi::layout::VmValue;
 use cowling_abi::{HeapType, Hierarchy, RefType, TypeRef, ValType};
+use std::convert::Infallible;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 
@@ -279,17 +280,35 @@ unsafe impl AbiTy for V128 {
 }
 
 // SAFETY: a `funcref` is the address of a `VmFuncRef` of the store, or 0; the handle was checked to be of this store.
+unsafe impl AbiTy for FuncHandle {
+    const TYPE: ValType = non_null(HeapType::Func);
+    type Register = u64;
+
+    #[inline]
+    fn into_register(self, store: &StoreInner) -> Result<u64, RefError> {
+        self.check(store.id())?;
+        Ok(self.func.as_ptr().expose_provenance() as u64)
+    }
+
+    #[inline]
+    unsafe fn from_register(store: &mut StoreInner, register: u64) -> Self {
+        // SAFETY: the caller's promise is the same.
+        unsafe { Option::from_register(store, register) }
+            .unwrap_or_else(|| unreachable!("a reference of this type is not null"))
+    }
+}
+
+// SAFETY: as above, or 0 for null.
 unsafe impl AbiTy for Option<FuncHandle> {
     const TYPE: ValType = ValType::FUNCREF;
     type Register = u64;
 
     #[inline]
     fn into_register(self, store: &StoreInner) -> Result<u64, RefError> {
-        let Some(handle) = self else {
-            return Ok(0);
-        };
-        handle.check(store.id())?;
-        Ok(handle.func.as_ptr().expose_provenance() as u64)
+        match self {
+            Some(handle) => handle.into_register(store),
+            None => Ok(0),
+        }
     }
 
     #[inline]
@@ -346,13 +365,110 @@ impl<K: AnyKind> OfKind<K> {
     pub fn get(self) -> AnyRef {
         self.reference
     }
+}
 
-    fn raw(self, store: &StoreInner) -> Result<u32, RefError> {
-        let found = store.any_ref_type(self.reference)?;
-        match found.matches(K::HEAP, |_, _| false) {
-            true => store.objects().raw(self.reference.0),
-            false => Err(RefError::Kind(K::HEAP)),
+/// The number of what a reference is to, if it is of this kind.
+fn raw_of_kind<K: AnyKind>(store: &StoreInner, reference: AnyRef) -> Result<u32, RefError> {
+    let found = store.any_ref_type(reference)?;
+    match found.matches(K::HEAP, |_, _| false) {
+        true => store.objects().raw(reference.0),
+        false => Err(RefError::Kind(K::HEAP)),
+    }
+}
+
+/// A reference to something of one kind that keeps it alive until it is dropped.
+#[derive(Clone, Debug)]
+pub struct OwnedOfKind<K> {
+    reference: OwnedAnyRef,
+    _kind: PhantomData<fn() -> K>,
+}
+
+impl<K: AnyKind> OwnedOfKind<K> {
+    /// The reference, which is to something of this kind: that is checked when guest code gets it.
+    pub fn new(reference: OwnedAnyRef) -> OwnedOfKind<K> {
+        OwnedOfKind {
+            reference,
+            _kind: PhantomData,
         }
+    }
+
+    /// The reference.
+    pub fn get(self) -> OwnedAnyRef {
+        self.reference
+    }
+}
+
+/// The bottom of a hierarchy: nothing is of this type but null, if that is allowed.
+pub trait BottomKind: Send + Sync + 'static {
+    /// What the kind is in WebAssembly.
+    const HEAP: HeapType;
+
+    /// What guest code has such references in.
+    #[doc(hidden)]
+    type Register: Register + Default;
+}
+
+/// A reference to something that is below everything: there is none.
+#[derive(Copy, Clone, Debug)]
+pub struct Bottom<K> {
+    never: Infallible,
+    _kind: PhantomData<fn() -> K>,
+}
+
+impl<K> Bottom<K> {
+    /// Whoever has one can have anything.
+    pub fn absurd<R>(self) -> R {
+        match self.never {}
+    }
+}
+
+macro_rules! bottoms {
+    ($($(#[$doc:meta])* $Kind:ident = $Heap:ident, $Register:ty;)*) => {$(
+        $(#[$doc])*
+        #[derive(Copy, Clone, Debug)]
+        pub enum $Kind {}
+
+        impl BottomKind for $Kind {
+            const HEAP: HeapType = HeapType::$Heap;
+            type Register = $Register;
+        }
+    )*};
+}
+
+bottoms! {
+    /// Below functions.
+    NoFuncKind = NoFunc, u64;
+    /// Below host values.
+    NoExternKind = NoExtern, u32;
+    /// Below everything that guests make.
+    NoneKind = None, u32;
+}
+
+// SAFETY: there is no such value on either side.
+unsafe impl<K: BottomKind> AbiTy for Bottom<K> {
+    const TYPE: ValType = non_null(K::HEAP);
+    type Register = K::Register;
+
+    fn into_register(self, _store: &StoreInner) -> Result<K::Register, RefError> {
+        self.absurd()
+    }
+
+    unsafe fn from_register(_store: &mut StoreInner, _register: K::Register) -> Self {
+        unreachable!("there is no reference of this type")
+    }
+}
+
+// SAFETY: null is 0, and the only value.
+unsafe impl<K: BottomKind> AbiTy for Option<Bottom<K>> {
+    const TYPE: ValType = nullable(K::HEAP);
+    type Register = K::Register;
+
+    fn into_register(self, _store: &StoreInner) -> Result<K::Register, RefError> {
+        Ok(K::Register::default())
+    }
+
+    unsafe fn from_register(_store: &mut StoreInner, _register: K::Register) -> Self {
+        None
     }
 }
 
@@ -422,23 +538,32 @@ references! {
     [] AnyRef, HeapType::Any, store, value =>
         store.objects().raw(value.0), store.objects_mut().root(value).map(AnyRef);
     [K: AnyKind] OfKind<K>, K::HEAP, store, value =>
-        value.raw(store), store.objects_mut().root(value).map(|root| OfKind::new(AnyRef(root)));
+        raw_of_kind::<K>(store, value.get()), store.objects_mut().root(value).map(|root| OfKind::new(AnyRef(root)));
+    [] OwnedHostRef, HeapType::Extern, store, value =>
+        store.objects().raw(value.reference().0), store.objects_mut().own_raw(value).map(OwnedHostRef);
+    [] OwnedExnRef, HeapType::Exn, store, value =>
+        store.objects().raw(value.reference().0), store.objects_mut().own_raw(value).map(OwnedExnRef);
+    [] OwnedAnyRef, HeapType::Any, store, value =>
+        store.objects().raw(value.reference().0), store.objects_mut().own_raw(value).map(OwnedAnyRef);
+    [K: AnyKind] OwnedOfKind<K>, K::HEAP, store, value =>
+        raw_of_kind::<K>(store, value.reference.reference()),
+        store.objects_mut().own_raw(value).map(|owned| OwnedOfKind::new(OwnedAnyRef(owned)));
     [] I31, HeapType::I31, _store, value =>
         Ok(value.0 << 1 | 1), (value != 0).then_some(I31(value >> 1));
 }
 
 /// The most values an [`AbiValues`] may have.
-pub(crate) const MAX_TYPED_VALUES: usize = 16;
+pub(crate) const MAX_TYPED_VALUES: usize = 17;
 
 /// Room for the parameters or results of a typed call.
 pub(crate) type TypedBuffer = [MaybeUninit<VmValue>; MAX_TYPED_VALUES];
 
-/// A list of values whose types are known at compile time: `()`, a single [`AbiTy`], or a tuple of up to 16.
+/// A list of values whose types are known at compile time: `()`, a single [`AbiTy`], or a tuple of up to 17.
 ///
 /// # Safety
 /// `TYPES` are those of the values, in order.
 pub unsafe trait AbiValues: InRegisters {
-    /// The WebAssembly types. At most 16.
+    /// The WebAssembly types. At most 17.
     const TYPES: &'static [ValType];
 
     /// Writes the form guest code uses.
@@ -488,7 +613,7 @@ macro_rules! tuples {
     };
 }
 
-tuples!(A1 A2 A3 A4 A5 A6 A7 A8 A9 A10 A11 A12 A13 A14 A15 A16);
+tuples!(A1 A2 A3 A4 A5 A6 A7 A8 A9 A10 A11 A12 A13 A14 A15 A16 A17);
 
 // SAFETY: there is none.
 unsafe impl AbiValues for () {

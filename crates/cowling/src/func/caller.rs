@@ -3,11 +3,11 @@
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::exception::ExnRef;
-use crate::externref::Rooted;
 use crate::externs::Extern;
 use crate::gc::GcHeapOutOfMemory;
 use crate::instance::Instance;
 use crate::module::ModuleExport;
+use crate::rooted::Rooted;
 use crate::store::{AsContext, AsContextMut, StoreContext, StoreContextMut, StoreData};
 use cowling_vm::{HostCaller, InstanceHandle, StoreMut, WasmBacktrace};
 use std::fmt;

@@ -6,7 +6,7 @@ use super::wasm_ty::{WasmRet, WasmTy};
 
 /// A closure that can be a host function in a store with data of type `T`.
 ///
-/// It takes up to 16 values of the types that [`WasmParams`](super::WasmParams) lists, behind a [`Caller`] if it wants one,
+/// It takes up to 17 values of the types that [`WasmParams`](super::WasmParams) lists, behind a [`Caller`] if it wants one,
 /// and returns a [`WasmRet`]: nothing, a value, a tuple, or a `Result` of those.
 ///
 /// Its error stops the guest and comes out where the guest was entered, with a backtrace. `Params` and `Results` are found by
@@ -51,4 +51,4 @@ macro_rules! closures {
     };
 }
 
-closures!(A1 a1 A2 a2 A3 a3 A4 a4 A5 a5 A6 a6 A7 a7 A8 a8 A9 a9 A10 a10 A11 a11 A12 a12 A13 a13 A14 a14 A15 a15 A16 a16);
+closures!(A1 a1 A2 a2 A3 a3 A4 a4 A5 a5 A6 a6 A7 a7 A8 a8 A9 a9 A10 a10 A11 a11 A12 a12 A13 a13 A14 a14 A15 a15 A16 a16 A17 a17);

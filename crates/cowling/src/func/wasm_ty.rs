@@ -15,20 +15,27 @@
 //! | `Option<I31>` | `i31ref` |
 //! | `Option<Rooted<StructRef>>` | `structref` |
 //! | `Option<Rooted<ArrayRef>>` | `arrayref` |
-//! | `Rooted<...>`, `I31` without `Option` | the same, not null |
+//! | `Option<NoFunc>`, `Option<NoExtern>`, `Option<NoneRef>` | `nullfuncref`, `nullexternref`, `nullref` |
+//! | these without `Option` | the same, not null |
+//! | [`OwnedRooted`] for [`Rooted`] | the same |
 //!
-//! Lists of values are `()`, a single one of these, or a tuple of up to 16. A host function may return any of them, or a
+//! Lists of values are `()`, a single one of these, or a tuple of up to 17. A host function may return any of them, or a
 //! `Result` of one.
 
 use super::Func;
 use crate::error::Result;
 use crate::exception::ExnRef;
-use crate::externref::{ExternRef, Rooted};
+use crate::externref::ExternRef;
 use crate::gc::{AnyRef, ArrayRef, EqRef, I31, StructRef};
+use crate::nothing::{NoExtern, NoFunc, NoneRef};
+use crate::rooted::{OwnedRooted, Rooted};
 use crate::types::ValType;
 use crate::v128::V128;
 use crate::val::Values;
-use cowling_vm::{AbiTy, AbiValues, ArrayKind, EqKind, OfKind, StructKind, Value};
+use cowling_vm::{
+    AbiTy, AbiValues, ArrayKind, Bottom, EqKind, HostRef, NoExternKind, NoFuncKind, NoneKind,
+    OfKind, OwnedAnyRef, OwnedExnRef, OwnedHostRef, OwnedOfKind, StructKind, Value,
+};
 
 /// A Rust type that stands for exactly one WebAssembly type. The table is in [`WasmParams`].
 pub trait WasmTy: Sized + Send + sealed::Sealed {
@@ -54,7 +61,7 @@ pub trait WasmTy: Sized + Send + sealed::Sealed {
 
 /// Parameters of a [`TypedFunc`](super::TypedFunc).
 ///
-/// `()`, a single type of this table, or a tuple of up to 16 of them:
+/// `()`, a single type of this table, or a tuple of up to 17 of them:
 ///
 /// | Rust | WebAssembly |
 /// |---|---|
@@ -71,8 +78,10 @@ pub trait WasmTy: Sized + Send + sealed::Sealed {
 /// | `Option<I31>` | `i31ref` |
 /// | `Option<Rooted<StructRef>>` | `structref` |
 /// | `Option<Rooted<ArrayRef>>` | `arrayref` |
-/// | `Rooted<...>`, `I31` without `Option` | the same, not null |
-pub trait WasmParams: Sized + sealed::Sealed {
+/// | `Option<NoFunc>`, `Option<NoExtern>`, `Option<NoneRef>` | `nullfuncref`, `nullexternref`, `nullref` |
+/// | these without `Option` | the same, not null |
+/// | [`OwnedRooted`] for [`Rooted`] | the same |
+pub trait WasmParams: Sized + Send + sealed::Sealed {
     #[doc(hidden)]
     type Abi: AbiValues;
 
@@ -91,7 +100,14 @@ pub trait WasmResults: WasmParams {
 }
 
 /// Parameters of an asynchronous host function: what [`WasmParams`] lists. Implemented by whatever is a [`WasmResults`].
-pub trait WasmTyList: WasmResults {}
+pub trait WasmTyList: WasmResults {
+    /// The WebAssembly types, first to last.
+    fn valtypes() -> impl Iterator<Item = ValType> {
+        <Self::Abi as AbiValues>::TYPES
+            .iter()
+            .map(|ty| ValType::of_rust(*ty))
+    }
+}
 
 impl<P: WasmResults> WasmTyList for P {}
 
@@ -146,19 +162,53 @@ single! {
     u128, cowling_vm::V128, v => cowling_vm::V128(v), v.0, Value::V128(v.0);
     I31, cowling_vm::I31, v => cowling_vm::I31(v.get_u32()), I31::wrapping_u32(v.0), Value::I31(v.0);
     Option<I31>, Option<cowling_vm::I31>, v => v.map(|v| cowling_vm::I31(v.get_u32())), v.map(|v| I31::wrapping_u32(v.0)), v.map_or(Value::AnyRef(None), |v| Value::I31(v.0));
-    Rooted<ExternRef>, cowling_vm::HostRef, v => v.to_vm(), Rooted::from_vm(v), Value::ExternRef(Some(v));
-    Rooted<ExnRef>, cowling_vm::ExnRef, v => v.to_vm(), Rooted::from_vm(v), Value::ExnRef(Some(v));
-    Rooted<AnyRef>, cowling_vm::AnyRef, v => v.to_vm(), Rooted::from_vm(v), Value::AnyRef(Some(v));
-    Option<Rooted<AnyRef>>, Option<cowling_vm::AnyRef>, v => v.map(Rooted::to_vm), v.map(Rooted::from_vm), Value::AnyRef(v);
-    Rooted<EqRef>, OfKind<EqKind>, v => OfKind::new(v.to_vm()), Rooted::from_vm(v.get()), Value::AnyRef(Some(v.get()));
-    Option<Rooted<EqRef>>, Option<OfKind<EqKind>>, v => v.map(|v| OfKind::new(v.to_vm())), v.map(|v| Rooted::from_vm(v.get())), Value::AnyRef(v.map(OfKind::get));
-    Rooted<StructRef>, OfKind<StructKind>, v => OfKind::new(v.to_vm()), Rooted::from_vm(v.get()), Value::AnyRef(Some(v.get()));
-    Option<Rooted<StructRef>>, Option<OfKind<StructKind>>, v => v.map(|v| OfKind::new(v.to_vm())), v.map(|v| Rooted::from_vm(v.get())), Value::AnyRef(v.map(OfKind::get));
-    Rooted<ArrayRef>, OfKind<ArrayKind>, v => OfKind::new(v.to_vm()), Rooted::from_vm(v.get()), Value::AnyRef(Some(v.get()));
-    Option<Rooted<ArrayRef>>, Option<OfKind<ArrayKind>>, v => v.map(|v| OfKind::new(v.to_vm())), v.map(|v| Rooted::from_vm(v.get())), Value::AnyRef(v.map(OfKind::get));
+    Func, cowling_vm::FuncHandle, v => v.to_vm(), Func::from_vm(v), Value::FuncRef(Some(v));
     Option<Func>, Option<cowling_vm::FuncHandle>, v => v.map(Func::to_vm), v.map(Func::from_vm), Value::FuncRef(v);
-    Option<Rooted<ExternRef>>, Option<cowling_vm::HostRef>, v => v.map(Rooted::to_vm), v.map(Rooted::from_vm), Value::ExternRef(v);
-    Option<Rooted<ExnRef>>, Option<cowling_vm::ExnRef>, v => v.map(Rooted::to_vm), v.map(Rooted::from_vm), Value::ExnRef(v);
+    NoFunc, Bottom<NoFuncKind>, v => v.0, NoFunc(v), v.absurd();
+    Option<NoFunc>, Option<Bottom<NoFuncKind>>, v => v.map(|v| v.0), v.map(NoFunc), v.map_or(Value::FuncRef(None), Bottom::absurd);
+    NoExtern, Bottom<NoExternKind>, v => v.0, NoExtern(v), v.absurd();
+    Option<NoExtern>, Option<Bottom<NoExternKind>>, v => v.map(|v| v.0), v.map(NoExtern), v.map_or(Value::ExternRef(None), Bottom::absurd);
+    NoneRef, Bottom<NoneKind>, v => v.0, NoneRef(v), v.absurd();
+    Option<NoneRef>, Option<Bottom<NoneKind>>, v => v.map(|v| v.0), v.map(NoneRef), v.map_or(Value::AnyRef(None), Bottom::absurd);
+}
+
+/// References of a kind that has a type of its own in the runtime, in both containers, null or not.
+macro_rules! references {
+    ($($Ty:ident $Variant:ident: $Root:ty, $v:ident => $into:expr, $from:expr; $Owned:ty, $w:ident => $own:expr, $owned:expr;)*) => {
+        single! {$(
+            Rooted<$Ty>, $Root, v => {
+                let $v = v.to_vm();
+                $into
+            }, {
+                let $v = v;
+                Rooted::from_vm($from)
+            }, {
+                let $v = v;
+                Value::$Variant(Some($from))
+            };
+            Option<Rooted<$Ty>>, Option<$Root>, v => v.map(WasmTy::into_abi), v.map(WasmTy::from_abi), Value::$Variant(v.map(|$v| $from));
+            OwnedRooted<$Ty>, $Owned, v => {
+                let $w = v.into_vm();
+                $own
+            }, {
+                let $w = v;
+                OwnedRooted::from_vm($owned)
+            }, {
+                let $w = v;
+                Value::$Variant(Some($owned.reference()))
+            };
+            Option<OwnedRooted<$Ty>>, Option<$Owned>, v => v.map(WasmTy::into_abi), v.map(WasmTy::from_abi), Value::$Variant(v.map(|$w| $owned.reference()));
+        )*}
+    };
+}
+
+references! {
+    ExternRef ExternRef: HostRef, v => v, v; OwnedHostRef, v => v, v;
+    ExnRef ExnRef: cowling_vm::ExnRef, v => v, v; OwnedExnRef, v => v, v;
+    AnyRef AnyRef: cowling_vm::AnyRef, v => v, v; OwnedAnyRef, v => v, v;
+    EqRef AnyRef: OfKind<EqKind>, v => OfKind::new(v), v.get(); OwnedOfKind<EqKind>, v => OwnedOfKind::new(v), v.get();
+    StructRef AnyRef: OfKind<StructKind>, v => OfKind::new(v), v.get(); OwnedOfKind<StructKind>, v => OwnedOfKind::new(v), v.get();
+    ArrayRef AnyRef: OfKind<ArrayKind>, v => OfKind::new(v), v.get(); OwnedOfKind<ArrayKind>, v => OwnedOfKind::new(v), v.get();
 }
 
 impl<V: WasmTy> WasmParams for V {
@@ -271,4 +321,4 @@ macro_rules! lists {
     };
 }
 
-lists!(A1 a1 A2 a2 A3 a3 A4 a4 A5 a5 A6 a6 A7 a7 A8 a8 A9 a9 A10 a10 A11 a11 A12 a12 A13 a13 A14 a14 A15 a15 A16 a16);
+lists!(A1 a1 A2 a2 A3 a3 A4 a4 A5 a5 A6 a6 A7 a7 A8 a8 A9 a9 A10 a10 A11 a11 A12 a12 A13 a13 A14 a14 A15 a15 A16 a16 A17 a17);

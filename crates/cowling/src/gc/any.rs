@@ -2,11 +2,12 @@
 
 use super::{ArrayRef, I31, StructRef};
 use crate::error::{Result, format_err};
-use crate::externref::{ExternRef, Rooted};
+use crate::externref::ExternRef;
+use crate::rooted::Rooted;
 use crate::store::{AsContext, AsContextMut};
 use crate::types::HeapType;
 
-/// Something of the `any` hierarchy: a struct, an array, a number, or a host value that was converted. Always behind a [`Rooted`] or
+/// Something of the `any` hierarchy: a struct, an array, a number, or a host value that was converted. Behind a [`Rooted`] or
 /// [`OwnedRooted`](crate::OwnedRooted).
 ///
 /// ```
@@ -17,13 +18,13 @@ use crate::types::HeapType;
 /// assert!(seven.matches_ty(&store, &HeapType::Eq)? && !seven.is_struct(&store)?);
 /// # Ok::<(), Error>(())
 /// ```
-#[derive(Debug)]
-pub enum AnyRef {}
+#[derive(Copy, Clone, Debug)]
+pub struct AnyRef(pub(crate) cowling_vm::AnyRef);
 
-/// Something that can be compared: a struct, an array, a number. Always behind a [`Rooted`] or
+/// Something that can be compared: a struct, an array, a number. Behind a [`Rooted`] or
 /// [`OwnedRooted`](crate::OwnedRooted).
-#[derive(Debug)]
-pub enum EqRef {}
+#[derive(Copy, Clone, Debug)]
+pub struct EqRef(pub(crate) cowling_vm::AnyRef);
 
 impl AnyRef {
     /// A reference to a number.
@@ -44,6 +45,23 @@ impl AnyRef {
         let reference = store.inner_mut().any_ref_from_extern(externref.to_vm())?;
         Ok(Rooted::from_vm(reference))
     }
+
+    /// What guest code knows by this number. `None` for null, and for numbers of nothing that is alive.
+    ///
+    /// A number is that of the same thing as long as something keeps that alive.
+    pub fn from_raw(mut store: impl AsContextMut, raw: u32) -> Option<Rooted<AnyRef>> {
+        let mut store = store.as_context_mut();
+        Some(Rooted::from_vm(store.inner_mut().any_ref_from_raw(raw)?))
+    }
+
+    /// The number by which guest code knows it. It keeps nothing alive.
+    ///
+    /// # Errors
+    /// [`RefError`](crate::RefError) when the scope has ended or the store is another one.
+    pub fn to_raw(&self, store: impl AsContext) -> Result<u32> {
+        let store = store.as_context();
+        Ok(store.inner().any_ref_raw(self.0)?)
+    }
 }
 
 impl EqRef {
@@ -55,14 +73,14 @@ impl EqRef {
 
 macro_rules! questions {
     ($Ty:ident) => {
-        impl Rooted<$Ty> {
+        impl $Ty {
             /// What it refers to: the most precise type.
             ///
             /// # Errors
             /// [`RefError`](crate::RefError) when the scope has ended or the store is another one.
             pub fn ty(&self, store: impl AsContext) -> Result<HeapType> {
                 let store = store.as_context();
-                let ty = store.inner().any_ref_type(self.to_vm())?;
+                let ty = store.inner().any_ref_type(self.0)?;
                 Ok(HeapType::from_abi(store.engine().types(), ty))
             }
 
@@ -88,7 +106,7 @@ macro_rules! questions {
             /// [`RefError`](crate::RefError) when the scope has ended or the store is another one.
             pub fn as_i31(&self, store: impl AsContext) -> Result<Option<I31>> {
                 let store = store.as_context();
-                let value = store.inner().any_ref_as_i31(self.to_vm())?;
+                let value = store.inner().any_ref_as_i31(self.0)?;
                 Ok(value.map(I31::wrapping_u32))
             }
 
@@ -115,7 +133,7 @@ macro_rules! questions {
             /// [`RefError`](crate::RefError) when the scope has ended or the store is another one.
             pub fn as_struct(&self, store: impl AsContext) -> Result<Option<Rooted<StructRef>>> {
                 let is = self.matches_ty(store, &HeapType::Struct)?;
-                Ok(is.then(|| Rooted::from_vm(self.to_vm())))
+                Ok(is.then(|| Rooted::from_vm(self.0)))
             }
 
             /// The reference as one to a struct.
@@ -141,7 +159,7 @@ macro_rules! questions {
             /// [`RefError`](crate::RefError) when the scope has ended or the store is another one.
             pub fn as_array(&self, store: impl AsContext) -> Result<Option<Rooted<ArrayRef>>> {
                 let is = self.matches_ty(store, &HeapType::Array)?;
-                Ok(is.then(|| Rooted::from_vm(self.to_vm())))
+                Ok(is.then(|| Rooted::from_vm(self.0)))
             }
 
             /// The reference as one to an array.
@@ -159,7 +177,7 @@ macro_rules! questions {
 questions!(AnyRef);
 questions!(EqRef);
 
-impl Rooted<AnyRef> {
+impl AnyRef {
     /// Can it be compared: is it a number, a struct or an array?
     ///
     /// # Errors
@@ -174,7 +192,7 @@ impl Rooted<AnyRef> {
     /// [`RefError`](crate::RefError) when the scope has ended or the store is another one.
     pub fn as_eqref(&self, store: impl AsContext) -> Result<Option<Rooted<EqRef>>> {
         let is = self.is_eqref(store)?;
-        Ok(is.then(|| Rooted::from_vm(self.to_vm())))
+        Ok(is.then(|| Rooted::from_vm(self.0)))
     }
 
     /// The reference as one to something that can be compared.
@@ -184,12 +202,5 @@ impl Rooted<AnyRef> {
     pub fn unwrap_eqref(&self, store: impl AsContext) -> Result<Rooted<EqRef>> {
         let reference = self.as_eqref(store)?;
         reference.ok_or_else(|| format_err!("expected an eq reference"))
-    }
-}
-
-impl Rooted<EqRef> {
-    /// The same reference, of the more general type.
-    pub fn to_anyref(self) -> Rooted<AnyRef> {
-        self.into()
     }
 }

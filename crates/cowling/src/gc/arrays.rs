@@ -1,13 +1,13 @@
 //! References to arrays.
 
-use super::{AnyRef, EqRef, object_error};
+use super::object_error;
 use crate::error::Result;
-use crate::externref::Rooted;
-use crate::store::{AsContext, AsContextMut};
+use crate::rooted::Rooted;
+use crate::store::{AsContext, AsContextMut, StoreContextMut};
 use crate::types::ArrayType;
 use crate::val::{Val, Values};
 
-/// An array. Always behind a [`Rooted`] or [`OwnedRooted`](crate::OwnedRooted).
+/// An array. Behind a [`Rooted`] or [`OwnedRooted`](crate::OwnedRooted).
 ///
 /// ```
 /// # use cowling::*;
@@ -22,8 +22,8 @@ use crate::val::{Val, Values};
 /// assert!(array.get(&mut store, 3).is_err());
 /// # Ok::<(), Error>(())
 /// ```
-#[derive(Debug)]
-pub enum ArrayRef {}
+#[derive(Copy, Clone, Debug)]
+pub struct ArrayRef(pub(crate) cowling_vm::AnyRef);
 
 /// What is needed to make arrays of one type.
 #[derive(Clone, Debug)]
@@ -96,16 +96,54 @@ impl ArrayRef {
     ) -> Result<Rooted<ArrayRef>> {
         Self::new_fixed(store, allocator, elems)
     }
-}
 
-impl Rooted<ArrayRef> {
+    /// Makes an array of these bytes; its type is one whose elements are of type `i8`.
+    ///
+    /// ```
+    /// # use cowling::*;
+    /// let mut store = Store::<()>::default();
+    /// let ty = ArrayType::new(store.engine(), FieldType::new(Mutability::Var, StorageType::I8));
+    /// let pre = ArrayRefPre::new(&mut store, ty);
+    /// let array = ArrayRef::new_from_i8_slice(&mut store, &pre, b"bytes")?;
+    /// let mut bytes = [0; 5];
+    /// array.copy_to_i8_slice(&mut store, &mut bytes)?;
+    /// assert_eq!(&bytes, b"bytes");
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), and when elements are of another type.
+    pub fn new_from_i8_slice(
+        mut store: impl AsContextMut,
+        allocator: &ArrayRefPre,
+        elems: &[u8],
+    ) -> Result<Rooted<ArrayRef>> {
+        let mut store = store.as_context_mut();
+        let made = (store.inner_mut()).array_new_bytes(allocator.ty.registered(), elems);
+        made.map(Rooted::from_vm).map_err(object_error)
+    }
+
+    /// As [`new_from_i8_slice`](Self::new_from_i8_slice): making an object never waits.
+    ///
+    /// # Errors
+    /// As [`new_from_i8_slice`](Self::new_from_i8_slice).
+    pub async fn new_from_i8_slice_async(
+        store: impl AsContextMut,
+        allocator: &ArrayRefPre,
+        elems: &[u8],
+    ) -> Result<Rooted<ArrayRef>> {
+        Self::new_from_i8_slice(store, allocator, elems)
+    }
+
     /// The array's type.
     ///
     /// # Errors
     /// [`RefError`](crate::RefError) when the scope has ended or the store is another one.
     pub fn ty(&self, store: impl AsContext) -> Result<ArrayType> {
-        let ty = Rooted::<AnyRef>::from(*self).ty(store)?;
-        Ok(ty.unwrap_concrete_array().clone())
+        let store = store.as_context();
+        let ty = store.inner().object_registered_type(self.0)?;
+        let ty = ty.unwrap_or_else(|| unreachable!("it refers to an object"));
+        Ok(ArrayType::from_registered(ty))
     }
 
     /// Is the array of this type, or one below it?
@@ -121,7 +159,7 @@ impl Rooted<ArrayRef> {
     /// # Errors
     /// [`RefError`](crate::RefError) when the scope has ended or the store is another one.
     pub fn len(&self, store: impl AsContext) -> Result<u32> {
-        let len = store.as_context().inner().array_len(self.to_vm());
+        let len = store.as_context().inner().array_len(self.0);
         len.map_err(object_error)
     }
 
@@ -129,13 +167,29 @@ impl Rooted<ArrayRef> {
     ///
     /// # Errors
     /// [`RefError`](crate::RefError) when the scope has ended or the store is another one.
-    pub fn elems(
-        &self,
-        mut store: impl AsContextMut,
-    ) -> Result<impl ExactSizeIterator<Item = Val>> {
-        let len = self.len(store.as_context())?;
-        let values: Result<Vec<Val>> = (0..len).map(|index| self.get(&mut store, index)).collect();
-        Ok(values?.into_iter())
+    pub fn elems<'a, T: 'static>(
+        &'a self,
+        store: impl Into<StoreContextMut<'a, T>>,
+    ) -> Result<impl ExactSizeIterator<Item = Val> + 'a> {
+        let mut store = store.into();
+        let len = self.len(&store)? as usize;
+        let array = self.0;
+        Ok((0..len).map(move |index| {
+            let value = store.inner_mut().array_get(array, index as u32);
+            // Nobody ends its scope while the store is borrowed.
+            value.map_or_else(|_| unreachable!("it has this element"), Val::from_vm)
+        }))
+    }
+
+    /// Copies the elements, which are of type `i8`, to as many places.
+    ///
+    /// # Errors
+    /// When elements are of another type, or there are not as many as places; [`RefError`](crate::RefError) when the scope has ended
+    /// or the store is another one.
+    pub fn copy_to_i8_slice(&self, store: impl AsContext, dst: &mut [u8]) -> Result<()> {
+        let store = store.as_context();
+        let read = store.inner().array_read_bytes(self.0, dst);
+        read.map_err(object_error)
     }
 
     /// The value of element number `index`, counted from 0. Packed elements have no sign.
@@ -144,7 +198,7 @@ impl Rooted<ArrayRef> {
     /// When there are fewer; [`RefError`](crate::RefError) when the scope has ended or the store is another one.
     pub fn get(&self, mut store: impl AsContextMut, index: u32) -> Result<Val> {
         let mut store = store.as_context_mut();
-        let value = store.inner_mut().array_get(self.to_vm(), index);
+        let value = store.inner_mut().array_get(self.0, index);
         value.map(Val::from_vm).map_err(object_error)
     }
 
@@ -155,17 +209,7 @@ impl Rooted<ArrayRef> {
     /// ended or the store is another one.
     pub fn set(&self, mut store: impl AsContextMut, index: u32, value: Val) -> Result<()> {
         let mut store = store.as_context_mut();
-        let set = (store.inner_mut()).array_set(self.to_vm(), index, &value.to_vm());
+        let set = (store.inner_mut()).array_set(self.0, index, &value.to_vm());
         set.map_err(object_error)
-    }
-
-    /// The same reference, of the most general type.
-    pub fn to_anyref(self) -> Rooted<AnyRef> {
-        self.into()
-    }
-
-    /// The same reference, of a more general type.
-    pub fn to_eqref(self) -> Rooted<EqRef> {
-        self.into()
     }
 }

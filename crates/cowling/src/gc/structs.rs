@@ -1,13 +1,13 @@
 //! References to structs.
 
-use super::{AnyRef, EqRef, object_error};
+use super::object_error;
 use crate::error::Result;
-use crate::externref::Rooted;
-use crate::store::{AsContext, AsContextMut};
+use crate::rooted::Rooted;
+use crate::store::{AsContext, AsContextMut, StoreContextMut};
 use crate::types::StructType;
 use crate::val::{Val, Values};
 
-/// A struct. Always behind a [`Rooted`] or [`OwnedRooted`](crate::OwnedRooted).
+/// A struct. Behind a [`Rooted`] or [`OwnedRooted`](crate::OwnedRooted).
 ///
 /// ```
 /// # use cowling::*;
@@ -21,8 +21,8 @@ use crate::val::{Val, Values};
 /// assert_eq!(object.field(&mut store, 0)?.i32(), Some(5));
 /// # Ok::<(), Error>(())
 /// ```
-#[derive(Debug)]
-pub enum StructRef {}
+#[derive(Copy, Clone, Debug)]
+pub struct StructRef(pub(crate) cowling_vm::AnyRef);
 
 /// What is needed to make structs of one type.
 #[derive(Clone, Debug)]
@@ -67,16 +67,16 @@ impl StructRef {
     ) -> Result<Rooted<StructRef>> {
         Self::new(store, allocator, fields)
     }
-}
 
-impl Rooted<StructRef> {
     /// The struct's type.
     ///
     /// # Errors
     /// [`RefError`](crate::RefError) when the scope has ended or the store is another one.
     pub fn ty(&self, store: impl AsContext) -> Result<StructType> {
-        let ty = Rooted::<AnyRef>::from(*self).ty(store)?;
-        Ok(ty.unwrap_concrete_struct().clone())
+        let store = store.as_context();
+        let ty = store.inner().object_registered_type(self.0)?;
+        let ty = ty.unwrap_or_else(|| unreachable!("it refers to an object"));
+        Ok(StructType::from_registered(ty))
     }
 
     /// Is the struct of this type, or one below it?
@@ -91,15 +91,18 @@ impl Rooted<StructRef> {
     ///
     /// # Errors
     /// [`RefError`](crate::RefError) when the scope has ended or the store is another one.
-    pub fn fields(
-        &self,
-        mut store: impl AsContextMut,
-    ) -> Result<impl ExactSizeIterator<Item = Val>> {
-        let count = self.ty(store.as_context())?.fields().len();
-        let values: Result<Vec<Val>> = (0..count)
-            .map(|index| self.field(&mut store, index))
-            .collect();
-        Ok(values?.into_iter())
+    pub fn fields<'a, T: 'static>(
+        &'a self,
+        store: impl Into<StoreContextMut<'a, T>>,
+    ) -> Result<impl ExactSizeIterator<Item = Val> + 'a> {
+        let mut store = store.into();
+        let count = self.ty(&store)?.fields().len();
+        let object = self.0;
+        Ok((0..count).map(move |index| {
+            let value = store.inner_mut().struct_get(object, index);
+            // Nobody ends its scope while the store is borrowed.
+            value.map_or_else(|_| unreachable!("it has this field"), Val::from_vm)
+        }))
     }
 
     /// The value of field number `index`, counted from 0. Packed fields have no sign.
@@ -108,7 +111,7 @@ impl Rooted<StructRef> {
     /// When there are fewer; [`RefError`](crate::RefError) when the scope has ended or the store is another one.
     pub fn field(&self, mut store: impl AsContextMut, index: usize) -> Result<Val> {
         let mut store = store.as_context_mut();
-        let value = store.inner_mut().struct_get(self.to_vm(), index);
+        let value = store.inner_mut().struct_get(self.0, index);
         value.map(Val::from_vm).map_err(object_error)
     }
 
@@ -119,17 +122,7 @@ impl Rooted<StructRef> {
     /// ended or the store is another one.
     pub fn set_field(&self, mut store: impl AsContextMut, index: usize, value: Val) -> Result<()> {
         let mut store = store.as_context_mut();
-        let set = (store.inner_mut()).struct_set(self.to_vm(), index, &value.to_vm());
+        let set = (store.inner_mut()).struct_set(self.0, index, &value.to_vm());
         set.map_err(object_error)
-    }
-
-    /// The same reference, of the most general type.
-    pub fn to_anyref(self) -> Rooted<AnyRef> {
-        self.into()
-    }
-
-    /// The same reference, of a more general type.
-    pub fn to_eqref(self) -> Rooted<EqRef> {
-        self.into()
     }
 }

@@ -8,8 +8,8 @@ use super::StoreData;
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::exception::ExnRef;
-use crate::externref::Rooted;
 use crate::gc::GcHeapOutOfMemory;
+use crate::rooted::Rooted;
 use cowling_vm::{GcStats, StoreInner, StoreMut, StoreRef};
 use std::fmt;
 

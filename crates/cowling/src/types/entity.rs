@@ -1,6 +1,6 @@
 //! Types of what a module imports, defines and exports.
 
-use super::defined::{Finality, FuncType, Mutability};
+use super::defined::{FieldType, Finality, FuncType, Mutability, StorageType};
 use super::value::{RefType, ValType};
 use crate::engine::Engine;
 use crate::error::{Result, bail};
@@ -190,6 +190,11 @@ impl Default for MemoryTypeBuilder {
 }
 
 impl MemoryTypeBuilder {
+    /// For a memory of 0 pages of 64 KiB, indexed by `i32`.
+    pub fn new() -> MemoryTypeBuilder {
+        MemoryTypeBuilder::default()
+    }
+
     /// Sets the initial size in pages.
     pub fn min(&mut self, minimum: u64) -> &mut Self {
         self.0.minimum = minimum;
@@ -358,15 +363,24 @@ impl ExnType {
         self.tag.clone()
     }
 
-    /// The type of what it carries at `i`, counted from 0.
-    pub fn field(&self, i: usize) -> Option<ValType> {
-        self.tag.ty().param(i)
+    /// The type of what it carries at `i`, counted from 0: a constant field.
+    pub fn field(&self, i: usize) -> Option<FieldType> {
+        self.tag.ty().param(i).map(constant)
     }
 
-    /// The types of what it carries.
-    pub fn fields(&self) -> impl ExactSizeIterator<Item = ValType> + '_ {
-        self.tag.ty().params()
+    /// The types of what it carries: constant fields.
+    pub fn fields(&self) -> impl ExactSizeIterator<Item = FieldType> + '_ {
+        self.tag.ty().params().map(constant)
     }
+
+    /// Is it the other, or below it? Types of different engines never are.
+    pub fn matches(&self, other: &ExnType) -> bool {
+        self.tag.ty().matches(other.tag.ty())
+    }
+}
+
+fn constant(ty: ValType) -> FieldType {
+    FieldType::new(Mutability::Const, StorageType::ValType(ty))
 }
 
 impl fmt::Display for ExnType {

@@ -1,6 +1,7 @@
 //! Types of values.
 
 use super::defined::{ArrayType, FuncType, StructType};
+use super::entity::ExnType;
 use crate::error::Result;
 use crate::val::Val;
 use cowling_abi as abi;
@@ -279,8 +280,8 @@ impl fmt::Display for RefType {
 ///
 /// ```text
 ///   any                  func                 extern        exn
-///   |- eq                |- concrete func     '- noextern   '- noexn
-///   |  |- i31            '- nofunc
+///   |- eq                |- concrete func     '- noextern   |- concrete exn
+///   |  |- i31            '- nofunc                          '- noexn
 ///   |  |- struct
 ///   |  |  '- concrete struct
 ///   |  '- array
@@ -316,6 +317,9 @@ pub enum HeapType {
     ConcreteStruct(StructType),
     /// Any exception.
     Exn,
+    /// An exception of this type. Only the host tells exceptions apart by their types: where a type of a guest is made of this one, it
+    /// is [`HeapType::Exn`].
+    ConcreteExn(ExnType),
     /// No exception: only null.
     NoExn,
     /// Nothing that guests make themselves: only null.
@@ -385,6 +389,7 @@ concrete_kinds! {
     ConcreteFunc FuncType is_concrete_func as_concrete_func unwrap_concrete_func "function";
     ConcreteArray ArrayType is_concrete_array as_concrete_array unwrap_concrete_array "array";
     ConcreteStruct StructType is_concrete_struct as_concrete_struct unwrap_concrete_struct "struct";
+    ConcreteExn ExnType is_concrete_exn as_concrete_exn unwrap_concrete_exn "exception";
 }
 
 impl HeapType {
@@ -399,7 +404,22 @@ impl HeapType {
 
     /// Is it a defined type?
     pub fn is_concrete(&self) -> bool {
-        self.registered().is_some()
+        self.registered().is_some() || self.is_concrete_exn()
+    }
+
+    /// Is it a type that every engine has?
+    pub fn is_abstract(&self) -> bool {
+        !self.is_concrete()
+    }
+
+    /// The type below all others of its hierarchy: `none`, `nofunc`, `noextern` or `noexn`.
+    pub fn bottom(&self) -> HeapType {
+        match self.to_abi().hierarchy() {
+            abi::Hierarchy::Any => HeapType::None,
+            abi::Hierarchy::Func => HeapType::NoFunc,
+            abi::Hierarchy::Extern => HeapType::NoExtern,
+            abi::Hierarchy::Exn => HeapType::NoExn,
+        }
     }
 
     /// The type above all others of its hierarchy: `any`, `func`, `extern` or `exn`.
@@ -426,6 +446,10 @@ impl HeapType {
     pub fn matches(&self, other: &HeapType) -> bool {
         match (self.registered(), other.registered()) {
             (Some(a), Some(b)) => a.is_subtype(b),
+            _ if other.is_concrete_exn() => match (self, other) {
+                (HeapType::ConcreteExn(a), HeapType::ConcreteExn(b)) => a.matches(b),
+                _ => self.is_no_exn(),
+            },
             _ => self.to_abi().matches(other.to_abi(), |_, _| false),
         }
     }
@@ -484,7 +508,7 @@ impl HeapType {
             HeapType::NoFunc => abi::HeapType::NoFunc,
             HeapType::Extern => abi::HeapType::Extern,
             HeapType::NoExtern => abi::HeapType::NoExtern,
-            HeapType::Exn => abi::HeapType::Exn,
+            HeapType::Exn | HeapType::ConcreteExn(_) => abi::HeapType::Exn,
             HeapType::NoExn => abi::HeapType::NoExn,
             HeapType::Any => abi::HeapType::Any,
             HeapType::Eq => abi::HeapType::Eq,
@@ -498,6 +522,9 @@ impl HeapType {
 
 impl fmt::Display for HeapType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.to_abi().fmt(f)
+        match self {
+            HeapType::ConcreteExn(ty) => write!(f, "(exn {ty})"),
+            ty => ty.to_abi().fmt(f),
+        }
     }
 }

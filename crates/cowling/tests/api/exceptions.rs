@@ -35,9 +35,7 @@ fn what_nobody_catches_is_an_error_that_has_the_exception() {
         .unwrap_err();
     assert_says(&error, &["(tag (param i32 externref))"]);
     let thrown = error.downcast_ref::<ThrownException>().unwrap();
-    let exception = OwnedRooted::<ExnRef>::from(thrown)
-        .to_rooted(&mut store)
-        .unwrap();
+    let exception = OwnedRooted::<ExnRef>::from(thrown).to_rooted(&mut store);
     let tag = exception.tag(&store).unwrap();
     assert_eq!(instance.get_export(&mut store, "e"), Some(Extern::Tag(tag)));
     let fields: Vec<Val> = exception.fields(&mut store).unwrap().collect();
@@ -52,7 +50,7 @@ fn what_nobody_catches_is_an_error_that_has_the_exception() {
     assert_eq!(exception.field(&mut store, 0).unwrap().unwrap_i32(), 7);
     assert_says(
         &exception.field(&mut store, 2).map(drop).unwrap_err(),
-        &["2 fields"],
+        &["2 values"],
     );
 }
 
@@ -73,7 +71,9 @@ fn a_host_function_throws_into_its_caller() {
     let tag = Tag::new(&mut store, &ty).unwrap();
     assert_eq!(tag.ty(&store), ty);
     let other = Tag::new(&mut store, &ty).unwrap();
-    assert_ne!(tag, other);
+    assert!(Tag::eq(&tag, &tag, &store) && !Tag::eq(&tag, &other, &store));
+    let pre = ExnRefPre::new(&mut store, ExnType::from_tag_type(&ty).unwrap());
+    let allocator = pre.clone();
     let mut linker = Linker::<()>::new(&engine);
     linker.define(&store, "", "tag", tag).unwrap();
     linker
@@ -84,11 +84,13 @@ fn a_host_function_throws_into_its_caller() {
                 match n {
                     0 => Ok(()),
                     1 => {
-                        let exception = ExnRef::new(&mut caller, &tag, &[Val::I32(42)])?;
+                        let exception =
+                            ExnRef::new(&mut caller, &allocator, &tag, &[Val::I32(42)])?;
                         caller.throw(exception)
                     }
                     2 => {
-                        let exception = ExnRef::new(&mut caller, &other, &[Val::I32(42)])?;
+                        let exception =
+                            ExnRef::new(&mut caller, &allocator, &other, &[Val::I32(42)])?;
                         caller.throw(exception)
                     }
                     // What a guest throws inside passes through.
@@ -117,8 +119,13 @@ fn a_host_function_throws_into_its_caller() {
         "{error:?}"
     );
     for wrong in [&[][..], &[Val::I64(1)], &[Val::I32(1), Val::I32(2)]] {
-        assert!(ExnRef::new(&mut store, &tag, wrong).is_err());
+        assert!(ExnRef::new(&mut store, &pre, &tag, wrong).is_err());
     }
+    let of_two = ExnType::new(&engine, [ValType::I32, ValType::I32]).unwrap();
+    let of_two = ExnRefPre::new(&mut store, of_two);
+    let values = [Val::I32(1), Val::I32(2)];
+    let error = ExnRef::new(&mut store, &of_two, &tag, &values).unwrap_err();
+    assert_says(&error, &["(tag (param i32 i32))", "(tag (param i32))"]);
 }
 
 #[test]
@@ -157,8 +164,18 @@ fn a_pending_exception_is_there_until_it_is_taken_or_thrown_on() {
     assert_eq!(exception.field(&mut store, 0).unwrap().unwrap_i32(), 3);
     let expected = [ValType::I32, ValType::EXTERNREF];
     let ty = exception.ty(&store).unwrap();
-    assert_eq!(ty, ExnType::new(store.engine(), expected).unwrap());
-    assert!(ty.fields().eq([ValType::I32, ValType::EXTERNREF]));
+    assert_eq!(ty, ExnType::new(store.engine(), expected.clone()).unwrap());
+    let constant = |ty| FieldType::new(Mutability::Const, StorageType::ValType(ty));
+    assert!(ty.fields().eq(expected.map(constant)));
+    let heap_type = HeapType::from(ty);
+    assert!(exception.matches_ty(&store, &heap_type).unwrap());
+    assert!(exception.matches_ty(&store, &HeapType::Exn).unwrap());
+    let other = ExnType::new(store.engine(), [ValType::I32]).unwrap().into();
+    assert!(!exception.matches_ty(&store, &other).unwrap());
+    let raw = exception.to_raw(&mut store).unwrap();
+    let again = ExnRef::from_raw(&mut store, raw).unwrap();
+    assert!(Rooted::ref_eq(&store, &exception, &again).unwrap());
+    assert!(ExternRef::from_raw(&mut store, raw).is_none());
     // The error stays what it was.
     assert!(error.downcast_ref::<ThrownException>().is_some());
     assert!(store.throw::<()>(exception).is_err() && store.has_pending_exception());

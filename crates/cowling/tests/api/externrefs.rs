@@ -70,7 +70,7 @@ fn a_host_value_lives_as_long_as_something_refers_to_it() {
     assert_eq!(alive(&mut store), 1);
     {
         let mut scope = RootScope::new(&mut store);
-        let c = owned.to_rooted(&mut scope).unwrap();
+        let c = owned.to_rooted(&mut scope);
         keep.call(&mut scope, (Some(c), 3)).unwrap();
         drop(owned);
     }

@@ -515,13 +515,15 @@ fn an_exception_of_a_host_function_leaves_the_count_right() {
             end))"#;
     let module = Module::new(&engine, wat).unwrap();
     let mut store = Store::new(&engine, ());
-    let tag = Tag::new(&mut store, &TagType::new(FuncType::new(&engine, [], []))).unwrap();
+    let ty = ExnType::new(&engine, []).unwrap();
+    let tag = Tag::new(&mut store, &ty.tag_type()).unwrap();
+    let pre = ExnRefPre::new(&mut store, ty);
     let throw = Func::wrap(
         &mut store,
         move |mut caller: Caller<'_, ()>| -> Result<()> {
             let fuel = caller.get_fuel()?;
             caller.set_fuel(fuel + 100)?;
-            let exception = ExnRef::new(&mut caller, &tag, &[])?;
+            let exception = ExnRef::new(&mut caller, &pre, &tag, &[])?;
             caller.throw(exception)
         },
     );

@@ -18,6 +18,7 @@ mod memories;
 mod modules;
 mod readme;
 mod registers;
+mod rooting;
 mod shared_memories;
 mod stack_overflow;
 mod support;

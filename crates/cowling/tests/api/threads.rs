@@ -137,7 +137,7 @@ fn owned_references_may_be_dropped_on_another_thread() {
     let clone = owned.clone();
     thread::spawn(move || drop(owned)).join().unwrap();
     store.gc(None).unwrap();
-    let object = clone.to_rooted(&mut store).unwrap();
+    let object = clone.to_rooted(&mut store);
     assert_eq!(
         object.data(&store).unwrap().unwrap().downcast_ref(),
         Some(&5)

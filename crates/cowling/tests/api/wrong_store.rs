@@ -2,6 +2,7 @@
 
 use crate::support::assert_says;
 use cowling::*;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// One of everything.
 struct Things {
@@ -130,7 +131,9 @@ fn things_of_another_store_are_refused_by_everything() {
     refused(object.to_owned_rooted(&mut *store));
     let mut a_store = a.store;
     let owned = object.to_owned_rooted(&mut a_store).unwrap();
-    refused(owned.to_rooted(&mut *store));
+    let rooted = catch_unwind(AssertUnwindSafe(|| owned.to_rooted(&mut *store)));
+    assert!(rooted.is_err(), "as documented");
+    refused(owned.data(&*store));
 
     // As values, imports and definitions.
     let takes_func = Func::wrap(&mut *store, |_: Option<Func>| {});

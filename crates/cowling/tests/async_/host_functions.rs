@@ -180,14 +180,16 @@ fn errors_come_out_with_their_type_and_a_backtrace() {
 fn exceptions_thrown_after_a_suspension_are_caught_by_the_guest() {
     let engine = Engine::default();
     let mut store = Store::new(&engine, ());
-    let ty = FuncType::new(&engine, [ValType::I32], []);
-    let tag = Tag::new(&mut store, &TagType::new(ty)).unwrap();
+    let ty = ExnType::new(&engine, [ValType::I32]).unwrap();
+    let tag = Tag::new(&mut store, &ty.tag_type()).unwrap();
+    let pre = ExnRefPre::new(&mut store, ty);
     let throw = Func::wrap_async(
         &mut store,
         move |mut caller: Caller<'_, ()>, (x,): (i32,)| {
+            let pre = pre.clone();
             Box::new(async move {
                 Wait::until(When::After(1)).await;
-                let exception = ExnRef::new(&mut caller, &tag, &[Val::I32(x)])?;
+                let exception = ExnRef::new(&mut caller, &pre, &tag, &[Val::I32(x)])?;
                 caller.throw::<()>(exception)
             })
         },

@@ -27,7 +27,7 @@ fn a_guest_preempted_anywhere_keeps_its_objects_while_the_host_makes_others() {
         let mut scope = RootScope::new(&mut guest);
         // A list of the host's, one longer each time.
         let before = match &kept {
-            Some(kept) => Val::from(kept.to_rooted(&mut scope).unwrap()),
+            Some(kept) => Val::from(kept.to_rooted(&mut scope)),
             None => Val::null_any_ref(),
         };
         let object = StructRef::new(&mut scope, &pre, &[before]).unwrap();
@@ -48,7 +48,7 @@ fn a_guest_preempted_anywhere_keeps_its_objects_while_the_host_makes_others() {
     };
     assert_eq!(sum, 3_156_655);
     let mut length = 0;
-    let mut next = kept.map(|kept| kept.to_rooted(&mut guest).unwrap());
+    let mut next = kept.map(|kept| kept.to_rooted(&mut guest));
     while let Some(object) = next {
         length += 1;
         let before = object.field(&mut guest, 0).unwrap();

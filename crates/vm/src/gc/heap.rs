@@ -267,6 +267,18 @@ impl Heap {
         start + HEADER_SIZE
     }
 
+    /// Is there an object by this reference that was alive when the last collection ended, or was made since?
+    pub(crate) fn has_object(&self, reference: u32) -> bool {
+        let Some(start) = reference.checked_sub(HEADER_SIZE) else {
+            return false;
+        };
+        start.is_multiple_of(GRANULE)
+            && (FIRST..self.space.fresh()).contains(&start)
+            && self.space.start(start / GRANULE) == self.cycle
+            // One that a guest is about to make has no type yet.
+            && self.space.read(start) != 0
+    }
+
     /// The type and the word behind it of an object.
     ///
     /// # Panics

@@ -202,6 +202,12 @@ impl StoreInner {
         unsafe { from.copy_to(to, count) };
     }
 
+    /// The bytes of all elements of an array.
+    pub(crate) fn read_elements(&self, array: ArrayRef) -> &[u8] {
+        let range = array.range(0, array.len).unwrap_or_default();
+        self.bytes(array.reference, range)
+    }
+
     /// Assigns elements of an array, which has as many, from bytes in their order.
     pub(crate) fn write_elements(&mut self, array: ArrayRef, start: u32, bytes: &[u8]) {
         let offset = array.layout.size(start);

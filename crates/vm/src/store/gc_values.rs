@@ -5,7 +5,7 @@ use crate::code::RegisteredType;
 use crate::const_expr::Contents;
 use crate::error::{GcError, InstantiateError, ObjectError, RefError};
 use crate::gc::mark::{Kind, kind};
-use crate::host_ref::{AnyRef, HostRef};
+use crate::host_ref::{AnyRef, ExnRef, HostRef, Rooted};
 use crate::values::Value;
 use cowling_abi::layout::{TypeRow, VmValue};
 use cowling_abi::{CompositeType, FieldType, HeapType, StorageType, TypeRef, ValType};
@@ -32,6 +32,35 @@ impl StoreInner {
     fn root_raw(&mut self, raw: u32) -> Result<AnyRef, RefError> {
         let rooted = self.objects_mut().root(raw);
         rooted.map(AnyRef).ok_or(RefError::Unrooted)
+    }
+
+    /// What guest code knows by this number, rooted in the current scope. `None` for null, and for numbers of nothing that is alive.
+    pub fn any_ref_from_raw(&mut self, raw: u32) -> Option<AnyRef> {
+        self.root_number(raw).map(AnyRef)
+    }
+
+    /// What guest code knows by this number, rooted in the current scope. `None` for null, and for numbers of nothing that is alive.
+    pub fn host_ref_from_raw(&mut self, raw: u32) -> Option<HostRef> {
+        self.root_number(raw).map(HostRef)
+    }
+
+    /// The exception that guest code knows by this number, rooted in the current scope. `None` for null, and for numbers of no
+    /// exception that is alive.
+    pub fn exn_ref_from_raw(&mut self, raw: u32) -> Option<ExnRef> {
+        let exceptions = |is_exception| is_exception;
+        (self.objects_mut().root_foreign(raw, exceptions)).map(ExnRef)
+    }
+
+    /// Roots what a number refers to, if that is anything but an exception.
+    fn root_number(&mut self, raw: u32) -> Option<Rooted> {
+        match kind(raw) {
+            Kind::Plain => self.objects_mut().root(raw & (raw & 1).wrapping_neg()),
+            Kind::Object if self.heap().is_some_and(|heap| heap.has_object(raw)) => {
+                self.objects_mut().root(raw)
+            }
+            Kind::Object => None,
+            Kind::Foreign => (self.objects_mut()).root_foreign(raw, |is_exception| !is_exception),
+        }
     }
 
     /// The most precise type of what a reference refers to.
@@ -283,6 +312,53 @@ impl StoreInner {
         let contents = Contents::Values(&lowered);
         let object = self.make_object(ty.id(), &ty.ty().composite, contents)?;
         Ok(self.root_raw(object)?)
+    }
+
+    /// Makes an array of bytes.
+    ///
+    /// # Errors
+    /// As [`array_new`](Self::array_new), and when elements are no bytes.
+    pub fn array_new_bytes(
+        &mut self,
+        ty: &RegisteredType,
+        bytes: &[u8],
+    ) -> Result<AnyRef, ObjectError> {
+        if Self::array_type(ty)?.storage != StorageType::I8 {
+            return Err(ObjectError::NotBytes);
+        }
+        self.admit_type(ty)?;
+        let Ok(len) = u32::try_from(bytes.len()) else {
+            return Err(GcError::TooLarge.into());
+        };
+        let contents = Contents::Repeated(VmValue::default(), len);
+        let object = self.make_object(ty.id(), &ty.ty().composite, contents)?;
+        self.write_elements(self.array(object), 0, bytes);
+        Ok(self.root_raw(object)?)
+    }
+
+    /// Copies an array of bytes.
+    ///
+    /// # Errors
+    /// When it is no array, elements are no bytes, or there are not as many as places; when the reference is another store's or its
+    /// scope has ended.
+    pub fn array_read_bytes(
+        &self,
+        reference: AnyRef,
+        places: &mut [u8],
+    ) -> Result<(), ObjectError> {
+        let (object, ty) = self.object(reference, Wanted::Array)?;
+        if Self::array_type(&ty)?.storage != StorageType::I8 {
+            return Err(ObjectError::NotBytes);
+        }
+        let array = self.array(object);
+        if places.len() != array.len as usize {
+            return Err(ObjectError::ByteCount {
+                len: array.len,
+                places: places.len(),
+            });
+        }
+        places.copy_from_slice(self.read_elements(array));
+        Ok(())
     }
 
     /// How many elements an array has.

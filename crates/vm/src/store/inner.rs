@@ -650,6 +650,11 @@ impl StoreInner {
         Ok(reference.precise_type(self)?.unwrap_or(RefType::FUNCREF))
     }
 
+    /// Makes room for so many references.
+    pub fn reserve_roots(&mut self, additional: usize) {
+        self.objects.reserve(additional);
+    }
+
     /// Begins a root scope: references made from now on are valid until it ends.
     #[inline]
     pub fn root_scope_enter(&self) -> RootScope {
