@@ -1,8 +1,8 @@
 //! A scheduler: many guests that never return share two threads.
 //!
 //! ```sh
-//! cargo run --release -p cowling --example scheduler               # 1,000 guests, 50 ms for each: takes half a minute
-//! cargo run --release -p cowling --example scheduler -- 100 25     # 100 guests, 25 ms for each
+//! cargo run --release --example scheduler               # 1,000 guests, 50 ms for each: takes half a minute
+//! cargo run --release --example scheduler -- 100 25     # 100 guests, 25 ms for each
 //! ```
 //!
 //! Nothing in the guests' code helps: they are stopped in the middle of a loop, put aside, and continued later by whichever thread
@@ -27,12 +27,14 @@ const GUEST: &str = r#"(module
             (i64.store (i32.const 0) (i64.add (i64.load (i32.const 0)) (i64.const 1)))
             (br 0))))"#;
 
+// ANCHOR: task
 /// A guest and the processor time it has had.
 struct Task {
     used: Duration,
     turns: u32,
     guest: Guest<()>,
 }
+// ANCHOR_END: task
 
 /// The tasks that do not run, with the one in front that has had the least.
 type RunQueue = Mutex<BinaryHeap<Reverse<Task>>>;
@@ -49,6 +51,7 @@ fn main() -> Result<()> {
     let engine = Engine::default();
     let module = Module::new(&engine, GUEST)?;
     let pre = Linker::new(&engine).instantiate_pre(&module)?;
+    // ANCHOR: quantum
     let region = Region::builder().slots(count).build()?;
     let mut queue = BinaryHeap::new();
     for _ in 0..count {
@@ -60,6 +63,7 @@ fn main() -> Result<()> {
             guest,
         }));
     }
+    // ANCHOR_END: quantum
 
     let queue = Mutex::new(queue);
     let budget = Duration::from_millis(mean * count as u64);
@@ -84,6 +88,7 @@ fn main() -> Result<()> {
     )
 }
 
+// ANCHOR: turn
 /// Gives a quantum to whoever has had the least, until all together have had the budget.
 fn schedule(queue: &RunQueue, spent: &Mutex<Duration>, budget: Duration) -> Result<()> {
     let next = || lock(queue).pop();
@@ -109,6 +114,7 @@ fn schedule(queue: &RunQueue, spent: &Mutex<Duration>, budget: Duration) -> Resu
     }
     Ok(())
 }
+// ANCHOR_END: turn
 
 /// Processor time that this thread has had.
 fn processor_time() -> Duration {

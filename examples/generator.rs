@@ -1,7 +1,7 @@
 //! A generator: a guest as an iterator.
 //!
 //! ```sh
-//! cargo run -p cowling --example generator
+//! cargo run --example generator
 //! ```
 //!
 //! The guest is a plain loop that calls `emit` with each number it finds, for ever. The host function yields the number, so the
@@ -11,6 +11,7 @@ use cowling::{
     Caller, Engine, Error, Guest, Linker, Module, Region, Result, RunResult, Val, format_err,
 };
 
+// ANCHOR: guest
 /// Finds prime numbers from a number on.
 const PRIMES: &str = r#"(module
     (import "host" "emit" (func $emit (param i64)))
@@ -30,7 +31,9 @@ const PRIMES: &str = r#"(module
             (if (call $is_prime (local.get $n)) (then (call $emit (local.get $n))))
             (local.set $n (i64.add (local.get $n) (i64.const 1)))
             (br $next))))"#;
+// ANCHOR_END: guest
 
+// ANCHOR: iterator
 /// What a guest emits, one by one.
 struct Generator {
     guest: Guest<()>,
@@ -66,14 +69,18 @@ impl Iterator for Generator {
         self.step().transpose()
     }
 }
+// ANCHOR_END: iterator
 
 fn main() -> Result<()> {
     let engine = Engine::default();
     let module = Module::new(&engine, PRIMES)?;
     let mut linker = Linker::new(&engine);
+    // ANCHOR: host
     linker.func_wrap("host", "emit", |mut caller: Caller<'_, ()>, n: i64| {
         caller.yield_val(n)
     })?;
+    // ANCHOR_END: host
+    // ANCHOR: use
     let pre = linker.instantiate_pre(&module)?;
     let region = Region::builder().slots(2).build()?;
 
@@ -95,5 +102,6 @@ fn main() -> Result<()> {
         println!("{} and {}", low?, high?);
     }
     println!("guests that are left: {}", region.used());
+    // ANCHOR_END: use
     Ok(())
 }

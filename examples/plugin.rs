@@ -1,7 +1,7 @@
 //! A host of plug-ins that it does not trust: each call has a deadline; a plug-in that misses it is killed, reset and used again.
 //!
 //! ```sh
-//! cargo run -p cowling --example plugin
+//! cargo run --example plugin
 //! ```
 
 use cowling::{
@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_millis(20);
 
+// ANCHOR: guest
 /// Counts its calls in a global and returns the sum of the numbers up to its argument. Negative numbers send it into a loop
 /// without an end, zero makes it divide by zero.
 const PLUGIN: &str = r#"(module
@@ -23,17 +24,21 @@ const PLUGIN: &str = r#"(module
         (drop (i64.div_u (i64.const 1) (local.get $n)))
         (i64.div_u (i64.mul (local.get $n) (i64.add (local.get $n) (i64.const 1))) (i64.const 2))
         (global.get $calls)))"#;
+// ANCHOR_END: guest
 
 fn main() -> Result<()> {
     let engine = Engine::default();
     let module = Module::new(&engine, PLUGIN)?;
+    // ANCHOR: build
     let pre = Linker::new(&engine).instantiate_pre(&module)?;
     let region = Region::builder().slots(1).build()?;
     let mut plugin = region.guest(&pre, ()).build()?;
+    // ANCHOR_END: build
 
     let mut killed = 0;
     for n in [10, 100, -1, 1000, 0, 1001, -7, 4] {
         let start = Instant::now();
+        // ANCHOR: outcomes
         match call(&mut plugin, n) {
             Ok((sum, calls)) => println!("sum({n}) = {sum}, its call number {calls}"),
             Err(GuestError::Faulted(fault)) => {
@@ -50,11 +55,13 @@ fn main() -> Result<()> {
             }
             Err(error) => return Err(error.into()),
         }
+        // ANCHOR_END: outcomes
     }
     ensure!(killed == 2, "{killed} calls were killed, not 2");
     Ok(())
 }
 
+// ANCHOR: call
 fn call(plugin: &mut Guest<()>, n: i64) -> Result<(i64, i64), GuestError> {
     let result = plugin.run_for(PATIENCE, "sum", &[Val::I64(n)])?;
     Ok(match result {
@@ -62,3 +69,4 @@ fn call(plugin: &mut Guest<()>, n: i64) -> Result<(i64, i64), GuestError> {
         other => unreachable!("nothing suspends this guest: {other:?}"),
     })
 }
+// ANCHOR_END: call
