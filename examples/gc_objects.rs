@@ -66,8 +66,6 @@ fn main() -> Result<()> {
     let point_type = StructType::new(&engine, [f64_field(), f64_field()])?;
     let point_pre = StructRefPre::new(&mut store, point_type);
     let point = StructRef::new(&mut store, &point_pre, &[Val::from(1.5), Val::from(-2.0)])?;
-    let double = instance.get_typed_func::<Rooted<StructRef>, ()>(&mut store, "double");
-    println!("typed by Rust: {:#}", double.map(drop).unwrap_err());
     let double = instance
         .get_func(&mut store, "double")
         .expect("it is exported");
