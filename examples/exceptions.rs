@@ -5,7 +5,7 @@
 //! ```
 
 use cowling::{
-    Caller, Engine, ExnRef, FuncType, Linker, Module, OwnedRooted, Result, Store, Tag, TagType,
+    Caller, Engine, ExnRef, ExnRefPre, ExnType, Linker, Module, OwnedRooted, Result, Store, Tag,
     ThrownException, Trap, Val, ValType,
 };
 
@@ -36,8 +36,9 @@ fn main() -> Result<()> {
     let mut linker = Linker::new(&engine);
 
     // ANCHOR: throw
-    let parameters = FuncType::new(&engine, [ValType::I32], []);
-    let not_found = Tag::new(&mut store, &TagType::new(parameters))?;
+    let ty = ExnType::new(&engine, [ValType::I32])?;
+    let not_found = Tag::new(&mut store, &ty.tag_type())?;
+    let pre = ExnRefPre::new(&mut store, ty);
     linker.define(&store, "dictionary", "not found", not_found)?;
     linker.func_wrap(
         "dictionary",
@@ -46,7 +47,7 @@ fn main() -> Result<()> {
             if word % 2 == 0 {
                 return Ok(word * 100);
             }
-            let exception = ExnRef::new(&mut caller, &not_found, &[Val::I32(word)])?;
+            let exception = ExnRef::new(&mut caller, &pre, &not_found, &[Val::I32(word)])?;
             caller.throw(exception)
         },
     )?;
@@ -65,8 +66,8 @@ fn main() -> Result<()> {
     let error = find_all.call(&mut store, 4).unwrap_err();
     println!("find_all: {}", error.root_cause());
     if let Some(thrown) = error.downcast_ref::<ThrownException>() {
-        let exception = OwnedRooted::<ExnRef>::from(thrown).to_rooted(&mut store)?;
-        let ours = Tag::eq(&exception.tag(&store)?, &not_found);
+        let exception = OwnedRooted::<ExnRef>::from(thrown).to_rooted(&mut store);
+        let ours = Tag::eq(&exception.tag(&store)?, &not_found, &store);
         let word = exception.field(&mut store, 0)?.unwrap_i32();
         println!("it is our exception: {ours}; the word is {word}");
     }

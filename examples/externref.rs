@@ -110,7 +110,7 @@ fn main() -> Result<()> {
 
     // ANCHOR: owned
     store.gc(None)?;
-    let again = mine.to_rooted(&mut store)?;
+    let again = mine.to_rooted(&mut store);
     keep.call(&mut store, Some(again))?;
     write_to_kept.call(&mut store, 23)?;
     drop(mine);

@@ -66,10 +66,8 @@ fn main() -> Result<()> {
     let point_type = StructType::new(&engine, [f64_field(), f64_field()])?;
     let point_pre = StructRefPre::new(&mut store, point_type);
     let point = StructRef::new(&mut store, &point_pre, &[Val::from(1.5), Val::from(-2.0)])?;
-    let double = instance
-        .get_func(&mut store, "double")
-        .expect("it is exported");
-    double.call(&mut store, &[point.into()], &mut [])?;
+    let double = instance.get_typed_func::<Rooted<StructRef>, ()>(&mut store, "double")?;
+    double.call(&mut store, point)?;
     let (x, y) = (point.field(&mut store, 0)?, point.field(&mut store, 1)?);
     println!("doubled: ({}, {})", x.unwrap_f64(), y.unwrap_f64());
     // ANCHOR_END: struct
@@ -79,15 +77,11 @@ fn main() -> Result<()> {
     let bytes_pre = ArrayRefPre::new(&mut store, bytes_type);
     let bytes = ArrayRef::new(&mut store, &bytes_pre, &Val::I32(7), 100)?;
     bytes.set(&mut store, 0, Val::I32(255))?;
-    let sum = instance
-        .get_func(&mut store, "sum")
-        .expect("it is exported");
-    let mut results = [Val::I32(0)];
-    sum.call(&mut store, &[bytes.into()], &mut results)?;
+    let sum = instance.get_typed_func::<Rooted<ArrayRef>, i32>(&mut store, "sum")?;
     println!(
         "{} bytes, in all {}",
         bytes.len(&store)?,
-        results[0].unwrap_i32()
+        sum.call(&mut store, bytes)?
     );
     println!("one too far: {:#}", bytes.get(&mut store, 100).unwrap_err());
     // ANCHOR_END: array
