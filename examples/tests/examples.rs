@@ -7,10 +7,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// Runs an example.
+/// Runs an example, built as all of the workspace is: then it has been already, by `cargo test` in its root.
 fn run(name: &str, args: &[&str]) -> Output {
     Command::new(env!("CARGO"))
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
         .args(["run", "--quiet", "--example", name, "--"])
         .args(args)
         .env("RUST_BACKTRACE", "0")
@@ -117,6 +117,7 @@ examples! {
     a_module_is_called_by_its_types: "inspect",
     a_guest_asks_in_the_middle_of_its_work: "requests",
     a_guest_is_an_iterator: "generator",
+    a_fault_is_looked_into_and_repaired: "faults",
     a_plugin_is_killed_at_its_deadline_and_used_again: "plugin",
 }
 
