@@ -24,6 +24,7 @@ trap 'rm -rf "$linked"' EXIT
 declare -A extra=(
     [fault]="-O1"
     [torus]="-O3 -ffast-math"
+    [ledger]="-O1 -g -fdebug-prefix-map=$PWD=/guests -nostdlib -Wl,--no-entry"
 )
 
 if [ $# -eq 0 ]; then
@@ -33,6 +34,9 @@ for name in "$@"; do
     name=${name%.c}
     # shellcheck disable=SC2086 # the extra flags are several words
     "$python" -m ziglang cc "${flags[@]}" ${extra[$name]:--O2} "$name.c" -o "$linked/$name.wasm"
-    "$python" strip_debug.py "$linked/$name.wasm" "$name.wasm"
+    case " ${extra[$name]:-} " in
+        *" -g "*) cp "$linked/$name.wasm" "$name.wasm" ;;
+        *) "$python" strip_debug.py "$linked/$name.wasm" "$name.wasm" ;;
+    esac
     echo "$name.wasm: $(wc -c <"$name.wasm") bytes"
 done

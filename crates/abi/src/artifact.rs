@@ -13,6 +13,7 @@
 //!   .cowling.names     NameTable: function names
 //!   .cowling.data      bytes of data segments that are applied or used at run time
 //!   .cowling.image     memory images, page aligned, mapped copy-on-write
+//!   .cowling.debug     DebugSections: debug information of the binary, if it is wanted
 //!   .eh_frame          unwind information for debuggers and profilers
 //! ```
 //!
@@ -21,10 +22,12 @@
 //!
 //! Each table has its `encode` beside the reader that understands it, so that a format is in one place.
 
+mod debug;
 mod exceptions;
 mod header;
 mod tables;
 
+pub use debug::{DebugSections, NAMES as DEBUG_SECTION_NAMES};
 pub use exceptions::{CallSite, Catch, ExceptionTable};
 pub use header::{Header, HeaderError, MAGIC};
 pub use tables::{
@@ -53,6 +56,8 @@ pub const SECTION_NAMES: &str = ".cowling.names";
 pub const SECTION_DATA: &str = ".cowling.data";
 /// Memory images.
 pub const SECTION_IMAGE: &str = ".cowling.image";
+/// [`DebugSections`]
+pub const SECTION_DEBUG: &str = ".cowling.debug";
 /// Unwind information.
 pub const SECTION_EH_FRAME: &str = ".eh_frame";
 

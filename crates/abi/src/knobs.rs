@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::str::FromStr;
 
 /// Calls a macro with the list of knobs: `/// doc`, `name: type = default, scope, [values worth trying];`
@@ -26,6 +27,14 @@ macro_rules! for_each_knob {
             parallel_compilation: bool = true, runtime, ["true", "false"];
             /// Keeps the map from machine code to positions in the binary, for backtraces.
             generate_address_map: bool = true, code, ["true", "false"];
+            /// Keeps the debug information of binaries that have any, so that backtraces say which file and line a guest was at.
+            wasm_backtrace_details: WasmBacktraceDetails = WasmBacktraceDetails::Environment, runtime,
+                ["enable", "disable", "environment"];
+            /// How many frames a backtrace has at most; without a number, errors have no backtraces. Of a guest that is stopped, at most the
+            /// innermost 64 frames are noted in any case, and those of guests that have called it by way of the host.
+            wasm_backtrace_max_frames: Option<NonZeroUsize> = NonZeroUsize::new(128), runtime, ["none", "1", "128"];
+            /// Attaches a core dump to the error of a guest that traps.
+            coredump_on_trap: bool = false, runtime, ["true", "false"];
             /// Bytes of address space reserved for each linear memory. From 4294967296 on, 32-bit memories need no bounds checks.
             memory_reservation: u64 = 4 << 30, code, ["0", "65536", "4294967296"];
             /// Bytes of inaccessible address space behind each reservation.
@@ -120,6 +129,91 @@ impl fmt::Display for OptLevel {
     }
 }
 
+/// When backtraces say which file and line a guest was at. The debug information for that is kept when a module is compiled, and read
+/// when a backtrace is looked at.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
+pub enum WasmBacktraceDetails {
+    /// Always.
+    Enable,
+    /// Never.
+    Disable,
+    /// When the environment variable `COWLING_BACKTRACE_DETAILS` is set to something other than `0`.
+    Environment,
+}
+
+impl WasmBacktraceDetails {
+    /// The environment variable that decides.
+    pub const VARIABLE: &str = "COWLING_BACKTRACE_DETAILS";
+
+    /// Are they wanted?
+    pub fn are_wanted(self) -> bool {
+        match self {
+            Self::Enable => true,
+            Self::Disable => false,
+            Self::Environment => std::env::var_os(Self::VARIABLE).is_some_and(|value| value != "0"),
+        }
+    }
+}
+
+impl FromStr for WasmBacktraceDetails {
+    type Err = ();
+
+    fn from_str(s: &str) -> Result<Self, ()> {
+        match s {
+            "enable" => Ok(Self::Enable),
+            "disable" => Ok(Self::Disable),
+            "environment" => Ok(Self::Environment),
+            _ => Err(()),
+        }
+    }
+}
+
+impl fmt::Display for WasmBacktraceDetails {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Enable => "enable",
+            Self::Disable => "disable",
+            Self::Environment => "environment",
+        })
+    }
+}
+
+/// How a knob's value is written as text.
+trait KnobValue: Sized {
+    fn parse(text: &str) -> Option<Self>;
+    fn print(&self) -> String;
+}
+
+macro_rules! knob_values {
+    ($($ty:ty),*) => {$(
+        impl KnobValue for $ty {
+            fn parse(text: &str) -> Option<Self> {
+                text.parse().ok()
+            }
+
+            fn print(&self) -> String {
+                self.to_string()
+            }
+        }
+    )*};
+}
+
+knob_values!(bool, u64, OptLevel, WasmBacktraceDetails);
+
+/// A limit: `none` or a number.
+impl KnobValue for Option<NonZeroUsize> {
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "none" => Some(None),
+            number => number.parse().ok().map(Some),
+        }
+    }
+
+    fn print(&self) -> String {
+        self.map_or_else(|| "none".into(), |number| number.to_string())
+    }
+}
+
 /// What a knob changes.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum KnobScope {
@@ -192,7 +286,7 @@ macro_rules! declare {
             pub fn set(&mut self, name: &str, value: &str) -> Result<(), KnobError> {
                 match name {
                     $(stringify!($name) => {
-                        self.$name = value.parse::<$ty>().map_err(|_| KnobError::BadValue {
+                        self.$name = KnobValue::parse(value).ok_or_else(|| KnobError::BadValue {
                             name: stringify!($name),
                             value: value.to_string(),
                             samples: [$($sample),*].join(", "),
@@ -205,7 +299,7 @@ macro_rules! declare {
 
             /// Every knob with its value as text, in order of declaration.
             pub fn values(&self) -> Vec<(&'static Knob, String)> {
-                let values = [$(self.$name.to_string()),*];
+                let values = [$(KnobValue::print(&self.$name)),*];
                 Knob::ALL.iter().zip(values).collect()
             }
         }
@@ -257,6 +351,21 @@ mod tests {
             for sample in knob.samples {
                 Knobs::default().set(knob.name, sample).unwrap();
             }
+        }
+    }
+
+    #[test]
+    fn limits_are_numbers_or_none() {
+        let mut knobs = Knobs::default();
+        for (text, limit) in [("none", None), ("7", NonZeroUsize::new(7))] {
+            knobs.set("wasm_backtrace_max_frames", text).unwrap();
+            assert_eq!(knobs.wasm_backtrace_max_frames, limit);
+            let knob = |(knob, _): &(&Knob, String)| knob.name == "wasm_backtrace_max_frames";
+            let shown = knobs.values().into_iter().find(knob).unwrap();
+            assert_eq!(shown.1, text);
+        }
+        for text in ["0", "", "-1", "None"] {
+            assert!(knobs.set("wasm_backtrace_max_frames", text).is_err());
         }
     }
 

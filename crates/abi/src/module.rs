@@ -57,6 +57,8 @@ pub struct ModuleInfo {
     pub memory_images: PrimaryMap<DefinedMemoryIndex, Option<MemoryImage>>,
     /// The start function.
     pub start: Option<FuncIndex>,
+    /// Has the binary debug information? Whether the artifact keeps it is another question.
+    pub has_debug_info: bool,
     /// Bytes of the largest stack frame of its code. Known when it has been compiled; 0 before.
     pub largest_frame: u32,
 }

@@ -1,7 +1,7 @@
 //! The command line.
 
 use clap::{ArgAction, Args, Parser, Subcommand};
-use cowling::Config;
+use cowling::{Config, WasmBacktraceDetails};
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -191,10 +191,17 @@ fn seconds(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(seconds).map_err(|e| e.to_string())
 }
 
+/// The settings without any from the command line: those of the library, but with files and lines in backtraces.
+pub(crate) fn default_config() -> Config {
+    let mut config = Config::new();
+    config.wasm_backtrace_details(WasmBacktraceDetails::Enable);
+    config
+}
+
 /// Every setting with its default and what it does.
 fn settings_help() -> String {
     let mut help = "Changes a setting of the engine:\n".to_string();
-    for (knob, default) in Config::new().knobs().values() {
+    for (knob, default) in default_config().knobs().values() {
         let _ = write!(help, "\n  {}={default}\n     {}\n", knob.name, knob.help);
         let _ = writeln!(help, "      Examples: {}", knob.samples.join(", "));
     }

@@ -1,6 +1,6 @@
 //! What each subcommand does.
 
-use crate::args::{Command, Compile, Inspect, Run, Settings, Validate, Wast};
+use crate::args::{Command, Compile, Inspect, Run, Settings, Validate, Wast, default_config};
 use crate::invoke::{self, Invoke};
 use crate::report::Failure;
 use crate::{progress, source, wasi};
@@ -24,7 +24,7 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
 }
 
 fn engine(settings: &Settings, configure: impl FnOnce(&mut Config)) -> Result<Engine, Failure> {
-    let mut config = Config::new();
+    let mut config = default_config();
     settings.apply(&mut config).map_err(Failure::Usage)?;
     configure(&mut config);
     progress::show(&mut config);

@@ -53,6 +53,18 @@ impl From<io::Error> for Failure {
     }
 }
 
+const NO_DEBUG_INFO: &str =
+    "there is no debug information to show files and lines with; most compilers add it with `-g`";
+
+/// Are files and lines wanted, but there are none?
+fn lacks_debug_info(backtrace: &WasmBacktrace) -> bool {
+    let mut frames = backtrace.frames().iter();
+    frames.all(|frame| {
+        let knobs = frame.module().engine().config().knobs();
+        knobs.wasm_backtrace_details.are_wanted() && frame.symbols().is_empty()
+    })
+}
+
 /// The reason first, then where the guest was.
 fn stopped(error: &Error) -> String {
     let backtrace = error.downcast_ref::<WasmBacktrace>();
@@ -73,6 +85,9 @@ fn stopped(error: &Error) -> String {
         }
     };
     match backtrace {
+        Some(backtrace) if lacks_debug_info(backtrace) => {
+            format!("{reason}\n{backtrace}\nnote: {NO_DEBUG_INFO}")
+        }
         Some(backtrace) => format!("{reason}\n{backtrace}"),
         None => reason,
     }

@@ -64,6 +64,14 @@ impl Code {
         let bytes = on_stack.saturating_mul(size_of::<VmValue>() as u32);
         self.frame = self.frame.saturating_add(bytes);
     }
+
+    /// Notes where the function's body begins in the binary, as the position of what it does before its first operator. From this
+    /// one follows how far into its function an operator is.
+    pub(crate) fn begin_at(&mut self, start: u32) {
+        if let Some((0, position @ NO_POSITION)) = self.positions.first_mut() {
+            *position = start;
+        }
+    }
 }
 
 /// Generates code for the function in `context`.

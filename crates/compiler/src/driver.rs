@@ -258,6 +258,7 @@ impl Worker {
             }
         })?;
         code.reserve_arguments(lowered.tail_call_values);
+        code.begin_at(shared.parsed.bodies[index].body.range().start as u32);
         Ok(code)
     }
 

@@ -15,9 +15,9 @@ use crate::error::CompileError;
 use crate::init::InitialData;
 use crate::parse::Parsed;
 use cowling_abi::artifact::{
-    IMAGE_ALIGN, SECTION_ADDRESSES, SECTION_DATA, SECTION_EH_FRAME, SECTION_EXCEPTIONS,
-    SECTION_FUNCTIONS, SECTION_IMAGE, SECTION_INFO, SECTION_NAMES, SECTION_TEXT,
-    SECTION_TRAMPOLINES, SECTION_TRAPS,
+    IMAGE_ALIGN, SECTION_ADDRESSES, SECTION_DATA, SECTION_DEBUG, SECTION_EH_FRAME,
+    SECTION_EXCEPTIONS, SECTION_FUNCTIONS, SECTION_IMAGE, SECTION_INFO, SECTION_NAMES,
+    SECTION_TEXT, SECTION_TRAMPOLINES, SECTION_TRAPS,
 };
 use cowling_abi::knobs::Knobs;
 use cranelift_codegen::isa::TargetIsa;
@@ -40,6 +40,8 @@ pub(crate) fn artifact(
     })?;
     let layout = Layout::new(&code)?;
     let eh_frame = unwind::eh_frame(&layout, &code, isa)?;
+    let mut debug = Vec::new();
+    let debug = parsed.debug.encode(&mut debug);
     let table = |name, bytes| Section::bytes(name, TABLE_ALIGN, bytes);
     let mut sections = vec![
         // Unwind information speaks of code by its distance, so it comes right behind.
@@ -53,6 +55,7 @@ pub(crate) fn artifact(
         table(SECTION_NAMES, parsed.name_table()),
         Section::slices(SECTION_DATA, 1, initial.data),
         Section::bytes(SECTION_IMAGE, IMAGE_ALIGN, initial.image),
+        Section::slices(SECTION_DEBUG, TABLE_ALIGN, debug),
     ];
     let text = Section::new(SECTION_TEXT, IMAGE_ALIGN, layout.len(), |out| {
         layout.write(code, out);

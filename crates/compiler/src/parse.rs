@@ -10,7 +10,7 @@ mod sections;
 mod tests;
 
 use crate::error::CompileError;
-use cowling_abi::artifact::NameTable;
+use cowling_abi::artifact::{DebugSections, NameTable};
 use cowling_abi::knobs::Knobs;
 use cowling_abi::{DataIndex, DefinedFuncIndex, FuncIndex, ModuleInfo};
 use cranelift_entity::PrimaryMap;
@@ -32,6 +32,8 @@ pub(crate) struct Parsed<'wasm> {
     pub names: Vec<(FuncIndex, &'wasm str)>,
     /// Which branches are likely to be taken.
     pub hints: BranchHints,
+    /// Debug information, if it is to be kept.
+    pub debug: DebugSections<'wasm>,
 }
 
 /// For functions that have any: hints in the order of their place.
@@ -107,6 +109,7 @@ pub(crate) fn parse<'wasm>(
         data: PrimaryMap::new(),
         names: Vec::new(),
         hints: BranchHints::new(),
+        debug: DebugSections::default(),
     };
     for payload in parser.parse_all(wasm) {
         let payload = payload?;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   <dir>/ (mode 0700)
-//!     <key>.cwasm (mode 0600)      key = BLAKE3(binary, version, target, processor features, settings, this executable)
+//!     <key>.cwasm (mode 0600)      key = BLAKE3(binary, version, target, processor features, settings, debug information?, this executable)
 //!     <identity>.seen              a note about a file whose content is known: see `seen.rs`
 //!     .tmp-.......                 an entry being written
 //! ```
@@ -94,8 +94,8 @@ pub(crate) struct Key(blake3::Hash);
 
 impl Cache {
     /// Opens the cache if it is switched on and usable.
-    pub(crate) fn open(config: &CacheConfig, engine: &Header) -> Option<Cache> {
-        if !config.enabled {
+    pub(crate) fn open(config: &Config, engine: &Header) -> Option<Cache> {
+        if !config.cache.enabled {
             return None;
         }
         match Self::try_open(config, engine) {
@@ -107,7 +107,9 @@ impl Cache {
         }
     }
 
-    fn try_open(config: &CacheConfig, engine: &Header) -> Result<Cache> {
+    fn try_open(config: &Config, engine: &Header) -> Result<Cache> {
+        let keeps_debug_info = config.knobs.wasm_backtrace_details.are_wanted();
+        let config = &config.cache;
         let dir = match &config.dir {
             Some(dir) => dir.clone(),
             None => directories::ProjectDirs::from("", "", "cowling")
@@ -127,7 +129,8 @@ impl Cache {
         Ok(Cache {
             dir,
             max_bytes: config.max_bytes,
-            compiler_id: compiler_id(engine).context("this executable cannot be identified")?,
+            compiler_id: compiler_id(engine, keeps_debug_info)
+                .context("this executable cannot be identified")?,
         })
     }
 
@@ -242,7 +245,7 @@ impl Cache {
 }
 
 /// Everything but the binary that decides what an artifact is.
-fn compiler_id(engine: &Header) -> std::io::Result<[u8; 32]> {
+fn compiler_id(engine: &Header, keeps_debug_info: bool) -> std::io::Result<[u8; 32]> {
     let mut hasher = blake3::Hasher::new();
     let mut word = |bytes: &[u8]| {
         hasher.update(&(bytes.len() as u64).to_le_bytes());
@@ -252,6 +255,7 @@ fn compiler_id(engine: &Header) -> std::io::Result<[u8; 32]> {
     word(engine.target.as_bytes());
     word(engine.settings.as_bytes());
     word(engine.cpu_features.join(" ").as_bytes());
+    word(&[keeps_debug_info.into()]);
     let executable = own_executable()?;
     word(&executable.len().to_le_bytes());
     word(&executable.mtime().to_le_bytes());

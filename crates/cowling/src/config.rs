@@ -5,8 +5,9 @@ mod pooling;
 pub use pooling::{Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::error::Result;
-use cowling_abi::knobs::{Knobs, OptLevel};
+use cowling_abi::knobs::{Knobs, OptLevel, WasmBacktraceDetails};
 use std::fmt;
+use std::num::NonZeroUsize;
 
 /// Settings of an [`Engine`](crate::Engine).
 ///
@@ -45,6 +46,18 @@ impl Config {
     /// Accepted and without effect: every store can be used [asynchronously](crate::Func::call_async). Here so that code written
     /// for the `wasmtime` crate compiles.
     pub fn async_support(&mut self, _enable: bool) -> &mut Config {
+        self
+    }
+
+    /// Whether the errors of guests that were stopped have backtraces: with as many frames as
+    /// [`wasm_backtrace_max_frames`](Self::wasm_backtrace_max_frames) says, or the default number if that says none.
+    #[deprecated = "use `wasm_backtrace_max_frames`"]
+    pub fn wasm_backtrace(&mut self, enable: bool) -> &mut Self {
+        let frames = &mut self.knobs.wasm_backtrace_max_frames;
+        *frames = match enable {
+            true => frames.or(Knobs::default().wasm_backtrace_max_frames),
+            false => None,
+        };
         self
     }
 

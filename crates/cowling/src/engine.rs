@@ -56,7 +56,7 @@ impl Engine {
         let pool = Pool::new(config.allocation.pool_config());
         Ok(Engine::with_pool(Arc::new(EngineInner {
             #[cfg(feature = "cache")]
-            cache: crate::cache::Cache::open(&config.cache, &header),
+            cache: crate::cache::Cache::open(&config, &header),
             #[cfg(feature = "compiler")]
             compiler: Default::default(),
             runtime: Arc::new(RuntimeConfig {
@@ -64,6 +64,7 @@ impl Engine {
                 types,
                 epochs: Default::default(),
                 pool,
+                describe: crate::backtrace::describe,
             }),
             header,
             config,
@@ -79,10 +80,15 @@ impl Engine {
 
     /// What its stores share: this engine, but without a hold on its pool.
     pub(crate) fn of_stores(&self) -> Box<dyn Any + Send + Sync> {
-        Box::new(Engine {
+        Box::new(self.without_pool())
+    }
+
+    /// The same engine, without a hold on its pool.
+    pub(crate) fn without_pool(&self) -> Engine {
+        Engine {
             inner: self.inner.clone(),
             _pool: None,
-        })
+        }
     }
 
     /// The engine that stores share.

@@ -44,14 +44,17 @@
 //! | `memory`, `shared_memory`, `table`, `global`, `exception`, `externs` | the other things instances import and export |
 //! | `val`, `v128`, `rooted`, `nothing`, `externref`, `gc` | values and references |
 //! | `guest` | guests: instances with a life of their own, in the slots of a region |
+//! | `backtrace` | where a guest was when it stopped |
 //! | `error` | errors |
 //!
 //! Features: `compiler` (without it this is the *headless* runtime, which runs artifacts and contains no code generator), `wat`
-//! (modules as text), `cache` (compiled modules are kept on disk if [`Config`] says so). All are on by default.
+//! (modules as text), `cache` (compiled modules are kept on disk if [`Config`] says so), `addr2line` (backtraces with files and lines).
+//! All are on by default.
 
 #![forbid(unsafe_code)]
 
 mod artifact;
+mod backtrace;
 #[cfg(feature = "cache")]
 mod cache;
 #[cfg(feature = "compiler")]
@@ -80,15 +83,16 @@ mod types;
 mod v128;
 mod val;
 
+pub use backtrace::{FrameInfo, FrameSymbol, WasmBacktrace};
 pub use config::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
 pub use cowling_abi::Trap;
-pub use cowling_abi::knobs::{Knob, KnobError, KnobScope, Knobs, OptLevel};
+pub use cowling_abi::knobs::{Knob, KnobError, KnobScope, Knobs, OptLevel, WasmBacktraceDetails};
 #[cfg(feature = "compiler")]
 pub use cowling_compiler::CompileError;
 pub use cowling_vm::UncaughtException as ThrownException;
 pub use cowling_vm::{
-    CallHook, FrameInfo, GcStats, MemoryFault, PoolFull, PoolMetrics, ResourceLimiter, StoreLimits,
-    StoreLimitsBuilder, WasmBacktrace,
+    CallHook, GcStats, MemoryFault, PoolFull, PoolMetrics, ResourceLimiter, StoreLimits,
+    StoreLimitsBuilder,
 };
 pub use engine::{Engine, EngineWeak, Precompiled};
 pub use error::{

@@ -1,6 +1,7 @@
 //! What is known of a guest that stopped: its frames, and the memory access that failed.
 
 use crate::code::{CodeLocation, CompiledModule};
+use crate::error::Error;
 use crate::registry;
 use crate::store::StoreInner;
 use cowling_abi::Trap;
@@ -9,12 +10,29 @@ use std::sync::Arc;
 
 /// One frame of a guest function.
 #[derive(Clone)]
-pub struct FrameInfo {
+pub struct BacktraceFrame {
     module: Arc<CompiledModule>,
     location: CodeLocation,
 }
 
-impl FrameInfo {
+impl BacktraceFrame {
+    /// The frame of the function that an address inside an instruction belongs to. `before`: the frame found before, which is
+    /// probably of the same module.
+    fn find(pc: usize, before: Option<&BacktraceFrame>) -> Option<BacktraceFrame> {
+        let same = before.filter(|before| before.module.text_offset(pc).is_some());
+        let module = match same {
+            Some(before) => before.module.clone(),
+            None => registry::module_at(pc)?,
+        };
+        let location = module.lookup_pc(pc)?;
+        Some(BacktraceFrame { module, location })
+    }
+
+    /// The function's module.
+    pub fn module(&self) -> &Arc<CompiledModule> {
+        &self.module
+    }
+
     /// The module's name, if the binary gives it one.
     pub fn module_name(&self) -> Option<&str> {
         self.module.info().name.as_deref()
@@ -31,33 +49,64 @@ impl FrameInfo {
     }
 
     /// Offset in bytes in the WebAssembly binary of the operator being executed, if known.
-    pub fn module_offset(&self) -> Option<usize> {
-        self.location.wasm_offset.map(|offset| offset as usize)
+    pub fn module_offset(&self) -> Option<u32> {
+        self.module.binary_offset(self.location.text_offset())
+    }
+
+    /// Offset in bytes of the operator being executed from the start of the function's body in the WebAssembly binary, if known.
+    pub fn func_offset(&self) -> Option<u32> {
+        let start = self.module.binary_offset(self.location.start)?;
+        self.module_offset()?.checked_sub(start)
     }
 
     /// Offset in bytes of the instruction being executed from the start of the function's machine code.
     pub fn code_offset(&self) -> u32 {
         self.location.offset
     }
+
+    /// Offset in bytes of the instruction being executed from the start of the module's machine code.
+    pub fn text_offset(&self) -> u32 {
+        self.location.text_offset()
+    }
 }
 
-impl fmt::Display for FrameInfo {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl BacktraceFrame {
+    /// Writes the frame for people, the function under this name.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_as(&self, f: &mut fmt::Formatter<'_>, name: Option<&str>) -> fmt::Result {
         if let Some(offset) = self.module_offset() {
             write!(f, "{offset:#8x} - ")?;
         }
         write!(f, "{}!", self.module_name().unwrap_or("<unnamed>"))?;
-        match self.func_name() {
-            // Without the hash that Rust puts behind its names.
-            Some(name) => write!(f, "{:#}", rustc_demangle::demangle(name)),
+        match name {
+            Some(name) => write!(f, "{}", Demangled(name)),
             None => write!(f, "<function {}>", self.func_index()),
         }
     }
 }
 
-impl fmt::Debug for FrameInfo {
+impl fmt::Display for BacktraceFrame {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "FrameInfo({self})")
+        self.write_as(f, self.func_name())
+    }
+}
+
+impl fmt::Debug for BacktraceFrame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "BacktraceFrame({self})")
+    }
+}
+
+/// Shows the name of a function as its author wrote it, as far as the way it was mangled is known.
+#[derive(Copy, Clone, Debug)]
+pub struct Demangled<'a>(pub &'a str);
+
+impl fmt::Display for Demangled<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without the hash that Rust puts behind its names.
+        write!(f, "{:#}", rustc_demangle::demangle(self.0))
     }
 }
 
@@ -66,26 +115,27 @@ const CUT: &str = "\n  ...: further functions, not recorded";
 
 /// The guest functions that were active when a guest stopped, innermost first.
 #[derive(Clone, Debug)]
-pub struct WasmBacktrace {
-    frames: Vec<FrameInfo>,
+pub struct Backtrace {
+    frames: Vec<BacktraceFrame>,
     cut_after: Option<usize>,
     pc: Option<usize>,
 }
 
-impl WasmBacktrace {
+impl Backtrace {
     /// From addresses inside instructions of guest code. Addresses of trampolines, and of modules that are gone, are left out.
     /// `cut_after`: after so many of them others are missing.
-    pub(crate) fn from_addresses(addresses: &[usize], cut_after: Option<usize>) -> WasmBacktrace {
-        let frame = |&pc: &usize| {
-            let module = registry::module_at(pc)?;
-            let location = module.lookup_pc(pc)?;
-            Some(FrameInfo { module, location })
-        };
+    pub(crate) fn from_addresses(addresses: &[usize], cut_after: Option<usize>) -> Backtrace {
         let (before, after) = addresses.split_at(cut_after.unwrap_or(0));
-        let mut frames: Vec<FrameInfo> = before.iter().filter_map(frame).collect();
+        let mut frames = Vec::with_capacity(addresses.len());
+        let find = |frames: &mut Vec<BacktraceFrame>, addresses: &[usize]| {
+            for &pc in addresses {
+                frames.extend(BacktraceFrame::find(pc, frames.last()));
+            }
+        };
+        find(&mut frames, before);
         let cut_after = cut_after.map(|_| frames.len());
-        frames.extend(after.iter().filter_map(frame));
-        WasmBacktrace {
+        find(&mut frames, after);
+        Backtrace {
             frames,
             cut_after,
             pc: addresses.first().copied(),
@@ -93,9 +143,16 @@ impl WasmBacktrace {
     }
 
     /// The guest functions that are active in a store now: those that called the host function that asks.
-    #[doc(hidden)]
-    pub fn capture(store: &StoreInner) -> WasmBacktrace {
+    pub fn capture(store: &StoreInner) -> Backtrace {
         Self::from_addresses(&store.execution().backtrace(), None)
+    }
+
+    /// Leaves out all but the innermost frames.
+    pub fn truncate(&mut self, frames: usize) {
+        if frames < self.frames.len() {
+            self.frames.truncate(frames);
+            self.cut_after = Some(self.cut_after.map_or(frames, |cut| cut.min(frames)));
+        }
     }
 
     /// Address of the machine instruction in the innermost guest function that was being executed, or an address inside it if it
@@ -105,7 +162,7 @@ impl WasmBacktrace {
     }
 
     /// The frames, innermost first. Not all of a guest that was deep in calls: see [`cut_after`](Self::cut_after).
-    pub fn frames(&self) -> &[FrameInfo] {
+    pub fn frames(&self) -> &[BacktraceFrame] {
         &self.frames
     }
 
@@ -114,21 +171,68 @@ impl WasmBacktrace {
     pub fn cut_after(&self) -> Option<usize> {
         self.cut_after
     }
-}
 
-impl fmt::Display for WasmBacktrace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// Writes the frames for people, each as `write_frame` writes the one of this number.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_with(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        write_frame: impl Fn(&mut fmt::Formatter<'_>, usize) -> fmt::Result,
+    ) -> fmt::Result {
         f.write_str("guest stopped; wasm backtrace, innermost function first:")?;
-        for (number, frame) in self.frames.iter().enumerate() {
+        for number in 0..self.frames.len() {
             if self.cut_after == Some(number) {
                 f.write_str(CUT)?;
             }
-            write!(f, "\n  {number:3}: {frame}")?;
+            write!(f, "\n  {number:3}: ")?;
+            write_frame(f, number)?;
         }
         match self.cut_after == Some(self.frames.len()) {
             true => f.write_str(CUT),
             false => Ok(()),
         }
+    }
+}
+
+impl fmt::Display for Backtrace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write_with(f, |f, number| self.frames[number].fmt(f))
+    }
+}
+
+/// Where a guest was when it was stopped.
+#[derive(Debug)]
+pub struct StoppedAt {
+    addresses: Vec<usize>,
+    cut_after: Option<usize>,
+}
+
+impl StoppedAt {
+    pub(crate) fn new(addresses: Vec<usize>, cut_after: Option<usize>) -> StoppedAt {
+        StoppedAt {
+            addresses,
+            cut_after,
+        }
+    }
+
+    /// The functions that were active. `None` if none was.
+    pub fn backtrace(&self) -> Option<Backtrace> {
+        let backtrace = Backtrace::from_addresses(&self.addresses, self.cut_after);
+        (!backtrace.frames.is_empty()).then_some(backtrace)
+    }
+}
+
+/// Adds what is known of a guest that was stopped to the error it was stopped with. No reference to the store is alive then but this
+/// one. What an inner call of the same guest has added already includes the frames further out.
+pub type Describe = fn(&StoreInner, Error, StoppedAt) -> Error;
+
+/// Adds the [`Backtrace`].
+pub fn describe_plainly(_: &StoreInner, error: Error, at: StoppedAt) -> Error {
+    match at.backtrace() {
+        Some(backtrace) if !error.is::<Backtrace>() => error.context(backtrace),
+        _ => error,
     }
 }
 

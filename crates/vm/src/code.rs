@@ -34,8 +34,8 @@ use crate::registry::{self, CodeRegion};
 use crate::sys::mapping::{Mapping, Protection};
 use crate::sys::{memfd, round_up_to_page};
 use cowling_abi::artifact::{
-    AddressMap, ExceptionTable, FunctionTable, Header, HeaderError, NameTable, TrampolineOffsets,
-    TrampolineTable,
+    AddressMap, DebugSections, ExceptionTable, FunctionTable, Header, HeaderError, NameTable,
+    TrampolineOffsets, TrampolineTable,
 };
 use cowling_abi::layout::VmLayout;
 use cowling_abi::{
@@ -94,10 +94,17 @@ impl LoadError {
 pub struct CodeLocation {
     /// The function.
     pub func: FuncIndex,
+    /// Where the function's code begins in `.text`.
+    pub start: u32,
     /// Bytes from the start of the function's code.
     pub offset: u32,
-    /// Offset in the WebAssembly binary, if known.
-    pub wasm_offset: Option<u32>,
+}
+
+impl CodeLocation {
+    /// Offset in `.text`.
+    pub fn text_offset(&self) -> u32 {
+        self.start + self.offset
+    }
 }
 
 /// A module in memory, ready to be instantiated.
@@ -439,9 +446,22 @@ impl CompiledModule {
         let (index, range) = FunctionTable(code.bytes(&code.sections.functions)).find(offset)?;
         Some(CodeLocation {
             func: self.info.func_index(index),
+            start: range.offset,
             offset: offset - range.offset,
-            wasm_offset: AddressMap(code.bytes(&code.sections.addresses)).lookup(offset),
         })
+    }
+
+    /// Offset in the WebAssembly binary of the operator whose code is at a text offset, if known. Where a function's code begins it is
+    /// the start of its body.
+    pub(crate) fn binary_offset(&self, text_offset: u32) -> Option<u32> {
+        let code = self.code.as_ref()?;
+        AddressMap(code.bytes(&code.sections.addresses)).lookup(text_offset)
+    }
+
+    /// The debug information of the binary, if it was kept.
+    pub fn debug_info(&self) -> Option<DebugSections<'_>> {
+        let code = self.code.as_ref()?;
+        DebugSections::decode(code.bytes(&code.sections.debug))
     }
 }
 

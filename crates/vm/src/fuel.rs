@@ -197,6 +197,7 @@ pub(crate) unsafe extern "C" fn out_of_fuel(vmctx: *mut VmContext) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backtrace::describe_plainly;
     use crate::code::TypeRegistry;
     use crate::pool::{Pool, PoolConfig};
     use crate::store::{RuntimeConfig, Store};
@@ -213,6 +214,7 @@ mod tests {
             types: TypeRegistry::new().unwrap(),
             epochs: Default::default(),
             pool: Pool::new(PoolConfig::default()),
+            describe: describe_plainly,
         };
         Store::new(&Arc::new(config), ())
     }

@@ -6,7 +6,7 @@
 //! continues.
 
 use crate::activation::{self, Execution};
-use crate::backtrace::{FatalFault, MemoryFault, WasmBacktrace};
+use crate::backtrace::{FatalFault, MemoryFault, StoppedAt};
 use crate::code::TypeRegistry;
 use crate::error::{CallError, Error, Result, TypeMismatch};
 use crate::host::{self, HostFunc};
@@ -173,7 +173,7 @@ impl<T: 'static> StoreMut<'_, T> {
     /// # Errors
     /// When the handle or a reference is another store's, arguments or places do not fit ([`CallError`]), or the function fails:
     /// then the error holds a [`Trap`](cowling_abi::Trap), an [`UncaughtException`](crate::exception::UncaughtException), or what
-    /// a host function returned, and a [`WasmBacktrace`].
+    /// a host function returned, and what the embedding API [describes](crate::Describe) it with.
     ///
     /// # Panics
     /// With the payload of a host function that panicked. The store stays usable.
@@ -412,14 +412,6 @@ pub(crate) fn stopped(store: &StoreInner, raised: Box<Raised>) -> Error {
             }
         }
     };
-    // What an inner call of the same computation has noted already includes the frames out here.
-    if error.downcast_ref::<WasmBacktrace>().is_some() {
-        return error;
-    }
-    let backtrace = WasmBacktrace::from_addresses(&raised.frames, raised.cut_after);
-    if backtrace.frames().is_empty() {
-        error
-    } else {
-        error.context(backtrace)
-    }
+    let at = StoppedAt::new(raised.frames, raised.cut_after);
+    (store.config().describe)(store, error, at)
 }

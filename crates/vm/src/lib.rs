@@ -102,7 +102,10 @@ mod trusted;
 mod values;
 
 pub use activation::EnterError;
-pub use backtrace::{FatalFault, FrameInfo, MemoryFault, WasmBacktrace};
+pub use backtrace::{
+    Backtrace, BacktraceFrame, Demangled, Describe, FatalFault, MemoryFault, StoppedAt,
+    describe_plainly,
+};
 pub use call_hook::CallHook;
 pub use code::{
     CodeLocation, CompiledModule, LoadError, RegisteredType, TypeError, TypeRegistry, Verify,

@@ -17,7 +17,7 @@
 
 use crate::activation::{self, Activation, Execution, FaultSite};
 use crate::arch;
-use crate::backtrace::{MemoryFault, WasmBacktrace};
+use crate::backtrace::{Backtrace, MemoryFault};
 use crate::epoch;
 use crate::error::Result;
 use crate::interrupt;
@@ -36,7 +36,7 @@ pub struct FailedAccess {
     /// Where it was.
     pub memory: MemoryFault,
     /// The functions that are active.
-    pub backtrace: WasmBacktrace,
+    pub backtrace: Backtrace,
 }
 
 /// What becomes of a guest whose access failed.
@@ -160,7 +160,7 @@ pub(crate) unsafe fn decide(store: NonNull<StoreInner>) -> Result<()> {
             Some(FailedAccess {
                 trap: failed.trap,
                 memory: MemoryFault::find(store, failed.address)?,
-                backtrace: WasmBacktrace::capture(store),
+                backtrace: Backtrace::capture(store),
             })
         });
         (store.repair_callback(), access)

@@ -34,6 +34,7 @@ pub use handle::{
 pub use inner::StoreInner;
 pub(crate) use inner::{Counts, For};
 
+use crate::backtrace::Describe;
 use crate::code::TypeRegistry;
 use crate::epoch::{EpochClock, EpochUpdate};
 use crate::error::Result;
@@ -68,6 +69,8 @@ pub struct RuntimeConfig {
     ///
     /// [`Handle`]: crate::Handle
     pub pool: Arc<Pool>,
+    /// What becomes of the error of a guest that was stopped.
+    pub describe: Describe,
 }
 
 /// Identity of a store. Never used twice in a process.

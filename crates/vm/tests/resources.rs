@@ -47,6 +47,7 @@ fn load_text(text: &str) -> (Arc<RuntimeConfig>, Arc<CompiledModule>) {
         types: TypeRegistry::new().unwrap(),
         epochs: Default::default(),
         pool: Pool::new(PoolConfig::default()),
+        describe: describe_plainly,
     });
     let wasm = wat::parse_str(text).unwrap();
     let artifact = Compiler::new(&config.knobs)

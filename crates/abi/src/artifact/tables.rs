@@ -157,7 +157,8 @@ impl TrapTable<'_> {
 }
 
 /// Which byte of the binary an instruction comes from: `count`, `count` sorted text offsets at which a new position begins,
-/// then `count` positions in the binary ([`u32::MAX`] for "none").
+/// then `count` positions in the binary ([`u32::MAX`] for "none"). A function's first instructions, which are of none of its
+/// operators, come from the start of its body.
 #[derive(Copy, Clone, Debug)]
 pub struct AddressMap<'a>(pub &'a [u8]);
 

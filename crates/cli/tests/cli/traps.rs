@@ -56,3 +56,52 @@ fn a_backtrace_through_deep_recursion_is_cut_short() {
         complaint.lines().count()
     );
 }
+
+#[test]
+fn a_backtrace_has_files_and_lines_or_says_how_to_get_them() {
+    let (ledger, fault) = (guest("ledger"), guest("fault"));
+    let (ledger, fault) = (ledger.to_string_lossy(), fault.to_string_lossy());
+    let details = |value| format!("-Cwasm_backtrace_details={value}");
+    let place = "at /guests/ledger.c:14:";
+    let without_information = "most compilers add it with `-g`";
+    let by_environment = "if the environment variable COWLING_BACKTRACE_DETAILS is 1";
+    let cases = [
+        (None, &*ledger, None, Some(place)),
+        (Some("disable"), &ledger, None, None),
+        (Some("environment"), &ledger, None, Some(by_environment)),
+        (
+            Some("environment"),
+            &ledger,
+            Some("0"),
+            Some(by_environment),
+        ),
+        (Some("environment"), &ledger, Some("1"), Some(place)),
+        (None, &fault, None, Some(without_information)),
+    ];
+    for (setting, program, variable, shown) in cases {
+        let cache = tempfile::tempdir().unwrap();
+        let mut args = vec![
+            "run".to_string(),
+            format!("--cache-dir={}", cache.path().display()),
+        ];
+        args.extend(setting.map(details));
+        args.extend([program.to_string(), "load".to_string()]);
+        // Compiled, and from the cache.
+        for _ in 0..2 {
+            let mut command = command();
+            command.args(&args);
+            match variable {
+                Some(value) => command.env("COWLING_BACKTRACE_DETAILS", value),
+                None => command.env_remove("COWLING_BACKTRACE_DETAILS"),
+            };
+            let complaint = run(command).failure(134);
+            for text in [place, without_information, by_environment] {
+                assert_eq!(
+                    complaint.contains(text),
+                    shown == Some(text),
+                    "{setting:?} {variable:?}: {complaint}"
+                );
+            }
+        }
+    }
+}

@@ -99,11 +99,16 @@ impl<'wasm> Parsed<'wasm> {
                     self.data_segment(&data?)?;
                 }
             }
+            Payload::CodeSectionStart {
+                unchecked_range, ..
+            } => {
+                // Less than 4 GiB, as the binary is.
+                self.debug.code_start = unchecked_range.start as u32;
+            }
             Payload::CustomSection(reader) => self.custom(&reader, knobs),
             // The validator has checked what these say; nothing in them is a fact of its own.
             Payload::Version { .. }
             | Payload::DataCountSection { .. }
-            | Payload::CodeSectionStart { .. }
             | Payload::CodeSectionEntry(_)
             | Payload::End(_) => {}
             other => {
@@ -265,7 +270,12 @@ impl<'wasm> Parsed<'wasm> {
                         .insert(FuncIndex::from_u32(function.func), hints.collect());
                 }
             }
-            _ => {}
+            _ => {
+                self.info.has_debug_info |= section.name() == ".debug_info";
+                if knobs.wasm_backtrace_details.are_wanted() {
+                    self.debug.add(section.name(), section.data());
+                }
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! What a host function knows of its caller.
 
+use crate::backtrace::WasmBacktrace;
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::exception::ExnRef;
@@ -9,7 +10,7 @@ use crate::instance::Instance;
 use crate::module::ModuleExport;
 use crate::rooted::Rooted;
 use crate::store::{AsContext, AsContextMut, StoreContext, StoreContextMut, StoreData};
-use cowling_vm::{HostCaller, InstanceHandle, StoreMut, WasmBacktrace};
+use cowling_vm::{HostCaller, InstanceHandle, StoreMut};
 use std::fmt;
 
 /// The store a host function was called in, and the instance that called it.
@@ -48,7 +49,7 @@ impl<'a, T: 'static> Caller<'a, T> {
 
     /// The guest functions that led to this call, innermost first.
     pub fn backtrace(&self) -> WasmBacktrace {
-        WasmBacktrace::capture(self.store.inner())
+        WasmBacktrace::force_capture(self)
     }
 
     /// The embedder's data.

@@ -16,13 +16,14 @@
 //! to the handlers that the embedder had installed before, untouched.
 
 use super::termination::{Payload, Terminate};
+use crate::backtrace::{FrameInfo, WasmBacktrace};
 use crate::error::{Error, Result};
 use crate::func::Caller;
 use crate::store::StoreData;
 use cowling_abi::Trap;
 use cowling_vm::{
-    FailedAccess, FatalFault, FrameInfo, HostCaller, InstanceHandle, MemoryFault, Repair, StoreMut,
-    Terminated, WasmBacktrace,
+    FailedAccess, FatalFault, HostCaller, InstanceHandle, MemoryFault, Repair, StoreInner,
+    StoreMut, Terminated,
 };
 use std::any::Any;
 use std::fmt;
@@ -55,11 +56,11 @@ impl FaultDetails {
     }
 
     /// The details of an access that has not become a trap yet.
-    fn of_access(access: FailedAccess) -> FaultDetails {
+    fn of_access(store: &StoreInner, access: FailedAccess) -> FaultDetails {
         FaultDetails {
             trap: access.trap,
             memory: Some(access.memory),
-            backtrace: Some(access.backtrace),
+            backtrace: Some(WasmBacktrace::of_access(store, Some(access.backtrace))),
             fatal: None,
             waits: true,
         }
@@ -162,7 +163,7 @@ impl<T: 'static> SharedHandler<T> {
     ) -> Result<()> {
         let this = SharedHandler(self.0.clone());
         store.set_repair_callback(move |store, access| {
-            let details = FaultDetails::of_access(access);
+            let details = FaultDetails::of_access(store.inner(), access);
             match this.ask(store, instance, &details) {
                 FaultAction::Default => Ok(Repair::Trap),
                 FaultAction::Continue => Ok(Repair::Retry),
@@ -179,7 +180,11 @@ impl<T: 'static> SharedHandler<T> {
         details: &FaultDetails,
     ) -> FaultAction {
         let asked = self.lock().asked.take();
-        if details.memory().is_some() && asked.is_some() && asked == details.pc() {
+        if details.memory().is_some()
+            && asked.is_some()
+            // Without backtraces it is not known where; every access that fails is asked about.
+            && details.pc().is_none_or(|pc| asked == Some(pc))
+        {
             return FaultAction::Default;
         }
         self.ask(store, instance, details)

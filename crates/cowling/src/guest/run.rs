@@ -17,6 +17,7 @@ use super::fault::{self, FaultAction, FaultDetails};
 use super::state::State;
 use super::termination::{Payload, TerminationDetails};
 use super::{Guest, access};
+use crate::backtrace;
 use crate::error::{CallError, Error, Result, TypeMismatch};
 use crate::externs::Extern;
 use crate::func::{Func, WasmParams, WasmResults};
@@ -25,7 +26,7 @@ use crate::store::{AsContext, StoreData};
 use crate::val::{Val, Values};
 use cowling_vm::{
     CallFuture, EnterError, Expects, FuncHandle, Halt, Progress, ResumeError, StoreMut,
-    StoreSuspended, Suspension, Value, WasmBacktrace, Yielded,
+    StoreSuspended, Suspension, Value, Yielded,
 };
 use std::any::Any;
 use std::future::poll_fn;
@@ -545,8 +546,7 @@ impl Drop for Unfinished<'_> {
 /// # Errors
 /// Gives the error back if it is another one.
 fn refused(error: Error) -> Result<GuestError, Error> {
-    // Where there was a guest, there is a backtrace.
-    if error.downcast_ref::<WasmBacktrace>().is_some() {
+    if backtrace::stopped_a_guest(&error) {
         return Err(error);
     }
     if let Some(resume) = error.downcast_ref::<ResumeError>() {

@@ -1,8 +1,9 @@
 //! Why a guest was terminated: everything that stops a guest for good other than a trap.
 
 use super::contexts::ContextError;
+use crate::backtrace;
 use crate::error::Error;
-use cowling_vm::{CannotSuspend, Terminated, UncaughtException as ThrownException, WasmBacktrace};
+use cowling_vm::{CannotSuspend, Terminated, UncaughtException as ThrownException};
 use std::any::Any;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -111,7 +112,7 @@ impl fmt::Display for TerminationDetails {
             TerminationDetails::HostError(error) => {
                 f.write_str("a host function failed")?;
                 // The outermost context is where the guest was.
-                let places = usize::from(error.downcast_ref::<WasmBacktrace>().is_some());
+                let places = usize::from(backtrace::stopped_a_guest(error));
                 let mut causes = error.chain().skip(places);
                 causes.try_for_each(|cause| write!(f, ": {cause}"))
             }

@@ -1,6 +1,7 @@
 //! What embedders rely on, one file per area of the API.
 
 mod artifacts;
+mod backtraces;
 mod bad_input;
 mod cache;
 mod config;

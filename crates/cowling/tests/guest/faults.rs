@@ -135,6 +135,33 @@ fn backtraces_go_from_the_trap_outwards_through_host_functions() {
 }
 
 #[test]
+fn without_backtraces_a_fault_has_no_symbols_and_its_handler_is_asked_once() {
+    let mut config = Config::new();
+    config.wasm_backtrace_max_frames(None);
+    let engine = Engine::new(&config).unwrap();
+    let mut guest = crate::support::guest_of::<()>(
+        &engine,
+        r#"(module (memory 1) (func (export "run") (drop (i32.load (i32.const -8)))))"#,
+        |_| {},
+    );
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    guest
+        .set_fault_handler(move |_, _| {
+            count.fetch_add(1, SeqCst);
+            FaultAction::Default
+        })
+        .unwrap();
+    for round in 1..=2 {
+        let details = faulted(guest.run("run", &[]));
+        assert_eq!(details.trap(), Trap::MemoryOutOfBounds);
+        assert_eq!(details.memory().unwrap().offset(), 0xffff_fff8);
+        assert!(details.symbol().is_none() && details.pc().is_none());
+        assert_eq!(asked.load(SeqCst), round);
+    }
+}
+
+#[test]
 fn less_stack_than_host_functions_are_promised_is_a_fault() {
     // The guest leaves a little less than the reserve, in a single frame of the right size, and calls the host.
     let mut guest = guest_with::<()>(

@@ -83,6 +83,32 @@ fn errors_of_host_functions_are_kept() {
 }
 
 #[test]
+fn without_backtraces_a_failed_host_function_is_still_told_from_a_run_that_was_refused() {
+    let mut config = Config::new();
+    config.wasm_backtrace_max_frames(None);
+    let engine = Engine::new(&config).unwrap();
+    let mut guest = crate::support::guest_of::<()>(&engine, CALLING, |linker| {
+        let calls_wrongly = |mut caller: Caller<'_, ()>| -> Result<()> {
+            let run = caller.get_export("run").and_then(Extern::into_func);
+            run.unwrap().call(&mut caller, &[Val::I32(1)], &mut [])
+        };
+        linker.func_wrap("host", "f", calls_wrongly).unwrap();
+    });
+    let details = terminated(guest.run("run", &[]));
+    let message = details.to_string();
+    assert!(
+        message.starts_with("a host function failed: expected 0 arguments, got 1"),
+        "{message}"
+    );
+    assert_needs_reset(&mut guest);
+    assert_fails(
+        guest.run("run", &[Val::I32(1)]),
+        "Call",
+        &["expected 0 arguments"],
+    );
+}
+
+#[test]
 fn panics_of_host_functions_end_the_guest_and_keep_their_payload() {
     let alive = Arc::new(AtomicUsize::new(0));
     let count = alive.clone();

@@ -38,6 +38,8 @@ pub(super) struct Sections {
     pub(super) data: Range<usize>,
     /// Memory images; starts at a page.
     pub(super) images: Range<usize>,
+    /// Debug information.
+    pub(super) debug: Range<usize>,
 }
 
 /// Finds the sections and checks the artifact's header, and its content if `verify` says so.
@@ -121,6 +123,7 @@ fn find(artifact: &[u8]) -> Result<Sections, LoadError> {
         (artifact::SECTION_NAMES, &mut sections.names),
         (artifact::SECTION_DATA, &mut sections.data),
         (artifact::SECTION_IMAGE, &mut sections.images),
+        (artifact::SECTION_DEBUG, &mut sections.debug),
     ];
     for section in table.iter() {
         let name = table.section_name(endian, section).map_err(malformed)?;

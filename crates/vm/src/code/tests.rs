@@ -74,10 +74,11 @@ fn what_the_artifact_says_is_found_from_bytes_and_from_a_file() {
                 location,
                 CodeLocation {
                     func: FuncIndex::from_u32(1),
+                    start: second as u32 - module.text_address(0).unwrap() as u32,
                     offset: 4,
-                    wasm_offset: Some(77)
                 }
             );
+            assert_eq!(module.binary_offset(location.text_offset()), Some(77));
             assert_eq!(module.func_code(DefinedFuncIndex::from_u32(2)), None);
             let entry = module.entry_trampoline(TypeIndex::from_u32(0)).unwrap();
             assert_eq!(module.lookup_pc(entry as usize), None);

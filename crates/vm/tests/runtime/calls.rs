@@ -202,9 +202,8 @@ fn a_host_function_may_survive_the_trap_of_what_it_calls() {
             panic!()
         };
         let typed = caller.store.typed::<i32, i32>(f)?;
-        let frames = |caller: &HostCaller<'_, ()>| {
-            WasmBacktrace::capture(caller.store.inner()).frames().len()
-        };
+        let frames =
+            |caller: &HostCaller<'_, ()>| Backtrace::capture(caller.store.inner()).frames().len();
         let before = frames(&caller);
         let result = caller.store.call_typed(&typed, n);
         assert_eq!((before, frames(&caller)), (1, 1));

@@ -22,6 +22,7 @@ pub(crate) fn config(knobs: Knobs) -> Arc<RuntimeConfig> {
         types: TypeRegistry::new().unwrap(),
         epochs: Default::default(),
         pool,
+        describe: describe_plainly,
     })
 }
 
@@ -113,7 +114,7 @@ pub(crate) fn trap<R: std::fmt::Debug>(result: Result<R>) -> Trap {
 
 /// Names of the functions in an error's backtrace, innermost first.
 pub(crate) fn frames(error: &Error) -> Vec<String> {
-    let backtrace = error.downcast_ref::<WasmBacktrace>().expect("a backtrace");
+    let backtrace = error.downcast_ref::<Backtrace>().expect("a backtrace");
     let frames = backtrace.frames().iter();
     frames
         .map(|frame| frame.func_name().unwrap_or("?").to_string())
