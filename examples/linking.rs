@@ -4,7 +4,7 @@
 //! cargo run --example linking
 //! ```
 
-use cowling::{Engine, Linker, Module, Result, Store, UnknownImport};
+use cowling::{Engine, Linker, Module, Result, Store, UnknownImportError};
 
 // ANCHOR: guests
 /// A library: a stack of numbers in its memory.
@@ -43,7 +43,7 @@ fn main() -> Result<()> {
     // ANCHOR: missing
     let error = linker.instantiate_pre(&calculator).map(drop).unwrap_err();
     println!("without a stack: {error:#}");
-    if let Some(import) = error.downcast_ref::<UnknownImport>() {
+    if let Some(import) = error.downcast_ref::<UnknownImportError>() {
         println!("that was {}.{}", import.module(), import.name());
     }
     // ANCHOR_END: missing

@@ -54,7 +54,7 @@ impl Engine {
         let types = TypeRegistry::new().context("reserving address space for types")?;
         let header = Header::for_this_machine(&config.knobs);
         let pool = Pool::new(config.allocation.pool_config());
-        Ok(Engine::with_pool(Arc::new(EngineInner {
+        let inner = Arc::new(EngineInner {
             #[cfg(feature = "cache")]
             cache: crate::cache::Cache::open(&config, &header),
             #[cfg(feature = "compiler")]
@@ -68,7 +68,10 @@ impl Engine {
             }),
             header,
             config,
-        })))
+        });
+        let weak = Arc::downgrade(&inner);
+        inner.runtime.types.set_embedder(weak);
+        Ok(Engine::with_pool(inner))
     }
 
     fn with_pool(inner: Arc<EngineInner>) -> Engine {
@@ -87,6 +90,16 @@ impl Engine {
     pub(crate) fn without_pool(&self) -> Engine {
         Engine {
             inner: self.inner.clone(),
+            _pool: None,
+        }
+    }
+
+    /// The engine that types belong to, also without a hold on its pool.
+    pub(crate) fn of_types(types: &TypeRegistry) -> Engine {
+        let inner = types.embedder().and_then(|inner| inner.downcast().ok());
+        Engine {
+            // Modules, stores and types keep it, and types come from these.
+            inner: inner.unwrap_or_else(|| unreachable!("whoever has a type has its engine")),
             _pool: None,
         }
     }

@@ -3,7 +3,8 @@
 //! An exception that no guest catches comes out of a call as a [`ThrownException`]. A host function throws by returning one:
 //! that of a guest it called, or one made with [`StoreContextMut::throw`](crate::StoreContextMut::throw).
 
-use crate::error::{Result, ensure};
+use crate::engine::Engine;
+use crate::error::{InstantiateError, Result, ensure};
 use crate::gc::object_error;
 use crate::rooted::{OwnedRooted, Rooted};
 use crate::store::{AsContext, AsContextMut, StoreContextMut};
@@ -86,7 +87,8 @@ impl ExnRef {
     /// Makes an exception. Nothing is thrown yet.
     ///
     /// # Errors
-    /// When number or types of the values are not what the tag says, the tag is another store's, or not of the allocator's type.
+    /// When number or types of the values are not what the tag says, the tag is another store's, or not of the allocator's type, or that
+    /// another engine's.
     pub fn new(
         mut store: impl AsContextMut,
         allocator: &ExnRefPre,
@@ -95,6 +97,9 @@ impl ExnRef {
     ) -> Result<Rooted<ExnRef>> {
         let fields: Values<_> = fields.iter().map(|v| v.to_vm()).collect();
         let mut store = store.as_context_mut();
+        if !Engine::same(allocator.ty.engine(), store.engine()) {
+            return Err(InstantiateError::WrongEngine.into());
+        }
         let found = TagType::new(FuncType::from_registered(
             store.inner().tag_registered_type(tag.0)?,
         ));

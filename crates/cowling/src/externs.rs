@@ -8,7 +8,7 @@ use crate::memory::Memory;
 use crate::shared_memory::SharedMemory;
 use crate::store::{AsContext, AsContextMut};
 use crate::table::Table;
-use crate::types::{ExternType, ValType};
+use crate::types::{ExternType, FuncType, GlobalType, MemoryType, TableType, TagType, ValType};
 use crate::val::{Ref, Val};
 use cowling_vm::{ExternHandle, ImportValue, StoreInner};
 
@@ -123,36 +123,80 @@ impl ExternType {
     /// # Errors
     /// When values of the type cannot be null, or there is no room.
     pub fn default_value(&self, mut store: impl AsContextMut) -> Result<Extern> {
-        let zero = |ty: &ValType| {
-            Val::default_for_ty(ty).ok_or_else(|| format_err!("{ty} has no default value"))
-        };
         let mut store = store.as_context_mut();
         Ok(match self {
-            ExternType::Func(ty) => {
-                let values = ty
-                    .results()
-                    .map(|ty| zero(&ty))
-                    .collect::<Result<Vec<_>>>()?;
-                Func::new(store, ty.clone(), move |_, _, results| {
-                    results.copy_from_slice(&values);
-                    Ok(())
-                })
-                .into()
-            }
-            ExternType::Global(ty) => {
-                let value = zero(ty.content())?;
-                Global::new(&mut store, ty.clone(), value)?.into()
-            }
-            ExternType::Table(ty) => {
-                zero(&ValType::Ref(ty.element().clone()))?;
-                Table::new(&mut store, ty.clone(), Ref::null(ty.element().heap_type()))?.into()
-            }
-            ExternType::Memory(ty) if ty.is_shared() => {
-                SharedMemory::new(store.engine(), ty.clone())?.into()
-            }
-            ExternType::Memory(ty) => Memory::new(&mut store, ty.clone())?.into(),
-            ExternType::Tag(ty) => Tag::new(&mut store, ty)?.into(),
+            ExternType::Func(ty) => ty.default_value(store)?.into(),
+            ExternType::Global(ty) => ty.default_value(store)?.into(),
+            ExternType::Table(ty) => ty.default_value(store)?.into(),
+            ExternType::Memory(ty) => ty.default_value(&mut store)?,
+            ExternType::Tag(ty) => ty.default_value(store)?.into(),
         })
+    }
+}
+
+fn zero(ty: &ValType) -> Result<Val> {
+    Val::default_for_ty(ty).ok_or_else(|| format_err!("{ty} has no default value"))
+}
+
+impl FuncType {
+    /// A function of this type that returns zeros and nulls.
+    ///
+    /// # Errors
+    /// When results of a type cannot be null.
+    pub fn default_value(&self, store: impl AsContextMut) -> Result<Func> {
+        let values = self
+            .results()
+            .map(|ty| zero(&ty))
+            .collect::<Result<Vec<_>>>()?;
+        Func::try_new(store, self.clone(), move |_, _, results| {
+            results.copy_from_slice(&values);
+            Ok(())
+        })
+    }
+}
+
+impl GlobalType {
+    /// A global of this type whose value is zero or null.
+    ///
+    /// # Errors
+    /// When values of the type cannot be null, or there is no room.
+    pub fn default_value(&self, store: impl AsContextMut) -> Result<Global> {
+        Global::new(store, self.clone(), zero(self.content())?)
+    }
+}
+
+impl TableType {
+    /// A table of this type whose elements are null.
+    ///
+    /// # Errors
+    /// When elements of the type cannot be null, or there is no room.
+    pub fn default_value(&self, store: impl AsContextMut) -> Result<Table> {
+        zero(&ValType::Ref(self.element().clone()))?;
+        Table::new(store, self.clone(), Ref::null(self.element().heap_type()))
+    }
+}
+
+impl MemoryType {
+    /// A memory of this type whose bytes are zero: a [`Memory`] or a [`SharedMemory`].
+    ///
+    /// # Errors
+    /// When the type makes no sense, or there is no room.
+    pub fn default_value(&self, mut store: impl AsContextMut) -> Result<Extern> {
+        let store = store.as_context_mut();
+        Ok(match self.is_shared() {
+            true => SharedMemory::new(store.engine(), self.clone())?.into(),
+            false => Memory::new(store, self.clone())?.into(),
+        })
+    }
+}
+
+impl TagType {
+    /// A tag of this type.
+    ///
+    /// # Errors
+    /// When there is no room.
+    pub fn default_value(&self, store: impl AsContextMut) -> Result<Tag> {
+        Tag::new(store, self)
     }
 }
 

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | this | [`Func`]: made by the host or by guests, called dynamically |
 //! | [`typed`] | [`TypedFunc`]: called with Rust types, checked once |
+//! | [`unchecked`] | functions called and made with raw values |
 //! | [`wasm_ty`] | which Rust types stand for which WebAssembly types |
 //! | [`into_func`] | which Rust closures can be host functions |
 //! | [`asynchronous`] | calls and host functions that wait |
@@ -13,6 +14,7 @@ pub(crate) mod asynchronous;
 pub(crate) mod caller;
 pub(crate) mod into_func;
 pub(crate) mod typed;
+pub(crate) mod unchecked;
 pub(crate) mod wasm_ty;
 
 pub use asynchronous::YieldedInAsyncCall;
@@ -70,15 +72,30 @@ impl Func {
     ///
     /// The closure's error stops the guest and comes out where it was entered, with a backtrace. If it leaves a result of
     /// another type than it should, that is an error too.
+    ///
+    /// # Panics
+    /// If there are 16,777,215 types in the store's engine already, and this is another engine's.
     pub fn new<T: 'static>(
-        mut store: impl AsContextMut<Data = T>,
+        store: impl AsContextMut<Data = T>,
         ty: FuncType,
         func: impl Fn(Caller<'_, T>, &[Val], &mut [Val]) -> Result<()> + Send + Sync + 'static,
     ) -> Func {
+        Self::try_new(store, ty, func).expect("room for a type")
+    }
+
+    /// As [`new`](Self::new), which panics where this is an error.
+    ///
+    /// # Errors
+    /// [`TypeError`](crate::TypeError) when there are too many types in the store's engine, and this is another engine's.
+    pub fn try_new<T: 'static>(
+        mut store: impl AsContextMut<Data = T>,
+        ty: FuncType,
+        func: impl Fn(Caller<'_, T>, &[Val], &mut [Val]) -> Result<()> + Send + Sync + 'static,
+    ) -> Result<Func> {
         let mut store = store.as_context_mut();
-        let ty = ty.adopt(store.engine().types()).expect("room for a type");
+        let ty = ty.adopt(store.engine().types())?;
         let func = dynamic_host_func(ty, func);
-        Func(store.0.host_func(&func))
+        Ok(Func(store.0.host_func(&func)))
     }
 
     /// A host function from a closure whose type says all. See [`IntoFunc`].
@@ -101,6 +118,17 @@ impl Func {
     ) -> Func {
         let func = func.into_func();
         Func(store.as_context_mut().0.host_func(&func))
+    }
+
+    /// As [`wrap`](Self::wrap), for those who ask for the error.
+    ///
+    /// # Errors
+    /// None today. When the system has no memory for the host's own data, the process ends.
+    pub fn try_wrap<T: 'static, Params, Results>(
+        store: impl AsContextMut<Data = T>,
+        func: impl IntoFunc<T, Params, Results>,
+    ) -> Result<Func> {
+        Ok(Self::wrap(store, func))
     }
 
     /// Its type. Of a function of another store: `(func)`.

@@ -1,6 +1,7 @@
 //! Instances, and modules that are ready to become one.
 
 use crate::error::{Result, bail};
+use crate::exception::Tag;
 use crate::externs::{Export, Extern};
 use crate::func::asynchronous::run_on_guest_stack;
 use crate::func::{Func, TypedFunc, WasmParams, WasmResults};
@@ -8,7 +9,7 @@ use crate::global::Global;
 use crate::memory::Memory;
 use crate::module::{Module, ModuleExport};
 use crate::shared_memory::SharedMemory;
-use crate::store::{AsContext, AsContextMut, Store, StoreContextMut, StoreData};
+use crate::store::{AsContextMut, Store, StoreContext, StoreContextMut, StoreData};
 use crate::table::Table;
 use cowling_vm::spread::{Share, Spread};
 use cowling_vm::{ImportValue, InstanceHandle, Linked};
@@ -84,12 +85,14 @@ impl Instance {
 
     /// The module it was made from.
     ///
-    /// # Errors
-    /// [`WrongStore`](crate::WrongStore).
-    pub fn module(&self, store: impl AsContext) -> Result<Module> {
-        let store = store.as_context();
-        let code = store.inner().instance_module(self.0)?.clone();
-        Ok(Module::from_code(store.engine().clone(), code))
+    /// # Panics
+    /// If it is another store's.
+    pub fn module<'a, T: 'static>(&self, store: impl Into<StoreContext<'a, T>>) -> &'a Module {
+        let store = store.into();
+        let code = store.inner().instance_module(self.0);
+        let code = code.expect("an instance of this store");
+        let make = || Module::from_code(store.engine().clone(), code.clone());
+        store.0.into_data().modules().of(code, make)
     }
 
     /// The export of this name.
@@ -154,6 +157,11 @@ impl Instance {
         self.get_export(store, name)?.into_memory()
     }
 
+    /// The exported exception tag of this name.
+    pub fn get_tag(&self, store: impl AsContextMut, name: &str) -> Option<Tag> {
+        self.get_export(store, name)?.into_tag()
+    }
+
     /// The exported global of this name.
     pub fn get_global(&self, store: impl AsContextMut, name: &str) -> Option<Global> {
         self.get_export(store, name)?.into_global()
@@ -169,12 +177,12 @@ impl Instance {
 }
 
 /// A module with all its imports resolved and checked, to be instantiated many times.
-pub struct InstancePre<T: 'static> {
+pub struct InstancePre<T> {
     inner: Spread<PreInner<T>>,
 }
 
 /// What is known of a module and its imports before it is instantiated.
-pub(crate) struct PreInner<T: 'static> {
+pub(crate) struct PreInner<T> {
     module: Module,
     imports: Arc<[ImportValue<StoreData<T>>]>,
     /// The same in a form that every store takes without looking at it, if all imports are host functions.
@@ -265,7 +273,7 @@ impl<T: 'static> PreInner<T> {
     }
 }
 
-impl<T: 'static> Clone for InstancePre<T> {
+impl<T> Clone for InstancePre<T> {
     fn clone(&self) -> Self {
         InstancePre {
             inner: self.inner.clone(),

@@ -89,16 +89,18 @@ pub use cowling_abi::Trap;
 pub use cowling_abi::knobs::{Knob, KnobError, KnobScope, Knobs, OptLevel, WasmBacktraceDetails};
 #[cfg(feature = "compiler")]
 pub use cowling_compiler::CompileError;
+pub use cowling_vm::PoolFull as PoolConcurrencyLimitError;
 pub use cowling_vm::UncaughtException as ThrownException;
 pub use cowling_vm::{
-    CallHook, GcStats, MemoryFault, PoolFull, PoolMetrics, ResourceLimiter, StoreLimits,
-    StoreLimitsBuilder,
+    CallHook, GcStats, MemoryFault, PoolMetrics, ResourceLimiter, StoreLimits, StoreLimitsBuilder,
+    ValRaw,
 };
 pub use engine::{Engine, EngineWeak, Precompiled};
 pub use error::{
     AccessError, CallError, Cancelled, CannotSuspend, Context, Error, FuelError, GrowError,
-    HeaderError, InstantiateError, LinkError, LoadError, RefError, Result, StoreSuspended,
-    TypeError, TypeMismatch, UnknownImport, ValueError, WrongStore, bail, ensure, format_err,
+    HeaderError, InstantiateError, LinkError, LoadError, OutOfMemory, RefError, Result,
+    StoreSuspended, TypeError, TypeMismatch, UnknownImportError, ValueError, WrongStore, bail,
+    ensure, format_err,
 };
 pub use exception::{ExnRef, ExnRefPre, Tag};
 pub use externref::ExternRef;

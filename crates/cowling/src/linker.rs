@@ -12,19 +12,21 @@ mod definition;
 mod unknown;
 
 use crate::engine::Engine;
-use crate::error::{Result, UnknownImport, bail, ensure};
+use crate::error::{Result, UnknownImportError, WrongStore, bail, ensure};
 use crate::externs::Extern;
 use crate::func::asynchronous::{async_host_func, dynamic_async_host_func};
+use crate::func::unchecked::raw_host_func;
 use crate::func::{Caller, IntoFunc, WasmRet, WasmTyList, dynamic_host_func};
 use crate::instance::{self, Instance, InstancePre};
 use crate::module::Module;
 use crate::store::{AsContext, AsContextMut, StoreData};
 use crate::types::{FuncType, ImportType};
 use crate::val::Val;
-use cowling_vm::ImportValue;
+use cowling_vm::{ImportValue, Trusted, ValRaw};
 use definition::Definition;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::mem::MaybeUninit;
 
 /// Definitions by name, from which modules get their imports.
 ///
@@ -44,7 +46,7 @@ use std::fmt;
 /// ```
 ///
 /// Host functions belong to the linker and work in any store of its engine. What was made in a store works in that store only.
-pub struct Linker<T: 'static> {
+pub struct Linker<T> {
     engine: Engine,
     /// By first and second part of the name.
     modules: BTreeMap<String, BTreeMap<String, Definition<T>>>,
@@ -133,6 +135,37 @@ impl<T: 'static> Linker<T> {
         self.insert(module, name, Definition::Host(dynamic_host_func(ty, func)))
     }
 
+    fn func_new_trusted<F>(
+        &mut self,
+        module: &str,
+        name: &str,
+        ty: FuncType,
+        func: Trusted<F>,
+    ) -> Result<&mut Self>
+    where
+        F: Fn(Caller<'_, T>, &mut [MaybeUninit<ValRaw>]) -> Result<()> + Send + Sync + 'static,
+    {
+        let ty = ty.adopt(self.engine.types())?;
+        self.insert(module, name, Definition::Host(raw_host_func(ty, func)))
+    }
+
+    cowling_vm::on_trust! {
+        /// Defines a name as a host function that handles raw values. See [`Func::new_unchecked`](crate::Func::new_unchecked).
+        ///
+        /// # Errors
+        /// When the name is defined already.
+        ///
+        /// # Safety
+        /// As for [`Func::new_unchecked`](crate::Func::new_unchecked).
+        pub unsafe fn func_new_unchecked(
+            &mut self,
+            module: &str,
+            name: &str,
+            ty: FuncType,
+            trusted func: impl Fn(Caller<'_, T>, &mut [MaybeUninit<ValRaw>]) -> Result<()> + Send + Sync + 'static
+        ) -> Result<&mut Self> => Linker::func_new_trusted;
+    }
+
     /// Defines a name as a host function from a closure whose type says all. See [`IntoFunc`].
     ///
     /// # Errors
@@ -169,6 +202,7 @@ impl<T: 'static> Linker<T> {
             + Sync
             + 'static,
     {
+        let ty = ty.adopt(self.engine.types())?;
         let func = dynamic_async_host_func(ty, func);
         self.insert(module, name, Definition::Host(func))
     }
@@ -207,7 +241,10 @@ impl<T: 'static> Linker<T> {
         instance: Instance,
     ) -> Result<&mut Self> {
         let mut store = store.as_context_mut();
-        instance.module(&store)?;
+        ensure!(
+            instance.to_vm().store_id() == store.0.id(),
+            "instance for {module_name:?}: {WrongStore}"
+        );
         let exports: Vec<_> = instance
             .exports(&mut store)
             .map(|export| (export.name().to_string(), export.into_extern()))
@@ -281,7 +318,7 @@ impl<T: 'static> Linker<T> {
     /// Finds and checks the imports of a module, once for many instances.
     ///
     /// # Errors
-    /// [`UnknownImport`] when one is not defined, [`LinkError`](crate::LinkError) when one is of another type; or when the
+    /// [`UnknownImportError`] when one is not defined, [`LinkError`](crate::LinkError) when one is of another type; or when the
     /// module is of another engine.
     pub fn instantiate_pre(&self, module: &Module) -> Result<InstancePre<T>> {
         Ok(InstancePre::new(module, self.imports(module)?))
@@ -298,7 +335,7 @@ impl<T: 'static> Linker<T> {
             .iter()
             .zip(module.imports())
             .map(|(import, ty)| {
-                let definition = self.find(&ty).ok_or_else(|| UnknownImport::new(&ty))?;
+                let definition = self.find(&ty).ok_or_else(|| UnknownImportError::new(&ty))?;
                 definition.check(module.code(), import)?;
                 Ok(definition.to_import())
             })
@@ -306,13 +343,19 @@ impl<T: 'static> Linker<T> {
     }
 
     /// What a name stands for. A host function becomes a new function of the store.
+    ///
+    /// # Errors
+    /// When the name is not defined.
     pub fn get(
         &self,
         store: impl AsContextMut<Data = T>,
         module: &str,
         name: &str,
-    ) -> Option<Extern> {
-        Some(self.definition(module, name)?.to_extern(store))
+    ) -> Result<Extern> {
+        match self.definition(module, name) {
+            Some(definition) => Ok(definition.to_extern(store)),
+            None => bail!("{module:?}.{name:?} is not defined"),
+        }
     }
 
     /// What an import would get. A host function becomes a new function of the store.
@@ -322,6 +365,18 @@ impl<T: 'static> Linker<T> {
         import: &ImportType<'_>,
     ) -> Option<Extern> {
         Some(self.find(import)?.to_extern(store))
+    }
+
+    /// As [`get_by_import`](Self::get_by_import), for those who ask for the error.
+    ///
+    /// # Errors
+    /// None today. When the system has no memory for the host's own data, the process ends.
+    pub fn try_get_by_import(
+        &self,
+        store: impl AsContextMut<Data = T>,
+        import: &ImportType<'_>,
+    ) -> Result<Option<Extern>> {
+        Ok(self.get_by_import(store, import))
     }
 
     /// Every name and what it stands for, in order of names. Host functions become new functions of the store.
@@ -358,7 +413,14 @@ impl<T: 'static> Linker<T> {
     }
 }
 
-impl<T: 'static> Clone for Linker<T> {
+impl<T: 'static> Default for Linker<T> {
+    /// A linker of a new engine with the default settings.
+    fn default() -> Self {
+        Linker::new(&Engine::default())
+    }
+}
+
+impl<T> Clone for Linker<T> {
     fn clone(&self) -> Self {
         Linker {
             engine: self.engine.clone(),
@@ -370,7 +432,7 @@ impl<T: 'static> Clone for Linker<T> {
     }
 }
 
-impl<T: 'static> fmt::Debug for Linker<T> {
+impl<T> fmt::Debug for Linker<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Linker")
             .field("modules", &self.modules.keys())

@@ -40,6 +40,14 @@ impl Memory {
         Ok(Memory(handle))
     }
 
+    /// As [`new`](Self::new).
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub async fn new_async(store: impl AsContextMut, ty: MemoryType) -> Result<Memory> {
+        Self::new(store, ty)
+    }
+
     /// Its type; the minimum is the size it was made with.
     pub fn ty(&self, store: impl AsContext) -> MemoryType {
         let ty = store.as_context().inner().memory_type(self.0);
@@ -145,6 +153,14 @@ impl Memory {
             .as_context_mut()
             .inner_mut()
             .memory_grow(self.0, delta)?)
+    }
+
+    /// As [`grow`](Self::grow).
+    ///
+    /// # Errors
+    /// As [`grow`](Self::grow).
+    pub async fn grow_async(&self, store: impl AsContextMut, delta: u64) -> Result<u64> {
+        self.grow(store, delta)
     }
 
     pub(crate) fn from_vm(handle: MemoryHandle) -> Memory {

@@ -165,7 +165,7 @@ impl Module {
     pub fn get_export_index(&self, name: &str) -> Option<ModuleExport> {
         Some(ModuleExport {
             entity: *self.code.info().exports.get(name)?,
-            code: self.code.arc().clone(),
+            module: self.code.id(),
         })
     }
 
@@ -192,17 +192,17 @@ impl fmt::Debug for Module {
 }
 
 /// An export of a module, found by name once.
-#[derive(Clone)]
+#[derive(Copy, Clone)]
 pub struct ModuleExport {
-    /// Kept, so that a module loaded later cannot be mistaken for this one.
-    code: Arc<CompiledModule>,
+    /// The module's number, which one loaded later does not have.
+    module: u64,
     entity: EntityIndex,
 }
 
 impl ModuleExport {
     /// The entity, if `code` is the module this export is of.
-    pub(crate) fn entity_of(&self, code: &Arc<CompiledModule>) -> Option<EntityIndex> {
-        Arc::ptr_eq(&self.code, code).then_some(self.entity)
+    pub(crate) fn entity_of(&self, code: &CompiledModule) -> Option<EntityIndex> {
+        (code.id() == self.module).then_some(self.entity)
     }
 }
 

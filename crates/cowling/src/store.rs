@@ -4,10 +4,12 @@
 //! |---|---|
 //! | this | [`Store`] |
 //! | [`context`] | [`AsContext`], [`AsContextMut`] and the two contexts every other method takes a store through |
+//! | [`modules`] | the modules of a store's instances, as embedders see them |
 //! | [`interruption`] | deadlines, epochs, quanta, kill switches |
 
 pub(crate) mod context;
 mod interruption;
+mod modules;
 
 pub use context::{AsContext, AsContextMut, StoreContext, StoreContextMut};
 pub use interruption::UpdateDeadline;
@@ -20,6 +22,7 @@ use crate::guest::Contexts;
 use crate::rooted::Rooted;
 use cowling_vm::{GcStats, Quota, ResourceLimiter, StoreMut, StoreSpec};
 use interruption::EpochWait;
+use modules::Modules;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
@@ -31,6 +34,8 @@ pub struct StoreData<T> {
     epoch_wait: Mutex<Option<EpochWait>>,
     /// The embedder's contexts. Never locked either.
     contexts: Mutex<Contexts>,
+    /// Modules of its instances that somebody has asked for.
+    modules: Modules,
 }
 
 impl<T> StoreData<T> {
@@ -39,7 +44,13 @@ impl<T> StoreData<T> {
             data,
             epoch_wait: Mutex::default(),
             contexts: Mutex::default(),
+            modules: Modules::default(),
         }
+    }
+
+    /// Modules of its instances that somebody has asked for.
+    pub(crate) fn modules(&self) -> &Modules {
+        &self.modules
     }
 
     /// The embedder's contexts.
@@ -77,6 +88,7 @@ impl<T: 'static> Store<T> {
 
     /// Drops everything but the embedder's data and settings, which an empty store is given.
     pub(crate) fn reset(&mut self) {
+        self.inner.data_mut().modules = Modules::default();
         self.inner.reset();
     }
 
@@ -90,6 +102,14 @@ impl<T: 'static> Store<T> {
     pub fn new(engine: &Engine, data: T) -> Store<T> {
         let quota = Quota::from_knobs(engine.config().knobs());
         Store::with_spec(engine, StoreSpec { quota, pool: None }, data)
+    }
+
+    /// As [`new`](Self::new), for those who ask for the error: a store has no room of its own that could be refused.
+    ///
+    /// # Errors
+    /// None today. When the system has no memory for the host's own data, the process ends.
+    pub fn try_new(engine: &Engine, data: T) -> Result<Store<T>> {
+        Ok(Store::new(engine, data))
     }
 
     /// The embedder's data.
@@ -186,6 +206,11 @@ impl<T: 'static> Store<T> {
     /// As [`gc`](Self::gc).
     pub async fn gc_async(&mut self, why: Option<&GcHeapOutOfMemory<()>>) -> Result<()> {
         self.gc(why)
+    }
+
+    /// Size of the heap of objects, in bytes; 0 as long as there is none.
+    pub fn gc_heap_capacity(&self) -> usize {
+        usize::try_from(self.gc_stats().heap_bytes).unwrap_or(usize::MAX)
     }
 
     /// How often the store has collected, what that cost, and what is in use.

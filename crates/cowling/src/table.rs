@@ -25,6 +25,14 @@ impl Table {
         Ok(Table(handle))
     }
 
+    /// As [`new`](Self::new).
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub async fn new_async(store: impl AsContextMut, ty: TableType, init: Ref) -> Result<Table> {
+        Self::new(store, ty, init)
+    }
+
     /// Its type; the minimum is the size it was made with.
     pub fn ty(&self, store: impl AsContext) -> TableType {
         let store = store.as_context();
@@ -67,6 +75,14 @@ impl Table {
     pub fn grow(&self, mut store: impl AsContextMut, delta: u64, init: Ref) -> Result<u64> {
         let mut store = store.as_context_mut();
         Ok(store.inner_mut().table_grow(self.0, delta, init.to_vm())?)
+    }
+
+    /// As [`grow`](Self::grow).
+    ///
+    /// # Errors
+    /// As [`grow`](Self::grow).
+    pub async fn grow_async(&self, store: impl AsContextMut, delta: u64, init: Ref) -> Result<u64> {
+        self.grow(store, delta, init)
     }
 
     /// Sets `len` elements from `dst` on.

@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-/// A 128-bit vector: 16 bytes in little-endian order, whatever lanes the guest divides them into.
-#[derive(Copy, Clone, PartialEq, Eq, Hash, Default)]
+/// A 128-bit vector: 16 bytes in little-endian order, whatever lanes the guest divides them into. Ordered as
+/// the number they are.
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct V128(u128);
 
 impl V128 {

@@ -68,6 +68,10 @@ accessors! {
     v f32 unwrap_f32 f32, Val::F32(v) => f32::from_bits(*v), "f32";
     v f64 unwrap_f64 f64, Val::F64(v) => f64::from_bits(*v), "f64";
     v v128 unwrap_v128 V128, Val::V128(v) => *v, "v128";
+    v funcref unwrap_funcref Option<&Func>, Val::FuncRef(v) => v.as_ref(), "funcref";
+    v externref unwrap_externref Option<&Rooted<ExternRef>>, Val::ExternRef(v) => v.as_ref(), "externref";
+    v exnref unwrap_exnref Option<&Rooted<ExnRef>>, Val::ExnRef(v) => v.as_ref(), "exnref";
+    v anyref unwrap_anyref Option<&Rooted<AnyRef>>, Val::AnyRef(v) => v.as_ref(), "anyref";
     v func_ref unwrap_func_ref Option<&Func>, Val::FuncRef(v) => v.as_ref(), "funcref";
     v extern_ref unwrap_extern_ref Option<&Rooted<ExternRef>>, Val::ExternRef(v) => v.as_ref(), "externref";
     v exn_ref unwrap_exn_ref Option<&Rooted<ExnRef>>, Val::ExnRef(v) => v.as_ref(), "exnref";
@@ -236,6 +240,40 @@ pub enum Ref {
     Any(Option<Rooted<AnyRef>>),
 }
 
+macro_rules! ref_accessors {
+    ($($Variant:ident $Ty:ty, $is:ident $get:ident $unwrap:ident $what:literal;)*) => {
+        impl Ref {$(
+            #[doc = concat!("Is it a reference to ", $what, ", or null of that kind?")]
+            pub fn $is(&self) -> bool {
+                matches!(self, Ref::$Variant(_))
+            }
+
+            #[doc = concat!("The reference, if it is one to ", $what, "; in it, `None` is null.")]
+            pub fn $get(&self) -> Option<Option<&$Ty>> {
+                match self {
+                    Ref::$Variant(r) => Some(r.as_ref()),
+                    _ => None,
+                }
+            }
+
+            #[doc = concat!("The reference to ", $what, "; `None` is null.")]
+            ///
+            /// # Panics
+            /// If it is of another kind.
+            pub fn $unwrap(&self) -> Option<&$Ty> {
+                self.$get().expect(concat!("reference to ", $what))
+            }
+        )*}
+    };
+}
+
+ref_accessors! {
+    Func Func, is_func as_func unwrap_func "a function";
+    Extern Rooted<ExternRef>, is_extern as_extern unwrap_extern "a host value";
+    Exn Rooted<ExnRef>, is_exn as_exn unwrap_exn "an exception";
+    Any Rooted<AnyRef>, is_any as_any unwrap_any "something of the `any` hierarchy";
+}
+
 impl Ref {
     /// The null reference of a kind.
     pub fn null(heap_type: &HeapType) -> Ref {
@@ -255,36 +293,9 @@ impl Ref {
         )
     }
 
-    /// The function reference, if it is one to a function.
-    pub fn as_func(&self) -> Option<Option<&Func>> {
-        match self {
-            Ref::Func(f) => Some(f.as_ref()),
-            _ => None,
-        }
-    }
-
-    /// The host reference, if it is one to a host value.
-    pub fn as_extern(&self) -> Option<Option<&Rooted<ExternRef>>> {
-        match self {
-            Ref::Extern(r) => Some(r.as_ref()),
-            _ => None,
-        }
-    }
-
-    /// The exception reference, if it is one to an exception.
-    pub fn as_exn(&self) -> Option<Option<&Rooted<ExnRef>>> {
-        match self {
-            Ref::Exn(r) => Some(r.as_ref()),
-            _ => None,
-        }
-    }
-
-    /// The reference of the `any` hierarchy, if it is one.
-    pub fn as_any(&self) -> Option<Option<&Rooted<AnyRef>>> {
-        match self {
-            Ref::Any(r) => Some(r.as_ref()),
-            _ => None,
-        }
+    /// Is it something else than null?
+    pub fn is_non_null(&self) -> bool {
+        !self.is_null()
     }
 
     /// Its most precise type. That of null has nothing else; that of anything else cannot be null.
@@ -314,44 +325,29 @@ impl Ref {
     }
 }
 
-impl From<Func> for Ref {
-    fn from(f: Func) -> Ref {
-        Ref::Func(Some(f))
-    }
+macro_rules! ref_from {
+    ($($ty:ty, $v:ident => $ref:expr;)*) => {$(
+        impl From<$ty> for Ref {
+            fn from($v: $ty) -> Ref {
+                $ref
+            }
+        }
+    )*};
 }
 
-impl From<Option<Func>> for Ref {
-    fn from(f: Option<Func>) -> Ref {
-        Ref::Func(f)
-    }
-}
-
-impl From<Rooted<ExternRef>> for Ref {
-    fn from(r: Rooted<ExternRef>) -> Ref {
-        Ref::Extern(Some(r))
-    }
-}
-
-impl From<Option<Rooted<ExternRef>>> for Ref {
-    fn from(r: Option<Rooted<ExternRef>>) -> Ref {
-        Ref::Extern(r)
-    }
-}
-
-impl From<Rooted<AnyRef>> for Ref {
-    fn from(r: Rooted<AnyRef>) -> Ref {
-        Ref::Any(Some(r))
-    }
-}
-
-impl From<Option<Rooted<AnyRef>>> for Ref {
-    fn from(r: Option<Rooted<AnyRef>>) -> Ref {
-        Ref::Any(r)
-    }
-}
-
-impl From<Rooted<ExnRef>> for Ref {
-    fn from(r: Rooted<ExnRef>) -> Ref {
-        Ref::Exn(Some(r))
-    }
+ref_from! {
+    Func, v => Ref::Func(Some(v));
+    Option<Func>, v => Ref::Func(v);
+    Rooted<ExternRef>, v => Ref::Extern(Some(v));
+    Option<Rooted<ExternRef>>, v => Ref::Extern(v);
+    Rooted<ExnRef>, v => Ref::Exn(Some(v));
+    Option<Rooted<ExnRef>>, v => Ref::Exn(v);
+    Rooted<AnyRef>, v => Ref::Any(Some(v));
+    Option<Rooted<AnyRef>>, v => Ref::Any(v);
+    Rooted<EqRef>, v => Ref::Any(Some(v.into()));
+    Option<Rooted<EqRef>>, v => Ref::Any(v.map(Rooted::into));
+    Rooted<StructRef>, v => Ref::Any(Some(v.into()));
+    Option<Rooted<StructRef>>, v => Ref::Any(v.map(Rooted::into));
+    Rooted<ArrayRef>, v => Ref::Any(Some(v.into()));
+    Option<Rooted<ArrayRef>>, v => Ref::Any(v.map(Rooted::into));
 }

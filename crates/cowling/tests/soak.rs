@@ -484,7 +484,7 @@ impl Thing {
         };
         self.written = None;
         if unless_region_full(guest.reset()).is_some() {
-            let module = guest.instance().unwrap().module(&**guest).unwrap();
+            let module = guest.instance().unwrap().module(&**guest);
             let same = |kind: &&Kind| {
                 Engine::same(&kind.engine, module.engine())
                     && kind.contents.len() == guest.heap().len()

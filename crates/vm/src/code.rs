@@ -47,6 +47,7 @@ use std::io;
 use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 use std::ptr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use template::Template;
 use types::ModuleTypes;
@@ -110,6 +111,7 @@ impl CodeLocation {
 /// A module in memory, ready to be instantiated.
 #[derive(Debug)]
 pub struct CompiledModule {
+    id: u64,
     info: ModuleInfo,
     layout: VmLayout,
     types: ModuleTypes,
@@ -147,6 +149,11 @@ impl Code {
             .at(self.sections.text.start + text_offset as usize)
             .as_ptr()
     }
+}
+
+fn next_id() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 impl CompiledModule {
@@ -218,6 +225,7 @@ impl CompiledModule {
         let layout = check::info(&info, None)?;
         let template = Template::new(&info);
         Ok(Arc::new(CompiledModule {
+            id: next_id(),
             info,
             layout,
             types,
@@ -284,6 +292,7 @@ impl CompiledModule {
                 ));
             }
             CompiledModule {
+                id: next_id(),
                 info,
                 layout,
                 types,
@@ -293,6 +302,11 @@ impl CompiledModule {
             }
         });
         Ok(module)
+    }
+
+    /// Its number, which no other module of the process ever has.
+    pub fn id(&self) -> u64 {
+        self.id
     }
 
     /// Its facts.

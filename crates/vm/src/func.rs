@@ -44,6 +44,17 @@ impl<P, R> TypedHandle<P, R> {
 }
 
 impl<P: AbiValues, R: AbiValues> TypedHandle<P, R> {
+    /// A function that is said to be of this type although it does not seem so, and about which nothing is to be relied on. One of another
+    /// store is refused when it is called.
+    pub(crate) fn assumed(func: FuncHandle) -> TypedHandle<P, R> {
+        TypedHandle {
+            func,
+            in_registers: false,
+            checks: true,
+            _type: PhantomData,
+        }
+    }
+
     /// A function of this type.
     ///
     /// # Errors

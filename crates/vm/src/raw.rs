@@ -3,7 +3,7 @@
 //! Nothing here says what a value is, so whoever uses one has promised what it is: the functions that take raw values take them
 //! [`Trusted`], or a function that handles them.
 
-use crate::error::{RefError, Result, TypeMismatch};
+use crate::error::{RefError, Result};
 use crate::func::{TypedHandle, call_func_ref};
 use crate::store::{FuncHandle, StoreInner, StoreMut, StoreRef};
 use crate::trusted::Trusted;
@@ -120,17 +120,18 @@ impl StoreInner {
 }
 
 impl<T: 'static> StoreRef<'_, T> {
-    /// A function's type is taken to be `P` to `R`.
+    /// A function's type is taken to be `P` to `R`. Calling one of another store fails.
     ///
-    /// The promise: [`typed`](StoreRef::typed) would agree.
-    ///
-    /// # Errors
-    /// When the handle is another store's.
-    pub fn typed_unchecked<P: AbiValues, R: AbiValues>(
+    /// The promise: [`typed`](StoreRef::typed) would agree for the function that `handle` finds in what was vouched for.
+    pub fn typed_unchecked<F, P: AbiValues, R: AbiValues>(
         &self,
-        func: Trusted<FuncHandle>,
-    ) -> Result<TypedHandle<P, R>, TypeMismatch> {
-        TypedHandle::new(self.inner(), func.into_inner(), false)
+        func: Trusted<F>,
+        handle: impl FnOnce(&F) -> FuncHandle,
+    ) -> TypedHandle<P, R> {
+        let func = handle(func.get());
+        // What parameters of defined types ask of each call is found out with the rest.
+        self.typed(func)
+            .unwrap_or_else(|_| TypedHandle::assumed(func))
     }
 }
 

@@ -6,7 +6,7 @@ use crate::{message, spectest, value};
 use anyhow::{Context as _, Error, Result, anyhow, bail};
 use cowling::{
     Engine, Instance, LinkError, Linker, Module, SharedMemory, Store, ThrownException, Trap,
-    UnknownImport, Val,
+    UnknownImportError, Val,
 };
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -414,7 +414,7 @@ impl Runner {
             bail!("expected a module not to link, `{expected}`; it was instantiated");
         };
         if error.downcast_ref::<LinkError>().is_none()
-            && error.downcast_ref::<UnknownImport>().is_none()
+            && error.downcast_ref::<UnknownImportError>().is_none()
         {
             bail!("expected a module not to link, `{expected}`; found another error: {error:#}");
         }

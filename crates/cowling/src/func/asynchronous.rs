@@ -36,6 +36,9 @@ pub struct YieldedInAsyncCall;
 impl Func {
     /// A host function that may wait, and whose type is known only when the program runs. Otherwise as [`Func::new`]; see
     /// [`Func::wrap_async`] for what waiting means.
+    ///
+    /// # Panics
+    /// As [`Func::new`].
     pub fn new_async<T, F>(mut store: impl AsContextMut<Data = T>, ty: FuncType, func: F) -> Func
     where
         T: Send + 'static,
@@ -48,8 +51,10 @@ impl Func {
             + Sync
             + 'static,
     {
+        let mut store = store.as_context_mut();
+        let ty = ty.adopt(store.engine().types()).expect("room for a type");
         let func = dynamic_async_host_func(ty, func);
-        Func::from_vm(store.as_context_mut().0.host_func(&func))
+        Func::from_vm(store.0.host_func(&func))
     }
 
     /// A host function that may wait, from a closure whose type says all. Its parameters come as one tuple.

@@ -99,6 +99,19 @@ impl<'a, T: 'static> Caller<'a, T> {
         self.store.gc(why)
     }
 
+    /// As [`gc`](Self::gc): a collection never waits.
+    ///
+    /// # Errors
+    /// As [`gc`](Self::gc).
+    pub async fn gc_async(&mut self, why: Option<&GcHeapOutOfMemory<()>>) -> Result<()> {
+        self.store.gc(why)
+    }
+
+    /// Size of the heap of objects, in bytes; 0 as long as there is none.
+    pub fn gc_heap_capacity(&self) -> usize {
+        self.store.gc_heap_capacity()
+    }
+
     /// The error by which the host function throws an exception. See [`StoreContextMut::throw`].
     ///
     /// # Errors

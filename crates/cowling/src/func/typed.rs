@@ -22,6 +22,10 @@ impl<Params: WasmParams, Results: WasmResults> TypedFunc<Params, Results> {
         })
     }
 
+    pub(crate) fn from_handle(func: Func, handle: TypedHandle<Params::Abi, Results::Abi>) -> Self {
+        TypedFunc { func, handle }
+    }
+
     /// The function, untyped.
     pub fn func(&self) -> &Func {
         &self.func

@@ -20,6 +20,11 @@ impl<T> GcHeapOutOfMemory<T> {
         self.bytes_needed
     }
 
+    /// The value.
+    pub fn into_inner(self) -> T {
+        self.inner
+    }
+
     /// The value, and the error without it.
     pub fn take_inner(self) -> (T, GcHeapOutOfMemory<()>) {
         let GcHeapOutOfMemory {

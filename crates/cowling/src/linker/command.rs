@@ -50,6 +50,32 @@ impl<T: 'static> Linker<T> {
         self.instance(&mut store, module_name, instance)
     }
 
+    /// Defines the exports of a module, as [`module`](Self::module) does; asynchronous host functions that a reactor calls while it is
+    /// instantiated and initialized may wait.
+    ///
+    /// # Errors
+    /// As [`module`](Self::module).
+    pub async fn module_async(
+        &mut self,
+        mut store: impl AsContextMut<Data = T>,
+        module_name: &str,
+        module: &Module,
+    ) -> Result<&mut Self>
+    where
+        T: Send,
+    {
+        if let Some(ExternType::Func(_)) = module.get_export("_start") {
+            return self.command(module_name, module);
+        }
+        let mut store = store.as_context_mut();
+        let instance = self.instantiate_async(&mut store, module).await?;
+        if instance.get_func(&mut store, "_initialize").is_some() {
+            let initialize = instance.get_typed_func::<(), ()>(&mut store, "_initialize")?;
+            initialize.call_async(&mut store, ()).await?;
+        }
+        self.instance(&mut store, module_name, instance)
+    }
+
     fn command(&mut self, module_name: &str, module: &Module) -> Result<&mut Self> {
         let pre = self.instantiate_pre(module)?;
         for export in module.exports() {
@@ -91,7 +117,8 @@ impl<T: 'static> Linker<T> {
     ) -> Result<Func> {
         let mut store = store.as_context_mut();
         for name in ["", "_start"] {
-            match self.get(&mut store, module, name) {
+            let definition = self.definition(module, name);
+            match definition.map(|definition| definition.to_extern(&mut store)) {
                 None => {}
                 Some(Extern::Func(func)) => return Ok(func),
                 Some(other) => bail!(

@@ -11,14 +11,14 @@ use cowling_abi::{EntityIndex, EntityType};
 use cowling_vm::{CompiledModule, ImportValue};
 
 /// What a name stands for.
-pub(super) enum Definition<T: 'static> {
+pub(super) enum Definition<T> {
     /// A host function, in no store yet.
     Host(HostFunc<T>),
     /// Something in a store, or a shared memory, with its type when it was defined.
     Item(Extern, Box<ExternType>),
 }
 
-impl<T: 'static> Clone for Definition<T> {
+impl<T> Clone for Definition<T> {
     fn clone(&self) -> Self {
         match self {
             Definition::Host(func) => Definition::Host(func.clone()),

@@ -1,14 +1,14 @@
 //! Stand-ins for imports nobody defines.
 
 use super::Linker;
-use crate::error::{Result, UnknownImport};
+use crate::error::{Result, UnknownImportError};
 use crate::module::Module;
 use crate::store::AsContextMut;
 use crate::types::{ExternType, ImportType};
 
-impl UnknownImport {
+impl UnknownImportError {
     pub(crate) fn new(import: &ImportType<'_>) -> Self {
-        UnknownImport {
+        UnknownImportError {
             module: import.module().to_string(),
             name: import.name().to_string(),
             ty: import.ty(),
@@ -17,7 +17,7 @@ impl UnknownImport {
 }
 
 impl<T: 'static> Linker<T> {
-    /// Defines every function the module imports and nobody defines as one that fails with [`UnknownImport`]. Imports that are
+    /// Defines every function the module imports and nobody defines as one that fails with [`UnknownImportError`]. Imports that are
     /// not functions are left undefined.
     ///
     /// # Errors
@@ -25,7 +25,7 @@ impl<T: 'static> Linker<T> {
     pub fn define_unknown_imports_as_traps(&mut self, module: &Module) -> Result<()> {
         for import in module.imports() {
             if let (None, ExternType::Func(ty)) = (self.find(&import), import.ty()) {
-                let unknown = UnknownImport::new(&import);
+                let unknown = UnknownImportError::new(&import);
                 self.func_new(import.module(), import.name(), ty, move |_, _, _| {
                     Err(unknown.clone().into())
                 })?;
@@ -52,7 +52,7 @@ impl<T: 'static> Linker<T> {
             let item = import
                 .ty()
                 .default_value(&mut store)
-                .map_err(|error| error.context(UnknownImport::new(&import)))?;
+                .map_err(|error| error.context(UnknownImportError::new(&import)))?;
             self.define(&store, import.module(), import.name(), item)?;
         }
         Ok(())

@@ -123,6 +123,11 @@ impl<'a, T: 'static> StoreContextMut<'a, T> {
         self.gc(why)
     }
 
+    /// Size of the heap of objects, in bytes; 0 as long as there is none.
+    pub fn gc_heap_capacity(&self) -> usize {
+        usize::try_from(self.gc_stats().heap_bytes).unwrap_or(usize::MAX)
+    }
+
     /// How often the store has collected, what that cost, and what is in use.
     pub fn gc_stats(&self) -> GcStats {
         self.inner().gc_stats()
@@ -244,6 +249,12 @@ impl<'a, S: AsContext> From<&'a S> for StoreContext<'a, S::Data> {
 impl<'a, S: AsContext> From<&'a mut S> for StoreContext<'a, S::Data> {
     fn from(store: &'a mut S) -> Self {
         S::as_context(store)
+    }
+}
+
+impl<'a, T: 'static> From<StoreContextMut<'a, T>> for StoreContext<'a, T> {
+    fn from(store: StoreContextMut<'a, T>) -> Self {
+        StoreContext(store.0.into_ref())
     }
 }
 

@@ -5,10 +5,11 @@
 
 use super::value::{RefType, ValType};
 use crate::engine::Engine;
-use crate::error::Result;
+use crate::error::{OutOfMemory, Result};
 use cowling_abi as abi;
 use cowling_vm::{RegisteredType, TypeRegistry};
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 /// May other types be declared below one?
@@ -81,27 +82,33 @@ macro_rules! defined_types {
     ($($Ty:ident $variant:ident $Abi:ident;)*) => {$(
         impl $Ty {
             pub(crate) fn from_registered(ty: RegisteredType) -> $Ty {
-                $Ty(ty)
+                let engine = Engine::of_types(ty.registry());
+                $Ty { ty, engine }
+            }
+
+            /// The engine it belongs to.
+            pub fn engine(&self) -> &Engine {
+                &self.engine
             }
 
             pub(crate) fn registered(&self) -> &RegisteredType {
-                &self.0
+                &self.ty
             }
 
             pub(crate) fn as_abi(&self) -> &abi::$Abi {
-                match &self.0.ty().composite {
+                match &self.ty.ty().composite {
                     abi::CompositeType::$variant(ty) => ty,
                     _ => unreachable!("it was made of a type of its kind"),
                 }
             }
 
             fn types(&self) -> &Arc<TypeRegistry> {
-                self.0.registry()
+                self.ty.registry()
             }
 
             /// May types be declared below it?
             pub fn finality(&self) -> Finality {
-                if self.0.ty().is_final {
+                if self.ty.ty().is_final {
                     Finality::Final
                 } else {
                     Finality::NonFinal
@@ -110,12 +117,32 @@ macro_rules! defined_types {
 
             /// The type it is declared a subtype of.
             pub fn supertype(&self) -> Option<$Ty> {
-                self.0.supertype().map($Ty)
+                self.ty.supertype().map($Ty::from_registered)
             }
 
             /// Is it the other, or declared below it? Types of different engines never are.
             pub fn matches(&self, other: &$Ty) -> bool {
-                self.0.is_subtype(&other.0)
+                self.ty.is_subtype(&other.ty)
+            }
+        }
+
+        impl PartialEq for $Ty {
+            fn eq(&self, other: &$Ty) -> bool {
+                self.ty == other.ty
+            }
+        }
+
+        impl Eq for $Ty {}
+
+        impl Hash for $Ty {
+            fn hash<H: Hasher>(&self, state: &mut H) {
+                self.ty.hash(state);
+            }
+        }
+
+        impl fmt::Debug for $Ty {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_tuple(stringify!($Ty)).field(&self.ty).finish()
             }
         }
 
@@ -134,8 +161,11 @@ defined_types! {
 }
 
 /// The type of a function.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct FuncType(RegisteredType);
+#[derive(Clone)]
+pub struct FuncType {
+    ty: RegisteredType,
+    engine: Engine,
+}
 
 impl FuncType {
     /// A final function type from its parameter and result types.
@@ -149,6 +179,20 @@ impl FuncType {
     ) -> FuncType {
         let ty = Self::with_finality_and_supertype(engine, Finality::Final, None, params, results);
         ty.expect("room for another type")
+    }
+
+    /// As [`new`](Self::new), which panics where this is an error.
+    ///
+    /// # Errors
+    /// When there are 16,777,215 types in the engine already.
+    pub fn try_new(
+        engine: &Engine,
+        params: impl IntoIterator<Item = ValType>,
+        results: impl IntoIterator<Item = ValType>,
+    ) -> Result<FuncType, OutOfMemory> {
+        let ty = Self::with_finality_and_supertype(engine, Finality::Final, None, params, results);
+        // Its supertype cannot be wrong, as it has none.
+        ty.map_err(|_| OutOfMemory::new("another type of the engine"))
     }
 
     /// A function type from its parameter and result types, below another one.
@@ -179,7 +223,8 @@ impl FuncType {
             params: params.iter().map(ValType::to_abi).collect(),
             results: results.iter().map(ValType::to_abi).collect(),
         });
-        register(engine, finality, supertype.map(|ty| &ty.0), composite).map(FuncType)
+        register(engine, finality, supertype.map(|ty| &ty.ty), composite)
+            .map(FuncType::from_registered)
     }
 
     fn value(&self, ty: &abi::ValType) -> ValType {
@@ -208,7 +253,7 @@ impl FuncType {
 
     /// The same type in an engine, which may be another than it was made for.
     pub(crate) fn adopt(&self, types: &Arc<TypeRegistry>) -> Result<FuncType> {
-        Ok(FuncType(self.0.adopt(types)?))
+        Ok(FuncType::from_registered(self.ty.adopt(types)?))
     }
 
     /// The type `(func)`.
@@ -217,13 +262,16 @@ impl FuncType {
             params: Box::default(),
             results: Box::default(),
         };
-        FuncType(types.register(ty.into()).expect("room for another type"))
+        FuncType::from_registered(types.register(ty.into()).expect("room for another type"))
     }
 }
 
 /// The type of a struct.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct StructType(RegisteredType);
+#[derive(Clone)]
+pub struct StructType {
+    ty: RegisteredType,
+    engine: Engine,
+}
 
 impl StructType {
     /// A final struct type from its fields.
@@ -255,7 +303,8 @@ impl StructType {
         let composite = abi::CompositeType::Struct(abi::StructType {
             fields: fields.iter().map(FieldType::to_abi).collect(),
         });
-        register(engine, finality, supertype.map(|ty| &ty.0), composite).map(StructType)
+        register(engine, finality, supertype.map(|ty| &ty.ty), composite)
+            .map(StructType::from_registered)
     }
 
     /// The type of field number `i`, counted from 0.
@@ -275,8 +324,11 @@ impl StructType {
 const MAX_FIELDS: usize = 10_000;
 
 /// The type of an array.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct ArrayType(RegisteredType);
+#[derive(Clone)]
+pub struct ArrayType {
+    ty: RegisteredType,
+    engine: Engine,
+}
 
 impl ArrayType {
     /// A final array type from the type of its elements.
@@ -302,7 +354,8 @@ impl ArrayType {
         let composite = abi::CompositeType::Array(abi::ArrayType {
             element: field.to_abi(),
         });
-        register(engine, finality, supertype.map(|ty| &ty.0), composite).map(ArrayType)
+        register(engine, finality, supertype.map(|ty| &ty.ty), composite)
+            .map(ArrayType::from_registered)
     }
 
     /// The type of its elements, and whether they may be assigned.
@@ -435,8 +488,8 @@ impl StorageType {
     }
 
     /// The type of what is read: `i32` for what is packed.
-    pub fn unpack(&self) -> ValType {
-        self.as_val_type().cloned().unwrap_or(ValType::I32)
+    pub fn unpack(&self) -> &ValType {
+        self.as_val_type().unwrap_or(&ValType::I32)
     }
 
     /// May what is stored as this be used where `other` is expected?

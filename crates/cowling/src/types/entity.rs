@@ -363,6 +363,11 @@ impl ExnType {
         self.tag.clone()
     }
 
+    /// The engine it belongs to.
+    pub fn engine(&self) -> &Engine {
+        self.tag.ty().engine()
+    }
+
     /// The type of what it carries at `i`, counted from 0: a constant field.
     pub fn field(&self, i: usize) -> Option<FieldType> {
         self.tag.ty().param(i).map(constant)

@@ -121,6 +121,10 @@ fn a_host_function_throws_into_its_caller() {
     for wrong in [&[][..], &[Val::I64(1)], &[Val::I32(1), Val::I32(2)]] {
         assert!(ExnRef::new(&mut store, &pre, &tag, wrong).is_err());
     }
+    let elsewhere = ExnType::new(&Engine::default(), [ValType::I32]).unwrap();
+    let elsewhere = ExnRefPre::new(&mut store, elsewhere);
+    let error = ExnRef::new(&mut store, &elsewhere, &tag, &[Val::I32(1)]).unwrap_err();
+    assert_says(&error, &["engine"]);
     let of_two = ExnType::new(&engine, [ValType::I32, ValType::I32]).unwrap();
     let of_two = ExnRefPre::new(&mut store, of_two);
     let values = [Val::I32(1), Val::I32(2)];

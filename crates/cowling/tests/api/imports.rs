@@ -153,7 +153,7 @@ fn a_missing_import_is_named_with_its_type() {
             .instantiate(&mut store, &module)
             .unwrap_err();
         assert_says(&error, &["unknown import", "\"env\".\"it\"", ty]);
-        let unknown = error.downcast_ref::<UnknownImport>().unwrap();
+        let unknown = error.downcast_ref::<UnknownImportError>().unwrap();
         assert_eq!((unknown.module(), unknown.name()), ("env", "it"));
         assert_eq!(unknown.ty().to_string(), ty);
     }

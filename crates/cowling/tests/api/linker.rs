@@ -29,8 +29,10 @@ fn a_name_is_defined_once_unless_shadowing_is_allowed() {
             .unwrap(),
         3
     );
-    assert!(linker.get(&mut store, "m", "g").is_none());
-    assert!(linker.get(&mut store, "n", "f").is_none());
+    for (module, name) in [("m", "g"), ("n", "f")] {
+        let error = linker.get(&mut store, module, name).unwrap_err();
+        assert_says(&error, &[module, name, "not defined"]);
+    }
 }
 
 #[test]
@@ -159,7 +161,10 @@ fn unknown_imports_can_fail_when_they_are_called() {
     .unwrap();
     run(&mut store, &instance, "fine").unwrap();
     let error = run(&mut store, &instance, "bad").unwrap_err();
-    assert!(error.downcast_ref::<UnknownImport>().is_some(), "{error:?}");
+    assert!(
+        error.downcast_ref::<UnknownImportError>().is_some(),
+        "{error:?}"
+    );
     assert_says(&error, &["\"env\".\"missing\"", "(func (param i32))"]);
 }
 

@@ -27,4 +27,6 @@ mod tables;
 mod tail_calls;
 mod threads;
 mod traps;
+mod types;
+mod unchecked;
 mod wrong_store;

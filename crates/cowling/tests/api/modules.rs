@@ -96,7 +96,11 @@ fn an_instance_gives_its_exports_by_order_by_name_and_by_handle() {
             "(func (result i32))"
         ]
     );
-    let module = instance.module(&store).unwrap();
+    let module = instance.module(&store).clone();
+    assert!(std::ptr::eq(
+        instance.module(&store),
+        instance.module(&store)
+    ));
     let handle = module.get_export_index("c").unwrap();
     let global = instance
         .get_module_export(&mut store, &handle)

@@ -29,12 +29,13 @@ use cowling_abi::{
 };
 use cranelift_entity::EntityRef;
 use rows::{MAX_TYPES, TypeRows};
+use std::any::Any;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::io;
 use std::ptr;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
 /// A type cannot be had.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -61,6 +62,7 @@ pub enum TypeError {
 pub struct TypeRegistry {
     rows: TypeRows,
     inner: RwLock<Inner>,
+    embedder: OnceLock<Weak<dyn Any + Send + Sync>>,
 }
 
 #[derive(Default)]
@@ -155,7 +157,18 @@ impl TypeRegistry {
         Ok(Arc::new(TypeRegistry {
             rows: TypeRows::new()?,
             inner: RwLock::new(inner),
+            embedder: OnceLock::new(),
         }))
+    }
+
+    /// Remembers, once, what the embedder's layer has its types belong to.
+    pub fn set_embedder(&self, embedder: Weak<dyn Any + Send + Sync>) {
+        self.embedder.get_or_init(|| embedder);
+    }
+
+    /// What the embedder's layer has its types belong to, if that was said and is still there.
+    pub fn embedder(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        self.embedder.get()?.upgrade()
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Inner> {

@@ -16,20 +16,25 @@ impl<T: 'static> HostFunc<T> {
     /// A host function from a function that finds its arguments where it leaves its results: as many places as the type has parameters
     /// or results, whichever are more, of which those of the parameters are written. `None` if it is not a function type.
     ///
-    /// The promise: it takes the arguments for what the type says they are, and writes all results, of the types they have.
-    pub fn unchecked<F>(ty: RegisteredType, function: Trusted<F>) -> Option<Self>
-    where
-        F: Fn(HostCaller<'_, T>, &mut [MaybeUninit<ValRaw>]) -> Result<()> + Send + Sync + 'static,
-    {
+    /// The promise: called by `call`, it takes the arguments for what the type says they are, and writes all results, of the types
+    /// they have.
+    pub fn unchecked<F: Send + Sync + 'static>(
+        ty: RegisteredType,
+        function: Trusted<F>,
+        call: impl Fn(&F, HostCaller<'_, T>, &mut [MaybeUninit<ValRaw>]) -> Result<()>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Option<Self> {
         let signature = ty.ty().composite.as_func()?.clone();
-        Some(Self::new(Unchecked::<T, F> {
-            head: Head::of::<Unchecked<T, F>>(),
-            places: signature.params.len().max(signature.results.len()),
-            ty: signature,
-            registered: ty,
-            function: function.into_inner(),
-            _data: PhantomData,
-        }))
+        let function = function.into_inner();
+        Some(Self::new(Unchecked::of(
+            signature,
+            ty,
+            move |caller: HostCaller<'_, T>, values: &mut [MaybeUninit<ValRaw>]| {
+                call(&function, caller, values)
+            },
+        )))
     }
 }
 
@@ -41,6 +46,23 @@ struct Unchecked<T, F> {
     registered: RegisteredType,
     function: F,
     _data: PhantomData<fn(T)>,
+}
+
+impl<T, F> Unchecked<T, F>
+where
+    T: 'static,
+    F: Fn(HostCaller<'_, T>, &mut [MaybeUninit<ValRaw>]) -> Result<()> + Send + Sync,
+{
+    fn of(ty: FuncType, registered: RegisteredType, function: F) -> Self {
+        Unchecked {
+            head: Head::of::<Self>(),
+            places: ty.params.len().max(ty.results.len()),
+            ty,
+            registered,
+            function,
+            _data: PhantomData,
+        }
+    }
 }
 
 // SAFETY: `head` holds addresses of code; the rest is `Send` if the function is.
