@@ -22,11 +22,11 @@ fn main() -> Result<()> {
     fs::write(&file, &artifact)?;
     println!(
         "is it an artifact? {:?}",
-        engine.detect_precompiled_file(&file)?
+        Engine::detect_precompiled_file(&file)?
     );
     println!(
         "is this one? {:?}",
-        engine.detect_precompiled(b"\0asm\x01\0\0\0")
+        Engine::detect_precompiled(b"\0asm\x01\0\0\0")
     );
     // ANCHOR_END: compile
 

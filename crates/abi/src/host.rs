@@ -44,6 +44,10 @@ x86_features! {
     "has_avx512vl" "avx512vl",
 }
 
+/// Processor features without which the code generator would call library functions for rounding and vector shuffles, which
+/// compiled code has no way to reach. Every x86-64 processor since 2008 has them.
+pub const BASELINE: [&str; 3] = ["has_sse3", "has_sse41", "has_ssse3"];
+
 /// Target triple of this machine.
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub const TARGET: &str = "x86_64-unknown-linux-gnu";
@@ -61,6 +65,14 @@ impl Header {
             settings: knobs.code_fingerprint(),
             file_len: 0,
             content_hash: [0; 32],
+        }
+    }
+
+    /// The same for code that only uses [`BASELINE`] features, so that it runs on other machines, too.
+    pub fn for_baseline(&self) -> Header {
+        Header {
+            cpu_features: BASELINE.map(str::to_string).to_vec(),
+            ..self.clone()
         }
     }
 }

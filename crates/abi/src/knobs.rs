@@ -1,32 +1,37 @@
 //! Knobs: every setting of the engine, declared once.
 //!
 //! From the one declaration in `for_each_knob!` follow the field in [`Knobs`] and its default, the setter of the public
-//! `Config`, the command line's `-C name=value` with its help text, and the knob's part in an artifact's fingerprint. A fuzzer
-//! draws settings from [`Knob::samples`].
+//! `Config`, the getter of the public `Engine` if it is to have one, the command line's `-C name=value` with its help text, and the
+//! knob's part in an artifact's fingerprint. A fuzzer draws settings from [`Knob::samples`].
 
+use crate::operator_costs::OperatorCosts;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::str::FromStr;
 
-/// Calls a macro with the list of knobs: `/// doc`, `name: type = default, scope, [values worth trying];`
+/// Calls a macro with the list of knobs: `/// doc`, `name: type = default, scope, getter, [values worth trying];`
 ///
 /// `scope` is `code` when the knob changes generated code or what it relies on (so that an artifact only runs under the same
-/// value) and `runtime` when it does not.
+/// value) and `runtime` when it does not. `getter` is the name of the engine's getter, with `if compiler` behind it when an engine
+/// that does not compile has nothing to say; it may be left out.
 #[macro_export]
 macro_rules! for_each_knob {
     ($mac:ident) => {
         $mac! {
             /// How hard the code generator optimises.
-            cranelift_opt_level: OptLevel = OptLevel::Speed, code, ["none", "speed", "speed_and_size"];
+            cranelift_opt_level: OptLevel = OptLevel::Speed, code, get_cranelift_opt_level if compiler, ["none", "speed", "speed_and_size"];
             /// Checks the intermediate code after each step. Slow; finds bugs of the engine itself.
-            cranelift_debug_verifier: bool = false, runtime, ["true", "false"];
+            cranelift_debug_verifier: bool = false, runtime, get_cranelift_debug_verifier if compiler, ["true", "false"];
             /// Makes every NaN that arithmetic produces the canonical one, so that results do not depend on the processor.
-            cranelift_nan_canonicalization: bool = false, code, ["true", "false"];
+            cranelift_nan_canonicalization: bool = false, code, get_cranelift_nan_canonicalization if compiler, ["true", "false"];
+            /// How variables are given registers.
+            cranelift_regalloc_algorithm: RegallocAlgorithm = RegallocAlgorithm::Backtracking, code,
+                get_cranelift_regalloc_algorithm if compiler, ["backtracking", "single_pass"];
             /// Compiles the functions of a module on all cores.
-            parallel_compilation: bool = true, runtime, ["true", "false"];
+            parallel_compilation: bool = true, runtime, get_parallel_compilation, ["true", "false"];
             /// Keeps the map from machine code to positions in the binary, for backtraces.
-            generate_address_map: bool = true, code, ["true", "false"];
+            generate_address_map: bool = true, code, get_generate_address_map, ["true", "false"];
             /// Keeps the debug information of binaries that have any, so that backtraces say which file and line a guest was at.
             wasm_backtrace_details: WasmBacktraceDetails = WasmBacktraceDetails::Environment, runtime,
                 ["enable", "disable", "environment"];
@@ -36,22 +41,47 @@ macro_rules! for_each_knob {
             /// Attaches a core dump to the error of a guest that traps.
             coredump_on_trap: bool = false, runtime, ["true", "false"];
             /// Bytes of address space reserved for each linear memory. From 4294967296 on, 32-bit memories need no bounds checks.
-            memory_reservation: u64 = 4 << 30, code, ["0", "65536", "4294967296"];
+            memory_reservation: u64 = 4 << 30, code, get_memory_reservation, ["0", "65536", "4294967296"];
             /// Bytes of inaccessible address space behind each reservation.
-            memory_guard_size: u64 = 32 << 20, code, ["0", "65536", "33554432"];
+            memory_guard_size: u64 = 32 << 20, code, get_memory_guard_size, ["0", "65536", "33554432"];
+            /// Lets memories move that outgrow what is reserved for them. Those that may not can be at most that large, and code keeps
+            /// their address in a register across calls.
+            memory_may_move: bool = true, code, get_memory_may_move, ["true", "false"];
+            /// Bytes of address space for the further growth of a memory that begins with more than `memory_reservation`, or moves
+            /// because it outgrows it.
+            memory_reservation_for_growth: u64 = 2 << 30, runtime, get_memory_reservation_for_growth,
+                ["0", "65536", "2147483648"];
+            /// Lets guests and hosts make shared memories.
+            shared_memory: bool = true, runtime, get_shared_memory, ["true", "false"];
             /// Bytes of stack for guest code.
-            max_wasm_stack: u64 = 1 << 20, runtime, ["65536", "1048576"];
+            max_wasm_stack: usize = 1 << 20, runtime, get_max_wasm_stack, ["65536", "1048576"];
             /// Bytes of stack that must be left when a host function is called; they come on top of `max_wasm_stack`.
-            host_stack_reserve: u64 = 256 << 10, runtime, ["65536", "262144"];
+            host_stack_reserve: usize = 256 << 10, runtime, ["65536", "262144"];
             /// Makes bounds checks hold in speculative execution, too, where the processor has not yet decided them.
             spectre_mitigation: bool = true, code, ["true", "false"];
             /// Lays out data segments ahead of time and maps them copy-on-write.
-            memory_init_cow: bool = true, code, ["true", "false"];
+            memory_init_cow: bool = true, code, get_memory_init_cow, ["true", "false"];
+            /// Bytes of images that may always be laid out for the memories of a module, however far apart its data segments are. Beyond
+            /// that an image may be twice as large as what is in it.
+            memory_guaranteed_dense_image_size: u64 = 16 << 20, code, get_memory_guaranteed_dense_image_size,
+                ["0", "65536", "16777216"];
+            /// Copies artifacts into memory when they are loaded from files, so that nothing of a memory's image is ever read from disk
+            /// later.
+            force_memory_init_memfd: bool = false, runtime, ["true", "false"];
+            /// Puts information for the system's debuggers and profilers into artifacts: how to unwind the stack. Backtraces do without.
+            native_unwind_info: bool = true, code, ["true", "false"];
+            /// Lets epochs interrupt guests whose store has an epoch deadline. Guest code is the same either way.
+            epoch_interruption: bool = true, runtime, get_epoch_interruption, ["true", "false"];
             /// Counts what guest code executes, so that stores can give it fuel. Code gets slower: tight loops by up to a third.
-            consume_fuel: bool = false, code, ["true", "false"];
+            consume_fuel: bool = false, code, get_consume_fuel, ["true", "false"];
+            /// What operators cost in fuel, where that is not what they cost by default, by their names in upper camel case.
+            operator_cost: OperatorCosts = OperatorCosts::default(), code,
+                ["default", "Call=3", "MemoryGrow=100,memory_fill_per_byte=1"];
             /// Bytes of address space for the garbage-collected heap of a store, the most that it may have: up to 2 GiB. A store without
             /// structs and arrays has none.
-            gc_heap_reservation: u64 = 2 << 30, runtime, ["0", "1048576", "2147483648"];
+            gc_heap_reservation: u64 = 2 << 30, runtime, get_gc_heap_reservation, ["0", "1048576", "2147483648"];
+            /// Bytes that the garbage-collected heap of a store begins with.
+            gc_heap_initial_size: u64 = 1 << 20, runtime, get_gc_heap_initial_size, ["0", "65536", "1048576"];
             /// Collects garbage whenever a struct or array is made. Very slow; finds bugs of the engine itself.
             gc_stress: bool = false, runtime, ["true", "false"];
             /// Allows functions, blocks and branches with several results.
@@ -73,7 +103,7 @@ macro_rules! for_each_knob {
             /// Allows relaxed vector operators, whose results depend on the processor where that makes them faster.
             wasm_relaxed_simd: bool = true, code, ["true", "false"];
             /// Gives relaxed vector operators the results that the standard prescribes for a deterministic engine, on every processor.
-            relaxed_simd_deterministic: bool = false, code, ["true", "false"];
+            relaxed_simd_deterministic: bool = false, code, get_relaxed_simd_deterministic, ["true", "false"];
             /// Allows 128-bit integer addition, subtraction and multiplication.
             wasm_wide_arithmetic: bool = true, code, ["true", "false"];
             /// Allows memories with pages of one byte.
@@ -83,7 +113,7 @@ macro_rules! for_each_knob {
             /// Allows import sections that give a module's name once for several imports.
             wasm_compact_imports: bool = true, code, ["true", "false"];
             /// Lets hints in the binary say which branches are rarely taken; their code then lies out of the way.
-            wasm_branch_hinting: bool = true, code, ["true", "false"];
+            wasm_branch_hinting: bool = true, code, get_wasm_branch_hinting, ["true", "false"];
             /// Allows calls in tail position that leave nothing of their caller on the stack.
             wasm_tail_call: bool = true, code, ["true", "false"];
             /// Allows references of defined function types, and calls by them.
@@ -178,6 +208,37 @@ impl fmt::Display for WasmBacktraceDetails {
     }
 }
 
+/// How variables are given registers.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum RegallocAlgorithm {
+    /// The code is fast; to get there, decisions are undone and made anew.
+    Backtracking,
+    /// One pass over the code: compiles fast, moves values to and fro more often.
+    SinglePass,
+}
+
+impl FromStr for RegallocAlgorithm {
+    type Err = ();
+
+    fn from_str(s: &str) -> Result<Self, ()> {
+        match s {
+            "backtracking" => Ok(RegallocAlgorithm::Backtracking),
+            "single_pass" => Ok(RegallocAlgorithm::SinglePass),
+            _ => Err(()),
+        }
+    }
+}
+
+impl fmt::Display for RegallocAlgorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            RegallocAlgorithm::Backtracking => "backtracking",
+            RegallocAlgorithm::SinglePass => "single_pass",
+        })
+    }
+}
+
 /// How a knob's value is written as text.
 trait KnobValue: Sized {
     fn parse(text: &str) -> Option<Self>;
@@ -198,7 +259,15 @@ macro_rules! knob_values {
     )*};
 }
 
-knob_values!(bool, u64, OptLevel, WasmBacktraceDetails);
+knob_values!(
+    bool,
+    u64,
+    usize,
+    OptLevel,
+    OperatorCosts,
+    RegallocAlgorithm,
+    WasmBacktraceDetails
+);
 
 /// A limit: `none` or a number.
 impl KnobValue for Option<NonZeroUsize> {
@@ -252,10 +321,23 @@ pub enum KnobError {
         /// Values it does take.
         samples: String,
     },
+    /// The value cannot be had, here or together with the other settings.
+    #[error("setting `{name}` cannot be {value}: {reason}")]
+    Refused {
+        /// The setting.
+        name: &'static str,
+        /// Its value.
+        value: String,
+        /// Why not.
+        reason: String,
+    },
 }
 
 macro_rules! declare {
-    ($($(#[doc = $doc:literal])* $name:ident: $ty:ty = $default:expr, $scope:ident, [$($sample:literal),*];)*) => {
+    ($(
+        $(#[doc = $doc:literal])* $name:ident: $ty:ty = $default:expr, $scope:ident
+        $(, $getter:ident $(if $compiler:ident)?)?, [$($sample:literal),*];
+    )*) => {
         /// The value of every knob.
         #[derive(Clone, Debug, PartialEq, Eq, Hash)]
         pub struct Knobs {

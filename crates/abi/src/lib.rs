@@ -16,6 +16,7 @@
 //! | [`builtins`] | runtime functions that compiled code calls |
 //! | [`trap`] | trap codes |
 //! | [`knobs`] | every setting, declared once |
+//! | [`operator_costs`] | the setting of what operators cost in fuel |
 //! | [`artifact`] | the ELF image: sections, header, lookup tables |
 //! | [`host`] | what this machine is: target, processor features, version |
 
@@ -30,6 +31,7 @@ pub mod index;
 pub mod knobs;
 pub mod layout;
 pub mod module;
+pub mod operator_costs;
 pub mod plan;
 pub mod trap;
 pub mod types;

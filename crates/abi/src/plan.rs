@@ -29,11 +29,13 @@ pub enum MemoryBase {
 pub struct MemoryPlan {
     /// Where its base address is found.
     pub base: MemoryBase,
-    /// Bytes of address space kept for it from its base. It never grows past them in place.
+    /// Bytes of address space kept for it from its base, unless it begins with more. It never grows past them in place.
     pub reservation: u64,
+    /// Bytes of address space kept for further growth, when it begins with more than the reservation and when it moves.
+    pub for_growth: u64,
     /// Inaccessible bytes behind the reservation.
     pub guard: u64,
-    /// May it be moved to another address when it outgrows its reservation? A slot's memory never is.
+    /// May it be moved to another address when it outgrows its reservation? A memory that code looks for in its slot never is.
     pub movable: bool,
     /// Does every 32-bit index with an offset up to `guard` land in reservation and guard? If not, each access is checked.
     pub guarded: bool,
@@ -67,10 +69,32 @@ impl MemoryPlan {
                 MemoryBase::Record
             },
             reservation: knobs.memory_reservation,
+            // All of a shared memory is reserved from the start.
+            for_growth: if ty.shared {
+                0
+            } else {
+                knobs.memory_reservation_for_growth
+            },
             guard: knobs.memory_guard_size,
-            movable: !in_slot && !ty.shared && !guarded,
+            movable: !ty.shared && !guarded && knobs.memory_may_move,
             guarded,
         }
+    }
+
+    /// Bytes of address space that a memory of this type, not shared, begins with, without the guard. `None` if it begins with more
+    /// than it may have.
+    pub fn initial_reservation(&self, ty: &MemoryType) -> Option<u64> {
+        let minimum = ty.minimum_bytes()?;
+        if self.guarded {
+            return (minimum <= self.reservation).then_some(self.reservation);
+        }
+        let wanted = if minimum <= self.reservation {
+            self.reservation
+        } else {
+            minimum.saturating_add(self.for_growth)
+        };
+        // Accesses are checked, so nothing relies on there being more than it may ever need.
+        Some(wanted.min(ty.maximum_bytes()).max(minimum))
     }
 }
 
@@ -112,6 +136,38 @@ mod tests {
         ] {
             assert_eq!(plan.base, MemoryBase::Record);
             assert!(!plan.guarded && plan.movable);
+        }
+        let fixed = Knobs {
+            memory_may_move: false,
+            ..small
+        };
+        assert!(!MemoryPlan::for_type(&ty(false), true, &fixed).movable);
+    }
+
+    #[test]
+    fn what_is_reserved_at_first_depends_on_the_size_and_on_the_most_it_may_have() {
+        let page = 64 << 10;
+        let small = Knobs {
+            memory_reservation: 2 * page,
+            memory_reservation_for_growth: 3 * page,
+            ..Knobs::default()
+        };
+        let sized = |minimum, maximum| MemoryType {
+            minimum,
+            maximum,
+            ..ty(false)
+        };
+        for (knobs, ty, pages) in [
+            (&small, sized(0, None), Some(2)),
+            (&small, sized(2, None), Some(2)),
+            (&small, sized(4, None), Some(7)),
+            (&small, sized(4, Some(5)), Some(5)),
+            (&small, sized(0, Some(1)), Some(1)),
+            (&Knobs::default(), sized(0, Some(1)), Some(1 << 16)),
+        ] {
+            let plan = MemoryPlan::for_type(&ty, false, knobs);
+            let expected = pages.map(|pages: u64| pages * page);
+            assert_eq!(plan.initial_reservation(&ty), expected, "{ty}");
         }
     }
 }

@@ -103,6 +103,14 @@ pub(crate) struct Compile {
     #[arg(short, long, value_name = "OUT")]
     pub(crate) output: Option<PathBuf>,
 
+    /// Makes code for every machine of this kind, for example `x86_64-unknown-linux-gnu` (default: for this machine's processor)
+    #[arg(long, value_name = "TRIPLE")]
+    pub(crate) target: Option<String>,
+
+    /// Writes the intermediate code of each function into DIR
+    #[arg(long, value_name = "DIR")]
+    pub(crate) emit_clif: Option<PathBuf>,
+
     #[command(flatten)]
     pub(crate) settings: Settings,
 }

@@ -4,7 +4,7 @@ use crate::args::{Command, Compile, Inspect, Run, Settings, Validate, Wast, defa
 use crate::invoke::{self, Invoke};
 use crate::report::Failure;
 use crate::{progress, source, wasi};
-use cowling::{Config, Context as _, Engine, Error, Extern, Instance, Linker, Store};
+use cowling::{Config, Context as _, Engine, Error, Extern, Instance, KnobError, Linker, Store};
 use cowling_wasi::I32Exit;
 use std::ffi::OsString;
 use std::fs::{self, File, Permissions};
@@ -23,12 +23,18 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
     }
 }
 
-fn engine(settings: &Settings, configure: impl FnOnce(&mut Config)) -> Result<Engine, Failure> {
+fn engine(
+    settings: &Settings,
+    configure: impl FnOnce(&mut Config) -> cowling::Result<()>,
+) -> Result<Engine, Failure> {
     let mut config = default_config();
     settings.apply(&mut config).map_err(Failure::Usage)?;
-    configure(&mut config);
+    configure(&mut config).map_err(|error| Failure::Usage(format!("{error:#}")))?;
     progress::show(&mut config);
-    Ok(Engine::new(&config)?)
+    Engine::new(&config).map_err(|error| match error.downcast_ref() {
+        Some(KnobError::Refused { .. }) => Failure::Usage(error.to_string()),
+        _ => error.into(),
+    })
 }
 
 fn run_program(args: Run) -> Result<(), Failure> {
@@ -37,6 +43,7 @@ fn run_program(args: Run) -> Result<(), Failure> {
         if args.fuel.is_some() {
             config.consume_fuel(true);
         }
+        Ok(())
     })?;
     let (file, guest_args) = args
         .program
@@ -158,7 +165,15 @@ fn ended(error: Error) -> Failure {
 }
 
 fn compile(args: Compile) -> Result<(), Failure> {
-    let engine = engine(&args.settings, |_| ())?;
+    let engine = engine(&args.settings, |config| {
+        if let Some(target) = &args.target {
+            config.target(target)?;
+        }
+        if let Some(directory) = &args.emit_clif {
+            config.emit_clif(directory);
+        }
+        Ok(())
+    })?;
     let wasm = source::binary(&args.file)?;
     let artifact = engine
         .precompile_module(&wasm)
@@ -190,12 +205,12 @@ fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
 }
 
 fn validate(args: Validate) -> Result<(), Failure> {
-    let engine = engine(&args.settings, |_| ())?;
+    let engine = engine(&args.settings, |_| Ok(()))?;
     for_each_file(&args.files, |path| source::validate(&engine, path))
 }
 
 fn wast(args: Wast) -> Result<(), Failure> {
-    let engine = engine(&args.settings, |_| ())?;
+    let engine = engine(&args.settings, |_| Ok(()))?;
     for_each_file(&args.files, |path| {
         let name = path.display().to_string();
         let script = fs::read_to_string(path).with_context(|| format!("cannot read `{name}`"))?;
@@ -227,7 +242,10 @@ fn for_each_file(
 }
 
 fn inspect(args: Inspect) -> Result<(), Failure> {
-    let engine = engine(&args.settings, |config| args.cache.apply(config))?;
+    let engine = engine(&args.settings, |config| {
+        args.cache.apply(config);
+        Ok(())
+    })?;
     let module = source::module(&engine, &args.file)?;
     let mut out = io::BufWriter::new(io::stdout().lock());
     if let Some(name) = module.name() {

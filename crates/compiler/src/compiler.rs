@@ -1,15 +1,23 @@
 //! The public face: from bytes to an artifact.
 
+use crate::clif::ClifFiles;
+use crate::driver::Target;
 use crate::error::CompileError;
+use crate::operator_cost::OperatorCost;
 use crate::{driver, emit, init, isa, parse};
 use cowling_abi::DefinedFuncIndex;
+use cowling_abi::artifact::Header;
 use cowling_abi::knobs::Knobs;
 use cranelift_codegen::isa::OwnedTargetIsa;
+use std::path::PathBuf;
 
-/// A compiler for this machine under fixed settings. It may be used from several threads at once.
+/// A compiler under fixed settings. It may be used from several threads at once.
 pub struct Compiler {
     isa: OwnedTargetIsa,
     knobs: Knobs,
+    costs: OperatorCost,
+    header: Header,
+    clif: Option<PathBuf>,
 }
 
 impl Compiler {
@@ -18,10 +26,34 @@ impl Compiler {
     /// # Errors
     /// When this machine lacks a processor feature that compiled code needs.
     pub fn new(knobs: &Knobs) -> Result<Compiler, CompileError> {
+        Self::for_header(knobs, Header::for_this_machine(knobs))
+    }
+
+    /// A compiler whose artifacts get this header, for machines with the processor features that it names.
+    ///
+    /// # Errors
+    /// When a processor feature that compiled code needs is missing there, or a setting makes no sense.
+    pub fn for_header(knobs: &Knobs, header: Header) -> Result<Compiler, CompileError> {
         Ok(Compiler {
-            isa: isa::target(knobs)?,
+            isa: isa::target(knobs, &header.cpu_features)?,
             knobs: knobs.clone(),
+            costs: OperatorCost::try_from(&knobs.operator_cost)?,
+            header,
+            clif: None,
         })
+    }
+
+    /// Writes the intermediate code of each function into a file in this directory.
+    pub fn emit_clif(&mut self, directory: PathBuf) {
+        self.clif = Some(directory);
+    }
+
+    fn target(&self) -> Target<'_> {
+        Target {
+            isa: &*self.isa,
+            knobs: &self.knobs,
+            costs: &self.costs,
+        }
     }
 
     /// Checks that a binary is a valid module that may be compiled under these settings.
@@ -50,9 +82,11 @@ impl Compiler {
         let _entered = span.enter();
         let mut parsed = parse::parse(wasm, &self.knobs)?;
         let initial = init::lay_out(&mut parsed, &self.knobs);
-        let code = driver::compile(&parsed, &*self.isa, &self.knobs, progress)?;
+        let clif = self.clif.as_deref().map(|dir| ClifFiles::new(dir, wasm));
+        let code = driver::compile(&parsed, self.target(), clif.as_ref(), progress)?;
         parsed.info.largest_frame = code.largest_frame();
-        emit::artifact(&parsed, initial, code, &*self.isa, &self.knobs)
+        let header = self.header.clone();
+        emit::artifact(&parsed, initial, code, &*self.isa, &self.knobs, header)
     }
 
     /// The intermediate code of one function before optimisation, as text. For tests that show how something is translated.
@@ -62,6 +96,6 @@ impl Compiler {
     #[doc(hidden)]
     pub fn clif(&self, wasm: &[u8], function: DefinedFuncIndex) -> Result<String, CompileError> {
         let parsed = parse::parse(wasm, &self.knobs)?;
-        driver::clif(&parsed, &*self.isa, &self.knobs, function)
+        driver::clif(&parsed, self.target(), function)
     }
 }

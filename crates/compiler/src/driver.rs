@@ -3,9 +3,11 @@
 //! Nothing but machine code and its tables outlives a function: its CLIF and the code generator's state are reused for the
 //! next one on the same thread.
 
+use crate::clif::ClifFiles;
 use crate::code::{self, Code};
 use crate::error::{CompileError, FunctionLabel};
 use crate::lower::{self, Lowered, ModuleEnv};
+use crate::operator_cost::OperatorCost;
 use crate::parse::{Body, Parsed};
 use crate::queue;
 use crate::trampoline::{self, Trampoline};
@@ -52,6 +54,7 @@ struct Worker {
 struct Shared<'a, 'wasm> {
     parsed: &'a Parsed<'wasm>,
     env: ModuleEnv<'a>,
+    clif: Option<&'a ClifFiles>,
     /// A function type for each way in which functions are called.
     types: Vec<&'a FuncType>,
 }
@@ -84,11 +87,22 @@ fn distinct_calls(info: &ModuleInfo) -> (Vec<&FuncType>, PrimaryMap<TypeIndex, O
     (distinct, places)
 }
 
-/// Compiles everything. `progress` is told how many functions are done, of how many; it is called from several threads.
+/// What is compiled for, and how.
+#[derive(Copy, Clone)]
+pub(crate) struct Target<'a> {
+    /// The machine.
+    pub isa: &'a dyn TargetIsa,
+    /// Settings.
+    pub knobs: &'a Knobs,
+    /// What operators cost in fuel.
+    pub costs: &'a OperatorCost,
+}
+
+/// Compiles everything, and writes down the intermediate code if `clif` says where. `progress` is told how many functions are done, of how many; it is called from several threads.
 pub(crate) fn compile(
     parsed: &Parsed<'_>,
-    isa: &dyn TargetIsa,
-    knobs: &Knobs,
+    target: Target<'_>,
+    clif: Option<&ClifFiles>,
     progress: &(dyn Fn(u64, u64) + Sync),
 ) -> Result<ModuleCode, CompileError> {
     let layout = vm_layout(parsed)?;
@@ -106,10 +120,12 @@ pub(crate) fn compile(
         env: ModuleEnv {
             info: &parsed.info,
             layout: &layout,
-            knobs,
-            isa,
+            knobs: target.knobs,
+            costs: target.costs,
+            isa: target.isa,
             hints: &parsed.hints,
         },
+        clif,
         types,
     };
 
@@ -132,7 +148,7 @@ pub(crate) fn compile(
             worker.trampoline(&shared, shared.types[task / 2], kind)
         }
     };
-    let mut code = queue::run(&order, knobs.parallel_compilation, Worker::new, task)?;
+    let mut code = queue::run(&order, target.knobs.parallel_compilation, Worker::new, task)?;
 
     let mut trampolines = Vec::with_capacity(shared.types.len());
     let mut rest = code.drain(functions..);
@@ -150,16 +166,16 @@ pub(crate) fn compile(
 /// The CLIF of one function before optimisation, as text.
 pub(crate) fn clif(
     parsed: &Parsed<'_>,
-    isa: &dyn TargetIsa,
-    knobs: &Knobs,
+    target: Target<'_>,
     index: DefinedFuncIndex,
 ) -> Result<String, CompileError> {
     let layout = vm_layout(parsed)?;
     let env = ModuleEnv {
         info: &parsed.info,
         layout: &layout,
-        knobs,
-        isa,
+        knobs: target.knobs,
+        costs: target.costs,
+        isa: target.isa,
         hints: &parsed.hints,
     };
     let body = parsed.bodies.get(index).ok_or(CompileError::Invalid {
@@ -245,6 +261,9 @@ impl Worker {
     ) -> Result<Code, CompileError> {
         let env = &shared.env;
         let lowered = self.lower(env, index, &shared.parsed.bodies[index])?;
+        if let Some(clif) = shared.clif {
+            clif.write(index, &self.context.func)?;
+        }
         let keep_positions = env.knobs.generate_address_map;
         let code = code::generate(&mut self.context, env.isa, keep_positions);
         let mut code = code.map_err(|message| {

@@ -15,7 +15,7 @@ use crate::error::CompileError;
 use crate::init::InitialData;
 use crate::parse::Parsed;
 use cowling_abi::artifact::{
-    IMAGE_ALIGN, SECTION_ADDRESSES, SECTION_DATA, SECTION_DEBUG, SECTION_EH_FRAME,
+    Header, IMAGE_ALIGN, SECTION_ADDRESSES, SECTION_DATA, SECTION_DEBUG, SECTION_EH_FRAME,
     SECTION_EXCEPTIONS, SECTION_FUNCTIONS, SECTION_IMAGE, SECTION_INFO, SECTION_NAMES,
     SECTION_TEXT, SECTION_TRAMPOLINES, SECTION_TRAPS,
 };
@@ -27,19 +27,23 @@ use text::Layout;
 /// Alignment of tables of 32-bit numbers.
 const TABLE_ALIGN: u64 = 4;
 
-/// Makes the artifact.
+/// Makes the artifact. What the header says of the file itself is filled in here.
 pub(crate) fn artifact(
     parsed: &Parsed<'_>,
     initial: InitialData<'_>,
     code: ModuleCode,
     isa: &dyn TargetIsa,
     knobs: &Knobs,
+    header: Header,
 ) -> Result<Vec<u8>, CompileError> {
     let info = postcard::to_stdvec(&parsed.info).map_err(|e| CompileError::TooLarge {
         what: format!("its description cannot be encoded: {e}"),
     })?;
     let layout = Layout::new(&code)?;
-    let eh_frame = unwind::eh_frame(&layout, &code, isa)?;
+    let eh_frame = match knobs.native_unwind_info {
+        true => unwind::eh_frame(&layout, &code, isa)?,
+        false => Vec::new(),
+    };
     let mut debug = Vec::new();
     let debug = parsed.debug.encode(&mut debug);
     let table = |name, bytes| Section::bytes(name, TABLE_ALIGN, bytes);
@@ -63,5 +67,5 @@ pub(crate) fn artifact(
     .loaded()
     .executable();
     sections.insert(0, text);
-    elf::write(sections, knobs)
+    elf::write(sections, header)
 }

@@ -1,7 +1,9 @@
 //! Why a module cannot be compiled.
 
+use crate::operator_cost::UnknownOperator;
 use cowling_abi::FuncIndex;
 use std::fmt;
+use std::path::PathBuf;
 
 /// Why a module cannot be compiled.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,6 +42,25 @@ pub enum CompileError {
     /// Code cannot be generated for this machine or under these settings.
     #[error("cannot generate code on this machine: {0}")]
     Machine(String),
+    /// Code cannot be generated for machines of this kind.
+    #[error("cannot generate code for `{triple}`: {reason}")]
+    Target {
+        /// Their target triple.
+        triple: String,
+        /// Why not.
+        reason: String,
+    },
+    /// A cost in fuel was given to something that is no operator.
+    #[error(transparent)]
+    OperatorCost(#[from] UnknownOperator),
+    /// The intermediate code cannot be written down.
+    #[error("cannot write `{}`: {message}", file.display())]
+    Clif {
+        /// The file it was for.
+        file: PathBuf,
+        /// What the system says.
+        message: String,
+    },
 }
 
 impl From<wasmparser::Error> for CompileError {

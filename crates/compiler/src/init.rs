@@ -25,9 +25,6 @@ use std::ops::Range;
 /// Table elements that may always be laid out, over all tables of a module.
 const FREE_TABLE_ELEMENTS: u64 = 1 << 20;
 
-/// Bytes of images that may always be laid out, over all memories of a module.
-const FREE_IMAGE_BYTES: u64 = 16 << 20;
-
 /// Contents of the artifact's data sections.
 pub(crate) struct InitialData<'wasm> {
     /// What makes up [`cowling_abi::artifact::SECTION_DATA`], one after the other.
@@ -40,7 +37,11 @@ pub(crate) struct InitialData<'wasm> {
 pub(crate) fn lay_out<'wasm>(parsed: &mut Parsed<'wasm>, knobs: &Knobs) -> InitialData<'wasm> {
     fold_elements(&mut parsed.info);
     let image = if knobs.memory_init_cow {
-        fold_data(&mut parsed.info, &parsed.data)
+        fold_data(
+            &mut parsed.info,
+            &parsed.data,
+            knobs.memory_guaranteed_dense_image_size,
+        )
     } else {
         Vec::new()
     };
@@ -145,10 +146,10 @@ fn place(
     (end <= memory.minimum_bytes()? && !memory.shared).then_some((defined, start..end))
 }
 
-/// Folds data segments; returns the images, one after the other.
-fn fold_data(info: &mut ModuleInfo, data: &PrimaryMap<DataIndex, &[u8]>) -> Vec<u8> {
+/// Folds data segments; returns the images, one after the other. `free` bytes of them may be laid out in any case.
+fn fold_data(info: &mut ModuleInfo, data: &PrimaryMap<DataIndex, &[u8]>, free: u64) -> Vec<u8> {
     let contained: u64 = data.values().map(|bytes| bytes.len() as u64).sum();
-    let limit = FREE_IMAGE_BYTES.max(contained.saturating_mul(2));
+    let limit = free.max(contained.saturating_mul(2));
     let mut placed: SecondaryMap<DefinedMemoryIndex, Vec<Placed>> = SecondaryMap::new();
     let mut spans: SecondaryMap<DefinedMemoryIndex, Range<u64>> = SecondaryMap::new();
     let mut total = 0;
@@ -409,7 +410,7 @@ mod tests {
         }
         wat.push(')');
         let (letters, contents, image) = folded(&wat, &Knobs::default());
-        assert!(image.len() as u64 <= FREE_IMAGE_BYTES);
+        assert!(image.len() as u64 <= Knobs::default().memory_guaranteed_dense_image_size);
         assert_eq!(letters.matches('F').count(), 3);
         assert_eq!(contents.iter().filter(|c| c.starts_with('_')).count(), 1);
     }

@@ -10,11 +10,14 @@
 //! |---|---|
 //! | `compiler` | [`Compiler`]: the public face |
 //! | `error` | [`CompileError`] |
+//! | `features` | WebAssembly features and the knobs that switch them |
 //! | `parse` | one pass over the binary: facts, function bodies, data, names |
 //! | `init` | segments laid out ahead of time |
-//! | `isa` | the code generator's target: this machine |
+//! | `isa` | the code generator's target |
+//! | `operator_cost` | what operators cost in fuel |
 //! | `lower` | a function body becomes CLIF, validated in the same pass |
 //! | `trampoline` | the ways between host and guest, in CLIF |
+//! | `clif` | CLIF written down for people |
 //! | `code` | CLIF becomes one piece of machine code |
 //! | `driver` | all pieces of a module |
 //! | `queue` | tasks spread over threads |
@@ -24,17 +27,24 @@
 
 #![forbid(unsafe_code)]
 
+mod clif;
 mod code;
 mod compiler;
 mod driver;
 mod emit;
 mod error;
+mod features;
 mod init;
 mod isa;
 mod lower;
+mod operator_cost;
 mod parse;
 mod queue;
 mod trampoline;
 
 pub use compiler::Compiler;
 pub use error::{CompileError, FunctionLabel};
+pub use features::{features, set_features};
+pub use isa::check_target;
+pub use operator_cost::{OperatorCost, UnknownOperator, VariableOperatorCost};
+pub use wasmparser::WasmFeatures;

@@ -10,6 +10,7 @@ mod sections;
 mod tests;
 
 use crate::error::CompileError;
+use crate::features::features;
 use cowling_abi::artifact::{DebugSections, NameTable};
 use cowling_abi::knobs::Knobs;
 use cowling_abi::{DataIndex, DefinedFuncIndex, FuncIndex, ModuleInfo};
@@ -17,7 +18,7 @@ use cranelift_entity::PrimaryMap;
 use std::collections::HashMap;
 use wasmparser::{
     BranchHint, Encoding, FuncToValidate, FunctionBody, Parser, Payload, ValidPayload, Validator,
-    ValidatorResources, WasmFeatures,
+    ValidatorResources,
 };
 
 /// A module that is valid except perhaps for its function bodies.
@@ -45,44 +46,6 @@ pub(crate) struct Body<'wasm> {
     pub body: FunctionBody<'wasm>,
     /// What validates it.
     pub validator: FuncToValidate<ValidatorResources>,
-}
-
-/// The proposals that these knobs switch on.
-fn features(knobs: &Knobs) -> WasmFeatures {
-    let mut features = WasmFeatures::MVP
-        | WasmFeatures::MUTABLE_GLOBAL
-        | WasmFeatures::SATURATING_FLOAT_TO_INT
-        | WasmFeatures::SIGN_EXTENSION;
-    for (on, feature) in [
-        (knobs.wasm_multi_value, WasmFeatures::MULTI_VALUE),
-        (knobs.wasm_bulk_memory, WasmFeatures::BULK_MEMORY),
-        (knobs.wasm_reference_types, WasmFeatures::REFERENCE_TYPES),
-        (knobs.wasm_simd, WasmFeatures::SIMD),
-        (knobs.wasm_extended_const, WasmFeatures::EXTENDED_CONST),
-        (knobs.wasm_multi_memory, WasmFeatures::MULTI_MEMORY),
-        (knobs.wasm_exceptions, WasmFeatures::EXCEPTIONS),
-        (knobs.wasm_threads, WasmFeatures::THREADS),
-        (knobs.wasm_memory64, WasmFeatures::MEMORY64),
-        (knobs.wasm_relaxed_simd, WasmFeatures::RELAXED_SIMD),
-        (knobs.wasm_wide_arithmetic, WasmFeatures::WIDE_ARITHMETIC),
-        (
-            knobs.wasm_custom_page_sizes,
-            WasmFeatures::CUSTOM_PAGE_SIZES,
-        ),
-        (knobs.wasm_compact_imports, WasmFeatures::COMPACT_IMPORTS),
-        (knobs.wasm_tail_call, WasmFeatures::TAIL_CALL),
-        (
-            knobs.wasm_function_references,
-            WasmFeatures::FUNCTION_REFERENCES,
-        ),
-        (
-            knobs.wasm_gc && knobs.wasm_function_references,
-            WasmFeatures::GC,
-        ),
-    ] {
-        features.set(feature, on);
-    }
-    features
 }
 
 /// Reads a module.

@@ -1,44 +1,48 @@
 //! From bytes to a module: the part of the API that needs the compiler.
 
+mod builder;
+
+pub use builder::{CodeBuilder, CodeHint};
+
 use crate::artifact;
 #[cfg(feature = "cache")]
 use crate::cache::{Cache, Key};
 use crate::config::Config;
 use crate::engine::Engine;
-use crate::error::{Context, Result, bail};
+use crate::error::{Context, Error, Result, bail, ensure};
 use crate::module::Module;
-use cowling_abi::knobs::Knobs;
+use cowling_abi::artifact::Header;
 use cowling_compiler::{CompileError, Compiler};
-use cowling_vm::Verify;
+use cowling_vm::{Trusted, Verify};
 use std::borrow::Cow;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
-
-/// Called with the number of functions compiled so far and in all.
-pub(crate) type Progress = Arc<dyn Fn(u64, u64) + Send + Sync>;
-
-impl Config {
-    /// Calls `report` while a module compiles with the number of functions done and the number of functions in all.
-    ///
-    /// It is called from compiling threads, several at once, and should return soon.
-    pub fn compile_progress(
-        &mut self,
-        report: impl Fn(u64, u64) + Send + Sync + 'static,
-    ) -> &mut Config {
-        self.progress = Some(Arc::new(report));
-        self
-    }
-}
+use std::sync::OnceLock;
 
 /// A compiler that is set up when it is first needed, so that [`Engine::default`] cannot fail.
 #[derive(Default)]
 pub(crate) struct LazyCompiler(OnceLock<Result<Compiler, CompileError>>);
 
 impl LazyCompiler {
-    pub(crate) fn get(&self, knobs: &Knobs) -> Result<&Compiler> {
-        match self.0.get_or_init(|| Compiler::new(knobs)) {
+    /// The compiler whose artifacts get this header.
+    pub(crate) fn get(
+        &self,
+        config: &Config,
+        header: impl FnOnce() -> Header,
+    ) -> Result<&Compiler> {
+        ensure!(
+            config.compiler.enabled,
+            "this engine does not compile: `Config::enable_compiler(false)`"
+        );
+        let make = || {
+            let mut compiler = Compiler::for_header(&config.knobs, header())?;
+            if let Some(directory) = &config.compiler.emit_clif {
+                compiler.emit_clif(directory.clone());
+            }
+            Ok(compiler)
+        };
+        match self.0.get_or_init(make) {
             Ok(compiler) => Ok(compiler),
             Err(error) => Err(error.clone().into()),
         }
@@ -58,7 +62,7 @@ impl Engine {
     fn compile(&self, wasm: &[u8]) -> Result<Vec<u8>> {
         let _span = tracing::info_span!("compile", bytes = wasm.len()).entered();
         let silent = |_, _| {};
-        let artifact = match &self.config().progress {
+        let artifact = match &self.config().compiler.progress {
             Some(progress) => self.compiler()?.compile(wasm, &**progress)?,
             None => self.compiler()?.compile(wasm, &silent)?,
         };
@@ -93,6 +97,44 @@ impl Module {
         let mut file =
             File::open(path).with_context(|| format!("cannot read `{}`", path.display()))?;
         Module::from_open_file(engine, &mut file)
+            .with_context(|| format!("cannot load `{}`", path.display()))
+    }
+
+    cowling_vm::on_trust! {
+        /// Compiles a module from a file in the binary or text format, or loads it if the file is an artifact.
+        ///
+        /// ```
+        /// # use cowling::*;
+        /// let engine = Engine::default();
+        /// let text = r#"(module (func (export "run")))"#;
+        /// let artifact = engine.precompile_module(text.as_bytes())?;
+        /// let dir = tempfile::tempdir()?;
+        /// for content in [text.as_bytes(), &artifact] {
+        ///     let path = dir.path().join("module");
+        ///     std::fs::write(&path, content)?;
+        ///     // SAFETY: it was written in the line above, and nobody else does.
+        ///     let module = unsafe { Module::from_trusted_file(&engine, &path)? };
+        ///     assert!(module.get_export("run").is_some());
+        /// }
+        /// # Ok::<(), Error>(())
+        /// ```
+        ///
+        /// # Safety
+        /// If the file is an artifact, it is as for [`Module::deserialize_open_file`].
+        ///
+        /// # Errors
+        /// As [`Module::from_file`] and [`Module::deserialize`]; the path is named.
+        pub unsafe fn from_trusted_file(engine: &Engine, trusted file: impl AsRef<Path>) -> Result<Module> => Module::from_file_or_artifact;
+    }
+
+    fn from_file_or_artifact(engine: &Engine, path: Trusted<impl AsRef<Path>>) -> Result<Module> {
+        let path = path.get().as_ref();
+        if !artifact::is_artifact_file(path)? {
+            return Module::from_file(engine, path);
+        }
+        File::open(path)
+            .map_err(Error::from)
+            .and_then(|file| Module::load_verified(engine, file))
             .with_context(|| format!("cannot load `{}`", path.display()))
     }
 

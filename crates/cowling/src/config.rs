@@ -1,30 +1,80 @@
 //! Settings of an [`Engine`](crate::Engine).
+//!
+//! | file | job |
+//! |---|---|
+//! | this | the setters, most of them made from the declaration of the knobs |
+//! | `check` | what cannot be had, told by [`Engine::new`](crate::Engine::new) |
+//! | `compiler` | settings of the compiler that are no knobs |
+//! | `pooling` | settings of the pool of slots |
 
+mod check;
+#[cfg(feature = "compiler")]
+mod compiler;
 mod pooling;
 
+#[cfg(feature = "compiler")]
+pub use compiler::Strategy;
 pub use pooling::{Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
 
-use crate::error::Result;
-use cowling_abi::knobs::{Knobs, OptLevel, WasmBacktraceDetails};
+use crate::error::{Result, ensure};
+use cowling_abi::artifact::Header;
+use cowling_abi::knobs::{Knobs, OptLevel, RegallocAlgorithm, WasmBacktraceDetails};
 use std::fmt;
 use std::num::NonZeroUsize;
 
+/// Which version artifacts say they are of, and must say to be loaded: [`Config::module_version`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ModuleVersionStrategy {
+    /// Cowling's, with the code generator's.
+    #[default]
+    CowlingVersion,
+    /// The embedder's besides: whoever changes it makes artifacts unusable that are there.
+    Custom(String),
+}
+
+impl ModuleVersionStrategy {
+    /// The version as text.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::CowlingVersion => cowling_abi::host::VERSION,
+            Self::Custom(version) => version,
+        }
+    }
+}
+
 /// Settings of an [`Engine`](crate::Engine).
 ///
-/// Each [`Knob`](crate::Knob) has a setter of its name here.
+/// Each [`Knob`](crate::Knob) has a setter of its name here. Values are checked by [`Engine::new`](crate::Engine::new), whose error
+/// names the setting that cannot be had.
+///
+/// ```
+/// # use cowling::*;
+/// let mut config = Config::new();
+/// config.consume_fuel(true).max_wasm_stack(256 << 10).wasm_threads(false);
+/// let engine = Engine::new(&config)?;
+/// assert!(engine.get_consume_fuel());
+///
+/// let error = Engine::new(config.max_wasm_stack(0)).unwrap_err();
+/// assert_eq!(error.to_string(), "setting `max_wasm_stack` cannot be 0: guest code needs a stack");
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Clone, Default)]
 pub struct Config {
     pub(crate) knobs: Knobs,
+    /// Overrides the knob `host_stack_reserve`: bytes of stack in all.
+    async_stack_size: Option<usize>,
     pub(crate) allocation: InstanceAllocationStrategy,
+    version: ModuleVersionStrategy,
     #[cfg(feature = "compiler")]
-    pub(crate) progress: Option<crate::compile::Progress>,
+    pub(crate) compiler: compiler::CompilerConfig,
     #[cfg(feature = "cache")]
     pub(crate) cache: crate::cache::CacheConfig,
 }
 
 impl Config {
     /// The default settings.
-    pub fn new() -> Config {
+    pub fn new() -> Self {
         Config::default()
     }
 
@@ -32,20 +82,18 @@ impl Config {
     ///
     /// # Errors
     /// [`KnobError`](crate::KnobError) when there is no such knob or the value does not parse; nothing is changed then.
-    pub fn set_knob(&mut self, name: &str, value: &str) -> Result<&mut Config> {
+    pub fn set_knob(&mut self, name: &str, value: &str) -> Result<&mut Self> {
         self.knobs.set(name, value)?;
         Ok(self)
     }
 
-    /// Accepted and without effect: every store can have an [epoch deadline](crate::Store::set_epoch_deadline), and guest code is
-    /// the same whether it has or not. Here so that code written for the `wasmtime` crate compiles.
-    pub fn epoch_interruption(&mut self, _enable: bool) -> &mut Config {
-        self
-    }
-
-    /// Accepted and without effect: every store can be used [asynchronously](crate::Func::call_async). Here so that code written
-    /// for the `wasmtime` crate compiles.
-    pub fn async_support(&mut self, _enable: bool) -> &mut Config {
+    /// Bytes of a store's stack in all: [`max_wasm_stack`](Self::max_wasm_stack) for guest code, and the rest for host functions, in
+    /// place of [`host_stack_reserve`](Self::host_stack_reserve). Calls of both kinds use the same stack. It must not be less than
+    /// `max_wasm_stack`.
+    ///
+    /// The default is the sum of the two.
+    pub fn async_stack_size(&mut self, size: usize) -> &mut Self {
+        self.async_stack_size = Some(size);
         self
     }
 
@@ -65,9 +113,43 @@ impl Config {
     pub fn allocation_strategy(
         &mut self,
         strategy: impl Into<InstanceAllocationStrategy>,
-    ) -> &mut Config {
+    ) -> &mut Self {
         self.allocation = strategy.into();
         self
+    }
+
+    /// Which version artifacts say they are of, and must say to be loaded. The default is [`ModuleVersionStrategy::CowlingVersion`].
+    ///
+    /// # Errors
+    /// When the embedder's version has more than 255 bytes, or none.
+    pub fn module_version(&mut self, strategy: ModuleVersionStrategy) -> Result<&mut Self> {
+        if let ModuleVersionStrategy::Custom(version) = &strategy {
+            ensure!(
+                (1..=255).contains(&version.len()),
+                "the version of modules has {} bytes, but must have 1 to 255",
+                version.len()
+            );
+        }
+        self.version = strategy;
+        Ok(self)
+    }
+
+    /// What artifacts must match to be loaded.
+    pub(crate) fn header(&self) -> Header {
+        let mut header = Header::for_this_machine(&self.knobs);
+        if let ModuleVersionStrategy::Custom(version) = &self.version {
+            header.version = format!("{} {version}", header.version);
+        }
+        header
+    }
+
+    /// What artifacts that are compiled here match; `header` is what they must match to be loaded.
+    pub(crate) fn code_header(&self, header: &Header) -> Header {
+        #[cfg(feature = "compiler")]
+        if self.compiler.target.is_some() {
+            return header.for_baseline();
+        }
+        header.clone()
     }
 
     /// The value of every knob.
@@ -77,16 +159,24 @@ impl Config {
 }
 
 macro_rules! setters {
-    ($($(#[doc = $doc:literal])* $name:ident: $ty:ty = $default:expr, $scope:ident, [$($sample:literal),*];)*) => {
-        impl Config {$(
-            $(#[doc = $doc])*
-            #[doc = ""]
-            #[doc = concat!("The default is `", stringify!($default), "`.")]
-            pub fn $name(&mut self, $name: $ty) -> &mut Config {
-                self.knobs.$name = $name;
-                self
-            }
-        )*}
+    ($(
+        $(#[doc = $doc:literal])* $name:ident: $ty:ty = $default:expr, $scope:ident
+        $(, $getter:ident $(if $compiler:ident)?)?, [$($sample:literal),*];
+    )*) => {
+        impl Config {
+            $(setters!(@one $name: $ty = $default, $($doc)*);)*
+        }
+    };
+    // Its setter takes the costs of all operators, which only the compiler knows.
+    (@one operator_cost: $($rest:tt)*) => {};
+    (@one $name:ident: $ty:ty = $default:expr, $($doc:literal)*) => {
+        $(#[doc = $doc])*
+        #[doc = ""]
+        #[doc = concat!("The default is `", stringify!($default), "`.")]
+        pub fn $name(&mut self, value: $ty) -> &mut Self {
+            self.knobs.$name = value;
+            self
+        }
     };
 }
 

@@ -1,5 +1,7 @@
 //! The engine: settings, the compiler, the registry of function types and the compile cache, shared by everything made with it.
 
+mod settings;
+
 use crate::config::Config;
 use crate::error::{Context, Result};
 use cowling_abi::artifact::Header;
@@ -14,6 +16,17 @@ use std::sync::{Arc, Weak};
 ///
 /// An engine is made once per program, or once per set of settings, and is cheap to clone: clones are the same engine. Modules,
 /// linkers and stores of one engine do not work with those of another.
+///
+/// ```
+/// # use cowling::*;
+/// let engine = Engine::new(Config::new().consume_fuel(true))?;
+/// assert!(engine.get_consume_fuel());
+/// // Compiled now, for engines like this one, on machines like this one.
+/// let artifact = engine.precompile_module(br#"(module (func (export "run")))"#)?;
+/// assert_eq!(Engine::detect_precompiled(&artifact), Some(Precompiled::Module));
+/// assert!(!Engine::same(&engine, &Engine::default()));
+/// # Ok::<(), Error>(())
+/// ```
 pub struct Engine {
     inner: Arc<EngineInner>,
     /// What makes its slots stay warm. Stores have an engine without it: those that were dropped leave theirs behind, and must not
@@ -29,7 +42,7 @@ impl Clone for Engine {
 
 struct EngineInner {
     config: Config,
-    /// What an artifact must match to be loaded.
+    /// What an artifact must match to be loaded here.
     header: Header,
     runtime: Arc<RuntimeConfig>,
     #[cfg(feature = "compiler")]
@@ -42,21 +55,27 @@ impl Engine {
     /// An engine with these settings.
     ///
     /// # Errors
-    /// When code cannot be generated for this machine, or under these settings.
+    /// [`KnobError`](crate::KnobError) when a setting cannot be had, alone or together with the others; or when code cannot be
+    /// generated for this machine.
     pub fn new(config: &Config) -> Result<Engine> {
-        let engine = Engine::build(config.clone())?;
+        let mut config = config.clone();
+        config.settle()?;
+        let engine = Engine::build(config)?;
         #[cfg(feature = "compiler")]
-        engine.compiler()?;
+        if engine.config().compiler.enabled {
+            engine.compiler()?;
+        }
         Ok(engine)
     }
 
+    /// An engine with settings that go together.
     fn build(config: Config) -> Result<Engine> {
         let types = TypeRegistry::new().context("reserving address space for types")?;
-        let header = Header::for_this_machine(&config.knobs);
+        let header = config.header();
         let pool = Pool::new(config.allocation.pool_config());
         let inner = Arc::new(EngineInner {
             #[cfg(feature = "cache")]
-            cache: crate::cache::Cache::open(&config, &header),
+            cache: crate::cache::Cache::open(&config, &config.code_header(&header)),
             #[cfg(feature = "compiler")]
             compiler: Default::default(),
             runtime: Arc::new(RuntimeConfig {
@@ -124,7 +143,9 @@ impl Engine {
     /// [epoch deadline](crate::Store::set_epoch_deadline) it is. May be called from any thread at any time; takes time in
     /// proportion to the number of stores that have such a deadline.
     pub fn increment_epoch(&self) {
-        self.inner.runtime.epochs.increment();
+        if self.inner.runtime.knobs.epoch_interruption {
+            self.inner.runtime.epochs.increment();
+        }
     }
 
     /// Are these the same engine, that is, clones of each other?
@@ -139,8 +160,18 @@ impl Engine {
         }
     }
 
+    /// Prepares this thread for running guests: what the first call of a guest would do otherwise, which takes some microseconds.
+    pub fn tls_eager_initialize() {
+        cowling_vm::prepare_thread();
+    }
+
+    /// Is guest code interpreted? It never is. Here so that code written for the `wasmtime` crate compiles.
+    pub fn is_pulley(&self) -> bool {
+        false
+    }
+
     /// What kind of precompiled artifact these bytes are, if they are one. Says nothing about whether it loads.
-    pub fn detect_precompiled(&self, bytes: &[u8]) -> Option<Precompiled> {
+    pub fn detect_precompiled(bytes: &[u8]) -> Option<Precompiled> {
         crate::artifact::is_artifact(bytes).then_some(Precompiled::Module)
     }
 
@@ -148,7 +179,7 @@ impl Engine {
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub fn detect_precompiled_file(&self, path: impl AsRef<Path>) -> Result<Option<Precompiled>> {
+    pub fn detect_precompiled_file(path: impl AsRef<Path>) -> Result<Option<Precompiled>> {
         let is_artifact = crate::artifact::is_artifact_file(path.as_ref())?;
         Ok(is_artifact.then_some(Precompiled::Module))
     }
@@ -156,7 +187,7 @@ impl Engine {
     /// Something to hash: two engines that hash the same run each other's artifacts, if their machines have the same processor
     /// features.
     pub fn precompile_compatibility_hash(&self) -> impl Hash + '_ {
-        Compatibility(&self.inner.header)
+        Compatibility(self.inner.config.code_header(&self.inner.header))
     }
 
     pub(crate) fn header(&self) -> &Header {
@@ -173,7 +204,10 @@ impl Engine {
 
     #[cfg(feature = "compiler")]
     pub(crate) fn compiler(&self) -> Result<&cowling_compiler::Compiler> {
-        self.inner.compiler.get(&self.inner.config.knobs)
+        let EngineInner { config, header, .. } = &*self.inner;
+        self.inner
+            .compiler
+            .get(config, || config.code_header(header))
     }
 
     #[cfg(feature = "cache")]
@@ -200,8 +234,8 @@ impl fmt::Debug for Engine {
     }
 }
 
-/// A reference to an [`Engine`] that does not keep it alive.
-#[derive(Clone)]
+/// A reference to an [`Engine`] that does not keep it alive. The default refers to none.
+#[derive(Clone, Default)]
 pub struct EngineWeak {
     inner: Weak<EngineInner>,
 }
@@ -227,9 +261,9 @@ pub enum Precompiled {
     Module,
 }
 
-struct Compatibility<'a>(&'a Header);
+struct Compatibility(Header);
 
-impl Hash for Compatibility<'_> {
+impl Hash for Compatibility {
     fn hash<H: Hasher>(&self, state: &mut H) {
         let Header {
             version,
@@ -238,7 +272,7 @@ impl Hash for Compatibility<'_> {
             settings,
             file_len: _,
             content_hash: _,
-        } = self.0;
+        } = &self.0;
         (version, target, cpu_features, settings).hash(state);
     }
 }

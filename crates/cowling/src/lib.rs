@@ -35,7 +35,7 @@
 //!
 //! | file | job |
 //! |---|---|
-//! | `config`, `engine` | settings; what everything shares |
+//! | `config`, `engine`, `pool_metrics` | settings; what everything shares; figures of it |
 //! | `module`, `compile`, `cache`, `artifact`, `trust` | compiled code: from bytes, from the cache, from artifacts; which files are trusted |
 //! | `types` | types of values, functions, tables, memories, globals, tags, imports, exports |
 //! | `store` | stores, the ways to borrow them, and to interrupt what runs in them |
@@ -74,6 +74,7 @@ mod linker;
 mod memory;
 mod module;
 mod nothing;
+mod pool_metrics;
 mod rooted;
 mod shared_memory;
 mod store;
@@ -84,11 +85,19 @@ mod v128;
 mod val;
 
 pub use backtrace::{FrameInfo, FrameSymbol, WasmBacktrace};
-pub use config::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
-pub use cowling_abi::Trap;
-pub use cowling_abi::knobs::{Knob, KnobError, KnobScope, Knobs, OptLevel, WasmBacktraceDetails};
 #[cfg(feature = "compiler")]
-pub use cowling_compiler::CompileError;
+pub use compile::{CodeBuilder, CodeHint};
+#[cfg(feature = "compiler")]
+pub use config::Strategy;
+pub use config::{
+    Config, Enabled, InstanceAllocationStrategy, ModuleVersionStrategy, PoolingAllocationConfig,
+};
+pub use cowling_abi::knobs::{
+    Knob, KnobError, KnobScope, Knobs, OptLevel, RegallocAlgorithm, WasmBacktraceDetails,
+};
+pub use cowling_abi::{FuncIndex, Trap};
+#[cfg(feature = "compiler")]
+pub use cowling_compiler::{CompileError, OperatorCost, VariableOperatorCost, WasmFeatures};
 pub use cowling_vm::PoolFull as PoolConcurrencyLimitError;
 pub use cowling_vm::UncaughtException as ThrownException;
 pub use cowling_vm::{
@@ -122,8 +131,9 @@ pub use guest::{
 pub use instance::{Instance, InstancePre};
 pub use linker::Linker;
 pub use memory::{Memory, MemoryAccessError};
-pub use module::{Module, ModuleExport, ResourcesRequired};
+pub use module::{Module, ModuleExport, ModuleFunction, ResourcesRequired};
 pub use nothing::{NoExtern, NoFunc, NoneRef};
+pub use pool_metrics::PoolingAllocatorMetrics;
 pub use rooted::{GcRef, OwnedRooted, RootScope, Rooted, RootedGcRef};
 pub use shared_memory::{SharedMemory, WaitResult};
 pub use store::{AsContext, AsContextMut, Store, StoreContext, StoreContextMut, UpdateDeadline};

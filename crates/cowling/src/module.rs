@@ -1,5 +1,9 @@
 //! Modules: compiled code and the facts about it, ready to be instantiated any number of times.
 
+mod code;
+
+pub use code::ModuleFunction;
+
 use crate::artifact;
 use crate::engine::Engine;
 use crate::error::{Context, Result};
@@ -8,6 +12,7 @@ use cowling_abi::EntityIndex;
 use cowling_vm::{CompiledModule, Handle, Trusted, Verify};
 use std::fmt;
 use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -93,7 +98,7 @@ impl Module {
     }
 
     /// Loads an artifact whose checksum has to be right. A compile cache remembers which files were checked.
-    fn load_verified(engine: &Engine, file: File) -> Result<Module> {
+    pub(crate) fn load_verified(engine: &Engine, file: File) -> Result<Module> {
         #[cfg(feature = "cache")]
         if let Some(cache) = engine.cache()
             && let Some(identity) = crate::cache::Identity::of(&file)
@@ -116,6 +121,12 @@ impl Module {
 
     pub(crate) fn load_file(engine: &Engine, file: File, verify: Verify) -> Result<Module> {
         let _span = tracing::info_span!("load").entered();
+        if engine.config().knobs().force_memory_init_memfd {
+            let mut artifact = Vec::new();
+            (&file).seek(SeekFrom::Start(0))?;
+            (&file).read_to_end(&mut artifact)?;
+            return Module::load_bytes(engine, &artifact, verify);
+        }
         let code = CompiledModule::load_file(file, engine.header(), engine.types(), verify)?;
         Ok(Module::from_code(engine.clone(), code))
     }
@@ -136,20 +147,29 @@ impl Module {
         &self.engine
     }
 
+    /// Are these the same module, that is, clones of each other? Another compilation of the same bytes is another module.
+    pub fn same(a: &Module, b: &Module) -> bool {
+        Arc::ptr_eq(a.code(), b.code())
+    }
+
     /// Its name, if the binary's name section gives it one.
     pub fn name(&self) -> Option<&str> {
         self.code.info().name.as_deref()
     }
 
     /// What it imports, in order of declaration.
-    pub fn imports(&self) -> impl ExactSizeIterator<Item = ImportType<'_>> {
+    pub fn imports<'module>(
+        &'module self,
+    ) -> impl ExactSizeIterator<Item = ImportType<'module>> + 'module {
         let code = self.code();
         let imports = code.info().imports.iter();
         imports.map(|import| ImportType::new(code, import))
     }
 
     /// What it exports, in order of declaration.
-    pub fn exports(&self) -> impl ExactSizeIterator<Item = ExportType<'_>> {
+    pub fn exports<'module>(
+        &'module self,
+    ) -> impl ExactSizeIterator<Item = ExportType<'module>> + 'module {
         let code = self.code();
         let exports = code.info().exports.iter();
         exports.map(|(name, entity)| ExportType::new(code, name, *entity))
@@ -167,6 +187,15 @@ impl Module {
             entity: *self.code.info().exports.get(name)?,
             module: self.code.id(),
         })
+    }
+
+    /// Prepares the initial contents of memories for being mapped. They are part of the artifact and ready when a module is there, so
+    /// there is nothing left to do. Here so that code written for the `wasmtime` crate compiles.
+    ///
+    /// # Errors
+    /// None today.
+    pub fn initialize_copy_on_write_image(&self) -> Result<()> {
+        Ok(())
     }
 
     /// What an instance of it takes, before anything grows.

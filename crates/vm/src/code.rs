@@ -34,8 +34,8 @@ use crate::registry::{self, CodeRegion};
 use crate::sys::mapping::{Mapping, Protection};
 use crate::sys::{memfd, round_up_to_page};
 use cowling_abi::artifact::{
-    AddressMap, DebugSections, ExceptionTable, FunctionTable, Header, HeaderError, NameTable,
-    TrampolineOffsets, TrampolineTable,
+    AddressMap, CodeRange, DebugSections, ExceptionTable, FunctionTable, Header, HeaderError,
+    NameTable, TrampolineOffsets, TrampolineTable,
 };
 use cowling_abi::layout::VmLayout;
 use cowling_abi::{
@@ -129,6 +129,11 @@ struct Code {
     file: Option<OwnedFd>,
 }
 
+fn next_id() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
 impl Code {
     fn bytes(&self, range: &Range<usize>) -> &[u8] {
         // SAFETY: the mapping is readable and nobody writes to it as long as it exists: it is a private mapping, of a sealed memory
@@ -149,11 +154,6 @@ impl Code {
             .at(self.sections.text.start + text_offset as usize)
             .as_ptr()
     }
-}
-
-fn next_id() -> u64 {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 impl CompiledModule {
@@ -373,6 +373,33 @@ impl CompiledModule {
             Some(code) => code.bytes(&(0..code.sections.file_len)),
             None => &[],
         }
+    }
+
+    /// Addresses of the artifact as it is mapped; none for a module without code.
+    pub fn image(&self) -> Range<*const u8> {
+        self.artifact_bytes().as_ptr_range()
+    }
+
+    /// Its machine code; empty for a module without code.
+    pub fn text(&self) -> &[u8] {
+        match &self.code {
+            Some(code) => code.bytes(&code.sections.text),
+            None => &[],
+        }
+    }
+
+    /// Where in [`text`](Self::text) the code of a function is.
+    pub fn code_range(&self, index: DefinedFuncIndex) -> Option<CodeRange> {
+        let code = self.code.as_ref()?;
+        FunctionTable(code.bytes(&code.sections.functions)).get(index)
+    }
+
+    /// Which places of the binary the code from which offset of [`text`](Self::text) on comes from. Empty if that was not kept.
+    pub fn address_map(&self) -> AddressMap<'_> {
+        AddressMap(match &self.code {
+            Some(code) => code.bytes(&code.sections.addresses),
+            None => &[],
+        })
     }
 
     /// A function's name, if the binary gives it one.

@@ -137,6 +137,7 @@ pub use quota::Quota;
 pub use raw::ValRaw;
 pub use repair::{FailedAccess, Repair};
 pub use shared::{SharedMemory, SharedMemoryError, WaitResult};
+pub use signals::prepare_thread;
 pub use slot::MapError;
 pub use store::{
     ExternHandle, FuncHandle, GlobalHandle, InstanceHandle, MemoryHandle, RuntimeConfig, Store,
@@ -147,6 +148,7 @@ pub use suspend::{
     Interruption, NoResults, OwningCall, Progress, ResumeError, StoreLender, StoreSuspended,
     Suspension, YieldValue, Yielded,
 };
+pub use sys::pagemap::is_available as is_pagemap_scan_available;
 pub use table::MAX_TABLE_ELEMENTS;
 pub use trusted::Trusted;
 // One trait does for both; signatures read better with two names.

@@ -100,7 +100,10 @@ pub(crate) struct LinearMemory {
     reservation: usize,
     guard: usize,
     maximum: usize,
+    for_growth: usize,
     movable: bool,
+    /// Is its size in registers of code that uses it?
+    kept: bool,
     /// Size in bytes when it was new.
     initial: usize,
     image: Option<Image>,
@@ -159,19 +162,8 @@ impl LinearMemory {
     /// Reservation, guard, and initial size in bytes. The first two are whole pages, the reservation at least one.
     fn sizes(plan: &MemoryPlan, ty: &MemoryType) -> Option<(usize, usize, usize)> {
         let minimum = usize::try_from(ty.minimum_bytes()?).ok()?;
-        let planned = round_up_to_page(usize::try_from(plan.reservation).ok()?)?;
-        let needed = round_up_to_page(minimum.max(1))?;
-        let reservation = if plan.movable {
-            // Accesses are checked, so nothing relies on there being more than it may ever need.
-            let most = usize::try_from(ty.maximum_bytes()).unwrap_or(usize::MAX);
-            let most = round_up_to_page(most).unwrap_or(usize::MAX);
-            planned.min(most).max(needed)
-        } else {
-            planned
-        };
-        if needed > reservation {
-            return None;
-        }
+        let reservation = plan.initial_reservation(ty)?.max(1);
+        let reservation = round_up_to_page(usize::try_from(reservation).ok()?)?;
         let guard = round_up_to_page(usize::try_from(plan.guard).ok()?)?;
         Some((reservation, guard, minimum))
     }
@@ -205,7 +197,9 @@ impl LinearMemory {
             reservation,
             guard,
             maximum: usize::try_from(by_type).unwrap_or(usize::MAX).min(most),
+            for_growth: usize::try_from(plan.for_growth).unwrap_or(usize::MAX),
             movable: plan.movable,
+            kept: !plan.guarded,
             initial: minimum,
             image: None,
             spoiled: false,
@@ -291,9 +285,9 @@ impl LinearMemory {
         new_len > self.reservation
     }
 
-    /// May growing move it? Code checks its accesses to such a memory, and keeps base and size in registers for that.
-    pub(crate) fn is_movable(&self) -> bool {
-        self.movable
+    /// Does code check its accesses? It keeps the memory's size in registers for that, and its base if that may change.
+    pub(crate) fn is_kept_in_registers(&self) -> bool {
+        self.kept
     }
 
     /// Opens pages so that `new_len` bytes, which are within the reservation, can be used.
@@ -310,8 +304,7 @@ impl LinearMemory {
         Ok(())
     }
 
-    /// Moves to a place where `new_len` bytes fit, and at least twice of what fitted so far so that moves stay rare, and opens
-    /// them there.
+    /// Moves to a place where `new_len` bytes fit, and what is to be reserved for growth so that moves stay rare, and opens them there.
     fn relocate(&mut self, new_len: usize) -> Result<(), MapError> {
         debug_assert!(
             self.movable,
@@ -324,10 +317,11 @@ impl LinearMemory {
             let mapping = Mapping::reserve(bytes).map_err(MapError::system(WHAT, bytes))?;
             Ok((reservation, mapping))
         };
-        let generous = self
-            .reservation
-            .saturating_mul(2)
-            .clamp(needed, isize::MAX as usize + 1);
+        // The maximum has no room to be rounded up if it is the address space.
+        let most = round_up_to_page(self.maximum).unwrap_or(self.maximum);
+        let generous = round_up_to_page(needed.saturating_add(self.for_growth))
+            .unwrap_or(most)
+            .clamp(needed, most);
         let (reservation, target) = reserve(generous).or_else(|_| reserve(needed))?;
         // SAFETY: nobody uses the new mapping yet.
         unsafe { target.protect(0..needed, Protection::ReadWrite) }

@@ -124,6 +124,14 @@ pub struct PoolMetrics {
     pub tables: usize,
     /// Guest stacks that slots have.
     pub stacks: usize,
+    /// Memories of slots that wait for their next instance.
+    pub warm_memories: usize,
+    /// Tables of slots that wait for their next instance.
+    pub warm_tables: usize,
+    /// Guest stacks of slots that wait for their next instance.
+    pub warm_stacks: usize,
+    /// Garbage-collected heaps that stores have. They are counted where their number is limited.
+    pub heaps: usize,
     /// Slots that were mapped so far.
     pub mapped: u64,
     /// Instances that were given a warm slot so far.
@@ -237,6 +245,11 @@ impl Warm {
         unsafe { self.0.as_ref() }
     }
 
+    /// What it takes.
+    fn usage(&self) -> Usage {
+        self.instance().usage()
+    }
+
     /// Where it belongs.
     fn origin(&self) -> (&Arc<Pool>, Kind) {
         self.instance().pool_and_kind()
@@ -284,14 +297,15 @@ impl Pool {
 
     /// Its figures. Asks every thread that has used it for its share.
     pub fn metrics(&self) -> PoolMetrics {
-        let (mut warm, mut tally) = (0, Tally::default());
+        let (mut warm, mut tally) = (Usage::default(), Tally::default());
         cache::for_each(|cached| {
-            let (count, more) = cached.of_pool(self);
-            warm += count;
+            let (usage, more) = cached.of_pool(self);
+            warm = warm.plus(usage);
             tally.add(more);
         });
         let shared = lock(&self.shared);
-        let warm = warm + shared.warm_count;
+        let kept = shared.warm.values().flatten().map(Warm::usage);
+        let warm = kept.fold(warm, Usage::plus);
         let Usage {
             slots,
             memories,
@@ -300,11 +314,15 @@ impl Pool {
         } = shared.in_use;
         PoolMetrics {
             slots,
-            used: slots.saturating_sub(warm),
-            warm,
+            used: slots.saturating_sub(warm.slots),
+            warm: warm.slots,
             memories,
             tables,
             stacks,
+            warm_memories: warm.memories,
+            warm_tables: warm.tables,
+            warm_stacks: warm.stacks,
+            heaps: self.heaps.load(Relaxed),
             mapped: shared.mapped,
             reused: self.figures.reused.load(Relaxed) + tally.reused,
             repaired_bytes: self.figures.repaired_bytes.load(Relaxed) + tally.repaired_bytes,

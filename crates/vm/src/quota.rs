@@ -23,8 +23,8 @@ impl Quota {
     /// What the engine's settings give a store: stacks as they say, memories and tables as large as the limiter allows.
     pub fn from_knobs(knobs: &Knobs) -> Quota {
         Quota {
-            wasm_stack: knobs.max_wasm_stack,
-            host_stack_reserve: knobs.host_stack_reserve,
+            wasm_stack: knobs.max_wasm_stack as u64,
+            host_stack_reserve: knobs.host_stack_reserve as u64,
             memory_bytes: u64::MAX,
             table_elements: u64::MAX,
         }

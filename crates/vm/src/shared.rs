@@ -110,6 +110,9 @@ impl SharedMemory {
         let wrong = |reason| SharedMemoryError::Type { ty, reason };
         let maximum = match ty.maximum {
             _ if !ty.shared => return Err(wrong("it is not shared")),
+            _ if !knobs.shared_memory => {
+                return Err(wrong("the setting `shared_memory` is off"));
+            }
             _ if !matches!(ty.page_size_log2, 0 | 16) => {
                 return Err(wrong("pages have 1 or 65536 bytes"));
             }

@@ -39,6 +39,15 @@ pub(crate) fn init() -> io::Result<()> {
         .map_err(|(kind, message)| io::Error::new(kind, message))
 }
 
+/// Prepares this thread for running guests, and the process if that has not been done. What the first call of a guest does otherwise,
+/// which also reports what goes wrong.
+pub fn prepare_thread() {
+    let prepared = init().and_then(|()| altstack::prepare_thread());
+    if let Err(error) = prepared {
+        tracing::debug!("this thread cannot be prepared for guests: {error}");
+    }
+}
+
 fn install() -> io::Result<()> {
     let page = rustix::param::page_size();
     if page != PAGE_SIZE {

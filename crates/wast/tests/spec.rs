@@ -23,6 +23,8 @@ struct Configuration {
     settings: Settings,
     /// Do slots come from a pool with limits?
     pooling: bool,
+    /// Is code for any processor, rather than for this one?
+    portable: bool,
 }
 
 const fn configuration(name: &'static str, settings: Settings) -> Configuration {
@@ -30,6 +32,7 @@ const fn configuration(name: &'static str, settings: Settings) -> Configuration 
         name,
         settings,
         pooling: false,
+        portable: false,
     }
 }
 
@@ -40,10 +43,25 @@ const CONFIGURATIONS: &[Configuration] = &[
     configuration("fuel", &[("consume_fuel", "true")]),
     configuration("gc-stress", &[("gc_stress", "true")]),
     Configuration {
-        name: "pooling",
-        settings: &[],
         pooling: true,
+        ..configuration("pooling", &[])
     },
+    Configuration {
+        portable: true,
+        ..configuration("portable", &[])
+    },
+    configuration(
+        "single-pass",
+        &[("cranelift_regalloc_algorithm", "single_pass")],
+    ),
+    // Memories whose accesses are checked, and that stay where they are.
+    configuration(
+        "fixed-memories",
+        &[
+            ("memory_reservation", "1073741824"),
+            ("memory_may_move", "false"),
+        ],
+    ),
     // Memories that do not lean on their guard.
     configuration(
         "bounds-checks",
@@ -304,11 +322,12 @@ fn main() -> Result<()> {
             name += "-deterministic";
         }
         for configuration in CONFIGURATIONS {
+            // Fused multiply-add is not an instruction of every processor, and nothing replaces it.
+            if configuration.portable && folder.settings.contains(&DETERMINISTIC) {
+                continue;
+            }
             let engine = Arc::new(LazyLock::new(move || {
-                engine(
-                    &[folder.settings, configuration.settings],
-                    configuration.pooling,
-                )
+                engine(folder.settings, configuration)
             }));
             for file in &files {
                 let test = format!("{name}/{}@{}", file.name, configuration.name);
@@ -361,12 +380,15 @@ fn files(source: &Source) -> Result<(String, Vec<File>)> {
     Ok((name, files))
 }
 
-fn engine(settings: &[Settings], pooling: bool) -> Result<Engine> {
+fn engine(of_folder: Settings, configuration: &Configuration) -> Result<Engine> {
     let mut config = Config::new();
-    for (name, value) in settings.iter().copied().flatten() {
+    for (name, value) in of_folder.iter().chain(configuration.settings) {
         config.set_knob(name, value)?;
     }
-    if pooling {
+    if configuration.portable {
+        config.target("x86_64-unknown-linux-gnu")?;
+    }
+    if configuration.pooling {
         // As large as scripts need it.
         let mut pool = PoolingAllocationConfig::default();
         pool.max_tables_per_module(100)

@@ -26,6 +26,10 @@ const CONFIGURATIONS: &[(&str, Settings)] = &[
     ("with fuel", &[("consume_fuel", "true")]),
     ("with a pool", &[]),
     ("without images", &[("memory_init_cow", "false")]),
+    (
+        "with registers given in one pass",
+        &[("cranelift_regalloc_algorithm", "single_pass")],
+    ),
     ("collecting at every allocation", &[("gc_stress", "true")]),
 ];
 

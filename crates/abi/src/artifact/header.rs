@@ -19,7 +19,7 @@ const PREFIX: usize = 8 + 4 + 32;
 /// What an artifact is for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
-    /// Version of Cowling that compiled it, with the code generator's.
+    /// Version of Cowling that compiled it, with the code generator's, and what the embedder adds.
     pub version: String,
     /// Target triple.
     pub target: String,

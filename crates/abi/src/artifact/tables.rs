@@ -162,7 +162,7 @@ impl TrapTable<'_> {
 #[derive(Copy, Clone, Debug)]
 pub struct AddressMap<'a>(pub &'a [u8]);
 
-impl AddressMap<'_> {
+impl<'a> AddressMap<'a> {
     /// Encodes the map from `(text offset, position in the binary)` pairs, sorted by text offset.
     pub fn encode(entries: &[(u32, Option<u32>)]) -> Vec<u8> {
         Self::encode_iter(entries.iter().copied())
@@ -181,6 +181,16 @@ impl AddressMap<'_> {
             push_u32(&mut out, position.unwrap_or(NONE));
         }
         out
+    }
+
+    /// The entries, sorted by text offset.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, Option<u32>)> + use<'a> {
+        let bytes = self.0;
+        let count = read_u32(bytes, 0).unwrap_or(0) as usize;
+        (1..=count).map_while(move |i| {
+            let position = read_u32(bytes, count + i)?;
+            Some((read_u32(bytes, i)?, (position != NONE).then_some(position)))
+        })
     }
 
     /// Byte offset in the WebAssembly binary of the operator whose code contains a text offset.

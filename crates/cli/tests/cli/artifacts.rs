@@ -51,6 +51,35 @@ fn the_artifact_goes_next_to_its_source_by_default() {
 }
 
 #[test]
+fn code_for_every_processor_runs_on_this_one() {
+    let artifact = Temporary::new("queens.cowling", "");
+    let queens = guest("queens").to_string_lossy().into_owned();
+    let compile = |options: &[&str]| {
+        let fixed = ["compile", &queens, "-o", artifact.text()];
+        cowling(fixed.iter().chain(options).copied())
+    };
+    assert_eq!(
+        compile(&["--target", "x86_64-unknown-linux-musl"]).success(),
+        ""
+    );
+    assert_eq!(
+        cowling(["run", artifact.text(), "8"]).success(),
+        include_str!("golden/queens.txt")
+    );
+    for other in ["aarch64-unknown-linux-gnu", "nonsense"] {
+        let complaint = compile(&["--target", other]).failure(2);
+        assert!(complaint.contains(other), "{complaint}");
+    }
+    let clif = artifact.dir().join("clif");
+    let directory = clif.to_string_lossy().into_owned();
+    let complaint = compile(&["--emit-clif", &directory]).failure(2);
+    assert!(complaint.contains("emit_clif"), "{complaint}");
+    std::fs::create_dir(&clif).unwrap();
+    assert_eq!(compile(&["--emit-clif", &directory]).success(), "");
+    assert!(clif.read_dir().unwrap().count() > 10);
+}
+
+#[test]
 fn an_artifact_that_cannot_be_written_leaves_nothing_behind() {
     let source = Temporary::new("small.wat", "(module)");
     let nowhere = source.dir().join("no/such/place.cowling");

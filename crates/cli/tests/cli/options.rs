@@ -193,6 +193,31 @@ fn settings_change_the_engine_and_wrong_ones_are_refused() {
 }
 
 #[test]
+fn settings_that_cannot_be_had_are_named() {
+    let empty = Temporary::new("empty.wat", "(module)");
+    for (setting, part) in [
+        ("max_wasm_stack=0", "`max_wasm_stack` cannot be 0"),
+        ("operator_cost=Cal=1", "no operator `Cal`"),
+        ("gc_heap_reservation=4294967296", "`gc_heap_reservation`"),
+    ] {
+        let complaint = cowling(["run", "-C", setting, empty.text()]).failure(2);
+        assert!(complaint.contains(part), "{complaint}");
+    }
+    let costly = Temporary::new(
+        "costly.wat",
+        r#"(module (memory 1) (func (export "_start")
+            (memory.fill (i32.const 0) (i32.const 0) (i32.const 1000))))"#,
+    );
+    let run = |costs: &str| cowling(["run", "--fuel", "500", "-C", costs, costly.text()]);
+    assert_eq!(run("operator_cost=default").success(), "");
+    assert!(
+        run("operator_cost=memory_fill_per_byte=1")
+            .failure(134)
+            .contains("all fuel consumed")
+    );
+}
+
+#[test]
 fn more_stack_carries_deeper_recursion() {
     let module = Temporary::new(
         "deep.wat",

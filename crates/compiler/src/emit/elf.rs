@@ -10,7 +10,6 @@
 
 use crate::error::CompileError;
 use cowling_abi::artifact::{Header, SECTION_HEADER};
-use cowling_abi::knobs::Knobs;
 use object::elf;
 use object::write::StringId;
 use object::write::elf::{FileHeader, SectionHeader, Writer};
@@ -115,8 +114,10 @@ fn new_writer(buffer: &mut Vec<u8>) -> Writer<'_> {
 }
 
 /// Writes the artifact.
-pub(super) fn write(sections: Vec<Section<'_>>, knobs: &Knobs) -> Result<Vec<u8>, CompileError> {
-    let mut header = Header::for_this_machine(knobs);
+pub(super) fn write(
+    sections: Vec<Section<'_>>,
+    mut header: Header,
+) -> Result<Vec<u8>, CompileError> {
     let mut header_len = 0;
     loop {
         header.file_len = plan(&mut new_writer(&mut Vec::new()), &sections, header_len)?.file_len;

@@ -10,6 +10,9 @@
 //!     function on a path                 | yes   <-------------------------------'
 //! ```
 //!
+//! What an operator costs is a setting ([`crate::operator_cost`]). Where the cost depends on an operand it is taken at once, and the count
+//! checked: the operator may do more than anybody has fuel for.
+//!
 //! What neither loops nor calls ends soon by itself, so it is not checked. Entry trampolines check, too: no guest runs on nothing.
 //!
 //! The count is in the store while the host has control ([`cowling_abi::builtins`] says who moves it when): calls of builtins
@@ -28,16 +31,19 @@ use cowling_abi::TrapSite;
 use cowling_abi::builtins::BuiltinIndex;
 use cowling_abi::layout::{StoreContext, VmContext, VmHeader};
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{InstBuilder, MemFlagsData, TrapCode, Value};
+use cranelift_codegen::ir::{InstBuilder, MemFlagsData, TrapCode, Value, types};
 use std::mem::offset_of;
 use wasmparser::Operator;
+
+/// More bytes or elements than anything has.
+const MOST_UNITS: i64 = 1 << 48;
 
 /// What is known at the current position.
 #[derive(Copy, Clone)]
 pub(super) struct Counter {
     enabled: bool,
     /// What has been executed and not been taken from the count.
-    pending: u32,
+    pending: u64,
     /// Was the count checked on every path from the function's start to here?
     checked: bool,
 }
@@ -68,24 +74,6 @@ impl Counter {
             checked: true,
             ..*self
         }
-    }
-}
-
-/// What an operator costs.
-fn cost(operator: &Operator<'_>) -> u32 {
-    use Operator as O;
-    match operator {
-        O::Nop
-        | O::Drop
-        | O::Block { .. }
-        | O::Loop { .. }
-        | O::TryTable { .. }
-        | O::Else
-        | O::End
-        | O::Return
-        | O::Unreachable => 0,
-        O::CallIndirect { .. } | O::ReturnCallIndirect { .. } | O::BrTable { .. } => 2,
-        _ => 1,
     }
 }
 
@@ -142,12 +130,37 @@ impl FuncLowering<'_> {
     /// Counts an operator that is about to be executed.
     pub(super) fn count(&mut self, operator: &Operator<'_>) {
         if self.counter.enabled {
-            // Functions have less than 2^32 bytes.
-            self.counter.pending += cost(operator);
-            if may_trap(operator) {
+            // Functions have less than 2^32 bytes, and costs less than 2^8.
+            self.counter.pending += u64::from(self.env.costs.of(operator));
+            let per_unit = self.env.costs.per_unit(operator);
+            if per_unit > 0 {
+                self.count_units(per_unit);
+            } else if may_trap(operator) {
                 self.take_fuel();
             }
         }
+    }
+
+    /// Counts an operator that does as much as its topmost operand says, at so much for each unit of it, and goes on only if something
+    /// is left: it is the runtime that does the work, and it does not look at the count.
+    fn count_units(&mut self, cost: u8) {
+        let units = self.stack.last().copied();
+        let units = units.expect("the validator checked that operands are there");
+        let units = match self.builder.func.dfg.value_type(units) {
+            types::I64 => {
+                // What is never left anyway, so that the product is one, too.
+                let most = self.builder.ins().iconst(types::I64, MOST_UNITS);
+                let cond = IntCC::UnsignedLessThan;
+                let fits = self.builder.ins().icmp(cond, units, most);
+                self.builder.ins().select(fits, units, most)
+            }
+            _ => self.builder.ins().uextend(types::I64, units),
+        };
+        let units = self.builder.ins().imul_imm_u(units, i64::from(cost));
+        let count = self.take();
+        let count = self.builder.ins().isub(count, units);
+        self.builder.ins().set_pinned_reg(count);
+        self.check_fuel();
     }
 
     /// Takes what is pending from the count. To be called before control flow leaves the straight line.
@@ -164,7 +177,7 @@ impl FuncLowering<'_> {
             0 => count,
             pending => {
                 // An addition: in measurements of recursive calls a subtraction took longer.
-                let cost = self.builder.ins().iconst(POINTER, -i64::from(pending));
+                let cost = self.builder.ins().iconst(POINTER, -(pending as i64));
                 let count = self.builder.ins().iadd(count, cost);
                 self.builder.ins().set_pinned_reg(count);
                 count

@@ -28,7 +28,8 @@
 //!
 //! A memory that is not shared changes only while this function waits for somebody: for another function, or for the runtime. So
 //! size and base are variables, read at the function's entry and behind each call; what is never used of that disappears, and in
-//! a loop without calls they are constants, together with what is computed from them. While a guest is interrupted *between* two
+//! a loop without calls they are constants, together with what is computed from them. The base is a constant anyway if the memory
+//! may not move. While a guest is interrupted *between* two
 //! instructions, the runtime does not let such a memory grow.
 //!
 //! Pages between a shared memory's size and its reservation fault by themselves, so that others may grow it at any time.
@@ -55,8 +56,8 @@ struct Cached {
     memory: MemoryIndex,
     /// Its size in bytes.
     len: Variable,
-    /// The address of its first byte.
-    base: Variable,
+    /// The address of its first byte, if it may move.
+    base: Option<Variable>,
 }
 
 /// The memories whose size and base are kept in variables.
@@ -245,8 +246,9 @@ impl FuncLowering<'_> {
         if plan.base == MemoryBase::Slot {
             return (self.vmctx, self.env.layout.memory0_distance());
         }
-        if let Some(cached) = self.cached_memories.get(memory) {
-            return (self.builder.use_var(cached.base), 0);
+        let cached = self.cached_memories.get(memory);
+        if let Some(base) = cached.and_then(|cached| cached.base) {
+            return (self.builder.use_var(base), 0);
         }
         let grows = fixed_len(&self.env.info.memories[memory]).is_none();
         let (record, offset) = self.memory_record(memory);
@@ -307,9 +309,10 @@ impl FuncLowering<'_> {
     pub(super) fn cache_memories(&mut self) {
         let env = self.env;
         for (memory, ty) in env.info.memories.iter().take(CACHED_MEMORIES) {
-            if is_cached(ty, &MemoryPlan::new(env.info, memory, env.knobs)) {
+            let plan = MemoryPlan::new(env.info, memory, env.knobs);
+            if is_cached(ty, &plan) {
                 let len = self.builder.declare_var(types::I64);
-                let base = self.builder.declare_var(POINTER);
+                let base = plan.movable.then(|| self.builder.declare_var(POINTER));
                 self.cached_memories.0.push(Cached { memory, len, base });
             }
         }
@@ -321,12 +324,15 @@ impl FuncLowering<'_> {
         for position in 0..self.cached_memories.0.len() {
             let Cached { memory, len, base } = self.cached_memories.0[position];
             let (record, offset) = self.memory_record(memory);
-            for (variable, ty, field) in [
-                (len, types::I64, offset_of!(VmMemory, byte_len)),
+            let fields = [
+                (Some(len), types::I64, offset_of!(VmMemory, byte_len)),
                 (base, POINTER, offset_of!(VmMemory, base)),
-            ] {
-                let value = self.load_field(ty, record, offset + field as u32);
-                self.builder.def_var(variable, value);
+            ];
+            for (variable, ty, field) in fields {
+                if let Some(variable) = variable {
+                    let value = self.load_field(ty, record, offset + field as u32);
+                    self.builder.def_var(variable, value);
+                }
             }
         }
     }
@@ -343,6 +349,7 @@ fn fixed_len(ty: &MemoryType) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use crate::operator_cost::OperatorCost;
     use crate::{isa, lower, parse};
     use cowling_abi::DefinedFuncIndex;
     use cowling_abi::knobs::Knobs;
@@ -360,11 +367,12 @@ mod tests {
     fn optimised(wat: &str, knobs: &Knobs) -> Function {
         let wasm = wat::parse_str(wat).unwrap();
         let parsed = parse::parse(&wasm, knobs).unwrap();
-        let isa = isa::target(knobs).unwrap();
+        let isa = isa::target(knobs, &cowling_abi::host::cpu_features()).unwrap();
         let env = lower::ModuleEnv {
             info: &parsed.info,
             layout: &VmLayout::new(&parsed.info).unwrap(),
             knobs,
+            costs: &OperatorCost::default(),
             isa: &*isa,
             hints: &parsed.hints,
         };

@@ -52,6 +52,7 @@ pub(crate) use state::{FuncLowering, Lowered};
 pub(crate) use types::{clif_type, guest_signature};
 
 use crate::CompileError;
+use crate::operator_cost::OperatorCost;
 use crate::parse::BranchHints;
 use cowling_abi::knobs::Knobs;
 use cowling_abi::layout::VmLayout;
@@ -70,6 +71,8 @@ pub(crate) struct ModuleEnv<'a> {
     pub(crate) layout: &'a VmLayout,
     /// Settings.
     pub(crate) knobs: &'a Knobs,
+    /// What operators cost in fuel.
+    pub(crate) costs: &'a OperatorCost,
     /// The machine.
     pub(crate) isa: &'a dyn TargetIsa,
     /// Which branches are likely to be taken.
@@ -156,11 +159,12 @@ mod tests {
         .unwrap();
         let knobs = Knobs::default();
         let parsed = parse::parse(&wasm, &knobs).unwrap();
-        let isa = isa::target(&knobs).unwrap();
+        let isa = isa::target(&knobs, &cowling_abi::host::cpu_features()).unwrap();
         let env = ModuleEnv {
             info: &parsed.info,
             layout: &VmLayout::new(&parsed.info).unwrap(),
             knobs: &knobs,
+            costs: &OperatorCost::default(),
             isa: &*isa,
             hints: &parsed.hints,
         };

@@ -37,11 +37,11 @@ impl From<PoolingAllocationConfig> for InstanceAllocationStrategy {
 }
 
 /// Whether something is used that not every system has.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Enabled {
     /// If the system has it.
     Auto,
-    /// If the system has it: there is always another way.
+    /// In any case: without it there is no engine.
     Yes,
     /// Not.
     No,
@@ -72,6 +72,7 @@ pub enum Enabled {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoolingAllocationConfig {
     pool: PoolConfig,
+    pagemap_scan: Enabled,
 }
 
 impl Default for PoolingAllocationConfig {
@@ -89,6 +90,7 @@ impl Default for PoolingAllocationConfig {
                 instance_bytes: 1 << 20,
                 ..PoolConfig::default()
             },
+            pagemap_scan: Enabled::Auto,
         }
     }
 }
@@ -186,8 +188,51 @@ impl PoolingAllocationConfig {
     /// used goes back to the system. The default is [`Enabled::Auto`].
     pub fn pagemap_scan(&mut self, enable: Enabled) -> &mut Self {
         self.pool.scan = enable != Enabled::No;
+        self.pagemap_scan = enable;
         self
     }
+
+    /// Does the system have `PAGEMAP_SCAN`?
+    pub fn is_pagemap_scan_available() -> bool {
+        cowling_vm::is_pagemap_scan_available()
+    }
+
+    /// What [`pagemap_scan`](Self::pagemap_scan) was set to.
+    pub fn get_pagemap_scan(&self) -> Enabled {
+        self.pagemap_scan
+    }
+
+    /// What [`linear_memory_keep_resident`](Self::linear_memory_keep_resident) was set to.
+    pub fn get_memory_keep_resident(&self) -> usize {
+        self.pool.keep_resident
+    }
+}
+
+macro_rules! getters {
+    ($($getter:ident: $ty:ty = $setter:ident, $field:ident;)*) => {
+        /// What was set. A limit that was not set, and has no default, is the largest number.
+        impl PoolingAllocationConfig {$(
+            #[doc = concat!("What [`", stringify!($setter), "`](Self::", stringify!($setter), ") was set to.")]
+            pub fn $getter(&self) -> $ty {
+                <$ty>::try_from(self.pool.$field).unwrap_or(<$ty>::MAX)
+            }
+        )*}
+    };
+}
+
+getters! {
+    get_total_core_instances: u32 = total_core_instances, slots;
+    get_total_memories: u32 = total_memories, memories;
+    get_total_tables: u32 = total_tables, tables;
+    get_total_gc_heaps: u32 = total_gc_heaps, heaps;
+    get_total_stacks: u32 = total_stacks, stacks;
+    get_max_core_instance_size: usize = max_core_instance_size, instance_bytes;
+    get_max_memories_per_module: u32 = max_memories_per_module, memories_per_module;
+    get_max_tables_per_module: u32 = max_tables_per_module, tables_per_module;
+    get_max_memory_size: usize = max_memory_size, memory_bytes;
+    get_table_elements: usize = table_elements, table_elements;
+    get_max_unused_warm_slots: u32 = max_unused_warm_slots, warm;
+    get_max_warm_slots_per_thread: u32 = max_warm_slots_per_thread, warm_per_thread;
 }
 
 impl From<&mut PoolingAllocationConfig> for InstanceAllocationStrategy {

@@ -132,8 +132,8 @@ fn check_needs(
     }));
     let address_space = sum(&mut memories.map(|index| {
         let plan = MemoryPlan::new(info, index, knobs);
-        let minimum = info.memories[index].minimum_bytes().unwrap_or(u64::MAX);
-        plan.reservation.max(minimum).saturating_add(plan.guard)
+        let reserved = plan.initial_reservation(&info.memories[index]);
+        reserved.unwrap_or(u64::MAX).saturating_add(plan.guard)
     }));
     let table_elements = sum(&mut tables.map(|index| info.tables[index].minimum));
     let globals = info.defined_global_count() as u64;

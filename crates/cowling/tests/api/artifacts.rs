@@ -85,16 +85,16 @@ fn artifacts_are_recognised() {
         (&Vec::new(), None),
         (&b"\x7fELF".to_vec(), None),
     ] {
-        assert_eq!(engine.detect_precompiled(bytes), expected);
+        assert_eq!(Engine::detect_precompiled(bytes), expected);
         let path = files.write(bytes, 0o600);
-        assert_eq!(engine.detect_precompiled_file(path).unwrap(), expected);
+        assert_eq!(Engine::detect_precompiled_file(path).unwrap(), expected);
     }
     let missing = files.0.path().join("missing");
     assert_says(
-        &engine.detect_precompiled_file(&missing).unwrap_err(),
+        &Engine::detect_precompiled_file(&missing).unwrap_err(),
         &["missing"],
     );
-    assert!(engine.detect_precompiled_file(files.0.path()).is_err());
+    assert!(Engine::detect_precompiled_file(files.0.path()).is_err());
     let error = Module::new(&engine, &bytes).unwrap_err();
     assert_says(&error, &["compiled artifact", "deserialize"]);
 }

@@ -199,3 +199,121 @@ fn text_and_binary_and_files_are_the_same_module() {
         &["magic"],
     );
 }
+
+#[test]
+fn a_modules_machine_code_can_be_looked_at() {
+    let wat = r#"(module (import "" "" (func)) (func $one (result i32) (i32.const 1))
+        (func (param i32 i32) (result i32) (i32.div_u (local.get 0) (local.get 1))) (func $three))"#;
+    let module = Module::new(&Engine::default(), wat).unwrap();
+    let functions: Vec<_> = module.functions().collect();
+    assert_eq!(module.functions().len(), 3);
+    let names: Vec<_> = functions.iter().map(|f| f.name.as_deref()).collect();
+    assert_eq!(names, [Some("one"), None, Some("three")]);
+    let mut end = 0;
+    for (function, index) in functions.iter().zip(1..) {
+        assert_eq!(function.index.as_u32(), index);
+        assert!(function.offset >= end && function.len > 0);
+        end = function.offset + function.len;
+    }
+    assert!(end <= module.text().len());
+    let image = module.image_range();
+    let text = module.text().as_ptr_range();
+    assert!(image.start <= text.start && text.end <= image.end);
+    assert_eq!(
+        image.end.addr() - image.start.addr(),
+        module.serialize().unwrap().len()
+    );
+
+    // The division, which may trap, comes from somewhere in the second body.
+    let binary = wat::parse_str(wat).unwrap();
+    let map: Vec<_> = module.address_map().unwrap().collect();
+    assert!(map.is_sorted_by_key(|(offset, _)| *offset));
+    let second = functions[1].offset..functions[1].offset + functions[1].len;
+    let division = binary.iter().position(|byte| *byte == 0x6e).unwrap() as u32;
+    let of_division = map
+        .iter()
+        .filter(|(_, position)| *position == Some(division));
+    assert!(of_division.clone().count() > 0);
+    assert!(
+        of_division
+            .clone()
+            .all(|(offset, _)| second.contains(offset))
+    );
+    let mut config = Config::new();
+    let engine = Engine::new(config.generate_address_map(false)).unwrap();
+    assert!(Module::new(&engine, wat).unwrap().address_map().is_none());
+    module.initialize_copy_on_write_image().unwrap();
+}
+
+#[test]
+fn clones_are_the_same_module_and_others_are_not() {
+    let engine = Engine::default();
+    let module = Module::new(&engine, "(module)").unwrap();
+    assert!(Module::same(&module, &module.clone()));
+    assert!(!Module::same(
+        &module,
+        &Module::new(&engine, "(module)").unwrap()
+    ));
+}
+
+#[test]
+fn a_builder_compiles_what_it_is_given_once() {
+    let engine = Engine::default();
+    let text = r#"(module $m (func (export "f")))"#;
+    let binary = wat::parse_str(text).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let (text_file, binary_file) = (dir.path().join("m.wat"), dir.path().join("m.wasm"));
+    std::fs::write(&text_file, text).unwrap();
+    std::fs::write(&binary_file, &binary).unwrap();
+    let expected = engine.precompile_module(&binary).unwrap();
+    type Give<'a> = Box<dyn Fn(&mut CodeBuilder<'a>) -> Result<()> + 'a>;
+    let ways: [Give<'_>; 6] = [
+        Box::new(|b| b.wasm_binary(&binary, None).map(drop)),
+        Box::new(|b| b.wasm_binary(binary.clone(), Some(&binary_file)).map(drop)),
+        Box::new(|b| b.wasm_binary_or_text(text.as_bytes(), None).map(drop)),
+        Box::new(|b| b.wasm_binary_or_text(&binary, None).map(drop)),
+        Box::new(|b| b.wasm_binary_file(&binary_file).map(drop)),
+        Box::new(|b| b.wasm_binary_or_text_file(&text_file).map(drop)),
+    ];
+    for give in ways {
+        let mut builder = CodeBuilder::new(&engine);
+        assert!(builder.hint().is_none());
+        assert_says(&builder.compile_module().unwrap_err(), &["no module"]);
+        assert_says(
+            &builder.compile_module_serialized().unwrap_err(),
+            &["no module"],
+        );
+        give(&mut builder).unwrap();
+        assert_eq!(builder.hint(), Some(CodeHint::Module));
+        assert_eq!(builder.compile_module().unwrap().name(), Some("m"));
+        assert_eq!(builder.compile_module_serialized().unwrap(), expected);
+        assert_says(&give(&mut builder).unwrap_err(), &["before"]);
+    }
+    let component = b"\0asm\x0d\0\x01\0";
+    for (bytes, hint) in [
+        (&component[..], Some(CodeHint::Component)),
+        (b"\0asm\x01\0", None),
+        (b"", None),
+        (text.as_bytes(), None),
+    ] {
+        let mut builder = CodeBuilder::new(&engine);
+        builder.wasm_binary(bytes, Some(&text_file)).unwrap();
+        assert_eq!(builder.hint(), hint);
+        assert_says(&builder.compile_module().unwrap_err(), &["m.wat"]);
+    }
+    let missing = dir.path().join("missing");
+    for error in [
+        CodeBuilder::new(&engine)
+            .wasm_binary_file(&missing)
+            .map(drop),
+        CodeBuilder::new(&engine)
+            .wasm_binary_or_text_file(&missing)
+            .map(drop),
+    ] {
+        assert_says(&error.unwrap_err(), &["missing"]);
+    }
+    let error = CodeBuilder::new(&engine)
+        .wasm_binary_or_text(b"(modul", Some(&text_file))
+        .map(drop);
+    assert_says(&error.unwrap_err(), &["m.wat"]);
+}

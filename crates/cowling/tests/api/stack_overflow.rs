@@ -40,7 +40,7 @@ fn endless_recursion_traps_every_time() {
 
 #[test]
 fn the_limit_is_what_the_setting_says() {
-    let deepest = |bytes: u64| {
+    let deepest = |bytes: usize| {
         let mut config = Config::new();
         config.max_wasm_stack(bytes);
         let engine = Engine::new(&config).unwrap();
@@ -65,10 +65,10 @@ fn the_limit_is_what_the_setting_says() {
     };
     let (less, more) = (128 << 10, 8 << 20);
     let (small, large) = (deepest(less), deepest(more));
-    let frame = (more - less) / (large - small) as u64;
+    let frame = (more - less) / (large - small) as usize;
     assert!((16..=64).contains(&frame), "{frame} bytes in a frame");
     // A guest that calls no host function may use what is kept for those, too, and what is left of the page that the stack begins on.
-    let used = small as u64 * frame;
+    let used = small as usize * frame;
     let reserve = Config::new().knobs().host_stack_reserve;
     assert!(
         used > less / 2 && used <= less + reserve + 4096,

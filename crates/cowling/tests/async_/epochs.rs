@@ -22,7 +22,7 @@ const GUEST: &str = r#"(module
 
 fn guest() -> (Store<Vec<u64>>, Instance) {
     let mut config = Config::new();
-    config.epoch_interruption(true).async_support(true);
+    config.epoch_interruption(true);
     let engine = Engine::new(&config).unwrap();
     let mut linker = Linker::new(&engine);
     linker

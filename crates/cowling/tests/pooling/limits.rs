@@ -361,3 +361,44 @@ fn who_has_a_place_in_a_region_finds_a_slot_whatever_other_threads_do() {
         }
     }
 }
+
+#[test]
+fn figures_tell_what_is_in_use_from_what_waits() {
+    assert!(Engine::default().pooling_allocator_metrics().is_none());
+    let mut pooling = PoolingAllocationConfig::new();
+    pooling.max_memories_per_module(3).max_tables_per_module(2);
+    let engine = Engine::new(Config::new().allocation_strategy(pooling)).unwrap();
+    let module = Module::new(
+        &engine,
+        "(module (memory 1) (memory 1) (table 1 funcref) (type (struct)) (func (drop (struct.new 0))) (start 0))",
+    )
+    .unwrap();
+    let metrics = engine.pooling_allocator_metrics().unwrap();
+    let figures = || {
+        let used = (
+            metrics.core_instances(),
+            metrics.memories(),
+            metrics.tables(),
+        );
+        let unused = (metrics.unused_warm_memories(), metrics.unused_warm_tables());
+        let stacks = (
+            metrics.stacks(),
+            metrics.unused_warm_stacks(),
+            metrics.gc_heaps(),
+        );
+        (used, unused, stacks)
+    };
+    assert_eq!(figures(), ((0, 0, 0), (0, 0), (0, 0, 0)));
+    let mut stores: Vec<_> = (0..2).map(|_| Store::new(&engine, ())).collect();
+    for store in &mut stores {
+        Instance::new(store, &module, &[]).unwrap();
+    }
+    assert_eq!(figures(), ((2, 4, 2), (0, 0), (2, 0, 2)));
+    stores.pop();
+    assert_eq!(figures(), ((1, 2, 1), (2, 1), (1, 1, 1)));
+    // Seen from another thread, too.
+    let seen = std::thread::scope(|s| s.spawn(figures).join().unwrap());
+    assert_eq!(seen, ((1, 2, 1), (2, 1), (1, 1, 1)));
+    stores.clear();
+    assert_eq!(figures(), ((0, 0, 0), (4, 2), (0, 2, 0)));
+}

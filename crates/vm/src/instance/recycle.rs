@@ -131,6 +131,11 @@ impl Instance {
         (self.pool(), self.pooled().kind)
     }
 
+    /// What a pooled instance takes of its pool.
+    pub(crate) fn usage(&self) -> Usage {
+        self.pooled().admission.usage
+    }
+
     /// Does the embedder still hold what a pooled instance was made from?
     pub(crate) fn is_wanted(&self) -> bool {
         let linked = self.pooled().linked.as_ref();

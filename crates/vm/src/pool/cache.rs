@@ -9,7 +9,7 @@
 //! A bin is for one pool and one kind of slot. The bin used last comes first, so a thread that makes instances of one module
 //! looks at one bin. When there are too many, the one that was not used longest is emptied into its pool's list.
 
-use super::{Kind, Pool, Tally, Warm, lock};
+use super::{Kind, Pool, Tally, Usage, Warm, lock};
 use crate::store::shell::Shell;
 use crate::store::{RuntimeConfig, StoreId};
 use crate::sys::owned::Owned;
@@ -244,16 +244,15 @@ impl Cached {
         evicted.map_or(Put::Kept, Put::Evicted)
     }
 
-    /// How many slots of a pool are here, and what was counted for it.
-    pub(super) fn of_pool(&self, pool: &Pool) -> (usize, Tally) {
-        let mut tally = Tally::default();
+    /// What the slots of a pool take that are here, and what was counted for it.
+    pub(super) fn of_pool(&self, pool: &Pool) -> (Usage, Tally) {
+        let (mut usage, mut tally) = (Usage::default(), Tally::default());
         let bins = self.bins.iter();
-        let bins = bins.filter(|bin| ptr::eq(Arc::as_ptr(&bin.pool), pool));
-        let count = bins.map(|bin| {
+        for bin in bins.filter(|bin| ptr::eq(Arc::as_ptr(&bin.pool), pool)) {
             tally.add(bin.tally);
-            bin.slots.len()
-        });
-        (count.sum(), tally)
+            usage = bin.slots.iter().map(Warm::usage).fold(usage, Usage::plus);
+        }
+        (usage, tally)
     }
 
     pub(super) fn extract(&mut self, unwanted: &impl Fn(&Warm) -> bool, into: &mut Vec<Warm>) {

@@ -186,8 +186,7 @@ impl StoreInner {
         let bytes = desired
             .checked_mul(ty.page_size())
             .and_then(|bytes| usize::try_from(bytes).ok());
-        // The guest may have base and size in registers.
-        let kept = bytes.is_some() && memory.borrow().is_movable();
+        let kept = bytes.is_some() && memory.borrow().is_kept_in_registers();
         if kept && self.execution().computations().is_interrupted() {
             return Err(GrowError::Interrupted { what: "memory" });
         }

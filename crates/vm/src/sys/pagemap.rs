@@ -213,6 +213,18 @@ pub(crate) fn own_pages(
     range: Range<usize>,
     mut visit: impl FnMut(Range<usize>) -> bool,
 ) -> io::Result<()> {
+    match pagemap() {
+        Some(pagemap) => pagemap.scan(range, &mut visit),
+        None => Err(io::ErrorKind::Unsupported.into()),
+    }
+}
+
+/// Can the system tell which pages are a process's own?
+pub fn is_available() -> bool {
+    pagemap().is_some()
+}
+
+fn pagemap() -> Option<&'static Pagemap> {
     let pagemap = PAGEMAP.get_or_init(|| match Pagemap::new() {
         Ok(pagemap) => Some(pagemap),
         Err(error) => {
@@ -220,10 +232,7 @@ pub(crate) fn own_pages(
             None
         }
     });
-    match pagemap {
-        Some(pagemap) => pagemap.scan(range, &mut visit),
-        None => Err(io::ErrorKind::Unsupported.into()),
-    }
+    pagemap.as_ref()
 }
 
 #[cfg(test)]

@@ -26,9 +26,6 @@ use cowling_abi::gc_heap::{HEAP_LIMIT, LARGE_OBJECT, LINE_SIZE, VmGcHeap};
 use std::collections::HashMap;
 use std::time::Instant;
 
-/// The size that heaps begin with, unless the limiter or the engine's settings do not allow it.
-const INITIAL: u64 = 1 << 20;
-
 /// Up to this many live bytes heaps get three times as much as is alive; beyond, twice.
 const GENEROUS: u64 = 64 << 20;
 
@@ -145,10 +142,13 @@ impl StoreInner {
             }
         })?;
         let code = heap.for_code();
-        let initial = INITIAL.min(heap.capacity());
+        let initial = heap.size_with(self.config().knobs.gc_heap_initial_size);
         self.gc().heap = Some(heap);
         // SAFETY: compiled code that knows of the heap has not been entered.
         unsafe { self.execution.gc_heap().write(code) };
+        if initial == 0 {
+            return Ok(());
+        }
         // Without it the heap has no room; who needs some asks again.
         self.allow_heap(0, initial)?;
         self.grow_heap(initial)

@@ -1,0 +1,72 @@
+//! The machine code of a module, for those who want to look at it.
+
+use super::Module;
+use cowling_abi::{DefinedFuncIndex, FuncIndex};
+use std::ops::Range;
+
+/// A function of a module, and where its machine code is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ModuleFunction {
+    /// Its number in the module; imported functions come first.
+    pub index: FuncIndex,
+    /// Its name, if the binary's name section gives it one.
+    pub name: Option<String>,
+    /// Where its code begins in [`Module::text`], in bytes.
+    pub offset: usize,
+    /// Bytes of its code.
+    pub len: usize,
+}
+
+/// Its machine code.
+///
+/// ```
+/// # use cowling::*;
+/// let engine = Engine::default();
+/// let module = Module::new(&engine, "(module (func $double (param i32) (result i32) local.get 0 i32.const 1 i32.shl))")?;
+/// let function = module.functions().next().unwrap();
+/// assert_eq!(function.name.as_deref(), Some("double"));
+/// let code = &module.text()[function.offset..][..function.len];
+/// assert!(!code.is_empty());
+/// # Ok::<(), Error>(())
+/// ```
+impl Module {
+    /// The machine code: that of its functions, and of the ways between host and guest.
+    pub fn text(&self) -> &[u8] {
+        self.code().text()
+    }
+
+    /// The functions that it defines, in order of their number, which is that of their code, too.
+    pub fn functions<'a>(&'a self) -> impl ExactSizeIterator<Item = ModuleFunction> + 'a {
+        let code = self.code();
+        let info = code.info();
+        (0..info.defined_func_count() as u32).map(|defined| {
+            let defined = DefinedFuncIndex::from_u32(defined);
+            let range = code.code_range(defined);
+            let range = range.unwrap_or_else(|| unreachable!("checked when it was loaded"));
+            let index = info.func_index(defined);
+            ModuleFunction {
+                index,
+                name: code.function_name(index).map(str::to_string),
+                offset: range.offset as usize,
+                len: range.len as usize,
+            }
+        })
+    }
+
+    /// Which places in the binary its machine code comes from: offsets in [`text`](Self::text), in order, each with the offset in the
+    /// binary that the code from there up to the next entry comes from, if it comes from anywhere.
+    ///
+    /// `None` if that was not kept: see [`Config::generate_address_map`](crate::Config::generate_address_map).
+    pub fn address_map<'a>(&'a self) -> Option<impl Iterator<Item = (usize, Option<u32>)> + 'a> {
+        let kept = self.engine().config().knobs().generate_address_map;
+        let entries = self.code().address_map().iter();
+        kept.then(|| entries.map(|(offset, position)| (offset as usize, position)))
+    }
+
+    /// The addresses at which its artifact is mapped, machine code included: to have them locked in memory, for example. Nobody may
+    /// write there, or change how the pages may be accessed.
+    pub fn image_range(&self) -> Range<*const u8> {
+        self.code().image()
+    }
+}
