@@ -11,6 +11,7 @@
 //! | [`CallError`], [`TypeMismatch`] | a function called or typed the wrong way |
 //! | [`ValueError`], [`AccessError`], [`GrowError`], [`RefError`], [`WrongStore`] | a table, global, memory or reference used the wrong way |
 //! | [`CannotSuspend`], [`StoreSuspended`] | a host function that has to wait in a call that cannot; a call while another waits |
+//! | [`NeedsAsync`] | a call that is not asynchronous, in a store whose limiter or call hook is |
 //! | [`FuelError`] | fuel set or read where none is counted |
 //! | [`InstantiateError`] | no instance for lack of room, or of the wrong engine |
 //! | [`TypeError`], [`OutOfMemory`] | a defined type that cannot be had |
@@ -23,8 +24,8 @@ pub use anyhow::{Context, Error, anyhow as format_err, bail, ensure};
 pub use cowling_abi::artifact::HeaderError;
 pub use cowling_vm::{
     AccessError, CallError, Cancelled, CannotSuspend, FuelError, GrowError, InstantiateError,
-    LinkError, LoadError, RefError, StoreSuspended, TypeError, TypeMismatch, ValueError,
-    WrongStore,
+    LinkError, LoadError, NeedsAsync, RefError, StoreSuspended, TypeError, TypeMismatch,
+    ValueError, WrongStore,
 };
 
 /// Result with [`Error`] unless it names another.

@@ -107,7 +107,7 @@ pub use cowling_vm::{
 pub use engine::{Engine, EngineWeak, Precompiled};
 pub use error::{
     AccessError, CallError, Cancelled, CannotSuspend, Context, Error, FuelError, GrowError,
-    HeaderError, InstantiateError, LinkError, LoadError, OutOfMemory, RefError, Result,
+    HeaderError, InstantiateError, LinkError, LoadError, NeedsAsync, OutOfMemory, RefError, Result,
     StoreSuspended, TypeError, TypeMismatch, UnknownImportError, ValueError, WrongStore, bail,
     ensure, format_err,
 };
@@ -136,7 +136,9 @@ pub use nothing::{NoExtern, NoFunc, NoneRef};
 pub use pool_metrics::PoolingAllocatorMetrics;
 pub use rooted::{GcRef, OwnedRooted, RootScope, Rooted, RootedGcRef};
 pub use shared_memory::{SharedMemory, WaitResult};
-pub use store::{AsContext, AsContextMut, Store, StoreContext, StoreContextMut, UpdateDeadline};
+pub use store::{
+    AsContext, AsContextMut, CallHookHandler, Store, StoreContext, StoreContextMut, UpdateDeadline,
+};
 pub use table::Table;
 pub use trust::Distrust;
 pub use types::{

@@ -4,13 +4,16 @@
 //! |---|---|
 //! | this | [`Store`] |
 //! | [`context`] | [`AsContext`], [`AsContextMut`] and the two contexts every other method takes a store through |
+//! | [`call_hook`] | watching transitions between host and guests |
 //! | [`modules`] | the modules of a store's instances, as embedders see them |
 //! | [`interruption`] | deadlines, epochs, quanta, kill switches |
 
+mod call_hook;
 pub(crate) mod context;
 mod interruption;
 mod modules;
 
+pub use call_hook::CallHookHandler;
 pub use context::{AsContext, AsContextMut, StoreContext, StoreContextMut};
 pub use interruption::UpdateDeadline;
 

@@ -51,6 +51,7 @@ use run::OwnStack;
 pub(crate) use run::{BASE, LINK, Outside, Run, Suspended, call_on_guest_stack};
 
 use crate::arch;
+use crate::call_hook;
 use crate::interrupt;
 use crate::slot::MapError;
 use crate::stack::StackBounds;
@@ -357,10 +358,10 @@ fn set_current(activation: *const Activation) {
     CURRENT.set(activation);
 }
 
-/// Calls guest code through its entry trampoline and waits for it to return or stop.
+/// Calls guest code through its entry trampoline and waits for it to return or stop. Tells the store's call hook.
 ///
 /// # Errors
-/// Why the guest stopped early, or a stack overflow if there is hardly any stack left to begin with.
+/// Why the guest or the hook stopped early, or a stack overflow if there is hardly any stack left to begin with.
 ///
 /// # Safety
 /// * Runs inside [`call_on_guest_stack`] or a computation of the same `execution`, which stays valid during the call.
@@ -369,6 +370,31 @@ fn set_current(activation: *const Activation) {
 ///   to as many values as it has parameters or results, whichever are more.
 /// * [`signals::init`](crate::signals::init) has succeeded.
 pub(crate) unsafe fn enter(
+    execution: NonNull<Execution>,
+    entry: *const u8,
+    ctx: *mut u8,
+    code: *const u8,
+    values: *mut VmValue,
+) -> Result<(), Box<Raised>> {
+    // SAFETY: the caller's promises are the same; the reference ends with its statement.
+    unsafe {
+        if execution.as_ref().computations.is_hooked() {
+            let call = || enter_unwatched(execution, entry, ctx, code, values);
+            return call_hook::around_guest(execution.cast(), call);
+        }
+        enter_unwatched(execution, entry, ctx, code, values)
+    }
+}
+
+/// [`enter`] for which the call hook is not called.
+///
+/// # Errors
+/// As [`enter`].
+///
+/// # Safety
+/// As for [`enter`].
+#[inline(always)]
+unsafe fn enter_unwatched(
     execution: NonNull<Execution>,
     entry: *const u8,
     ctx: *mut u8,

@@ -26,8 +26,9 @@ mod unchecked;
 
 use crate::activation::{self, Execution};
 use crate::arch;
+use crate::call_hook;
 use crate::code::RegisteredType;
-use crate::error::{CallError, Result};
+use crate::error::{CallError, Error, Result};
 use crate::exception;
 use crate::host_ref::RootScope;
 use crate::instance::Instance;
@@ -35,7 +36,7 @@ use crate::interrupt;
 use crate::pool::{self, Counted, HandleCount};
 use crate::registers::{self, HostCode, HostCodes};
 use crate::store::{InstanceHandle, StoreInner, StoreMut};
-use crate::suspend::{Cancelled, CannotSuspend};
+use crate::suspend::{Cancelled, CannotSuspend, Mark};
 use crate::test_points::Point;
 use crate::trap::TrapReason;
 use crate::values::{AbiValues, MAX_TYPED_VALUES, Value};
@@ -491,8 +492,8 @@ unsafe fn invoke_scoped<B: HostBody>(
     }
 }
 
-/// The root scope of a host function's call. It ends when the function returns or panics.
-struct CallScope {
+/// The root scope of a call of the embedder's code. It ends when that returns or panics.
+pub(crate) struct CallScope {
     store: NonNull<StoreInner>,
     scope: RootScope,
 }
@@ -501,7 +502,7 @@ impl CallScope {
     /// # Safety
     /// Whoever has it has the right to use the store for as long, and no reference into it when it is dropped.
     #[inline(always)]
-    unsafe fn enter(store: NonNull<StoreInner>) -> CallScope {
+    pub(crate) unsafe fn enter(store: NonNull<StoreInner>) -> CallScope {
         CallScope {
             store,
             // SAFETY: as the caller says; the reference ends here.
@@ -519,7 +520,8 @@ impl Drop for CallScope {
     }
 }
 
-/// Calls a host function from the host: no shim, no activation; a panic just continues.
+/// Calls a host function from the host: no shim, no activation; a panic just continues. The call hook is told what it would be if
+/// a guest were in between.
 ///
 /// # Safety
 /// `record` is the import record of a host function of `store`, which we have the right to use; `values` holds its arguments and
@@ -533,7 +535,11 @@ pub(crate) unsafe fn call_directly(
     unsafe {
         store.as_ref().execution().note_host_frames();
         let head = (*record).host.cast::<Head>();
-        ((*head).invoke)(head, store, (*record).caller, values)
+        let call = || ((*head).invoke)(head, store, (*record).caller, values);
+        if store.as_ref().execution().computations().is_hooked() {
+            return call_hook::around_direct_call(store, call);
+        }
+        call()
     }
 }
 
@@ -571,6 +577,9 @@ unsafe fn boundary<R>(store: NonNull<StoreInner>, body: impl FnOnce() -> Result<
     // SAFETY: the store lives as long as its guests; each reference ends within its statement.
     unsafe {
         let execution = store.cast::<Execution>();
+        if execution.as_ref().computations().is_hooked() {
+            call_hook::calling_host(store);
+        }
         execution.as_ref().interrupts().host_begins();
         execution.as_ref().interrupts().point(Point::HostEntered);
         let outcome = catch_unwind(AssertUnwindSafe(body));
@@ -578,19 +587,40 @@ unsafe fn boundary<R>(store: NonNull<StoreInner>, body: impl FnOnce() -> Result<
         let asked = execution.as_ref().interrupts().host_ends();
         match outcome {
             Ok(Ok(results)) => {
-                if asked || execution.as_ref().is_cancelling() {
+                let computations = execution.as_ref().computations();
+                if asked || computations.any([Mark::Cancelling, Mark::Hooked]) {
                     return answer(store, results);
                 }
                 results
             }
             // Nothing is left to drop: all there was is in the reason.
-            Ok(Err(error)) => leave(store, TrapReason::Host(error)),
+            Ok(Err(error)) => failed(store, error),
             Err(payload) => leave(store, TrapReason::Panic(payload)),
         }
     }
 }
 
-/// Does what was asked while a host function ran. Returns only if the guest goes on: the results, which own nothing.
+/// Leaves the guest whose host function has failed, once the call hook knows.
+///
+/// # Safety
+/// As for [`boundary`], when the host function has returned.
+#[cold]
+#[inline(never)]
+unsafe fn failed(store: NonNull<StoreInner>, error: Error) -> ! {
+    // SAFETY: as the caller says; the hook's reason takes the place of the error, which is dropped before.
+    unsafe {
+        let reason = match call_hook::returning_from_host(store) {
+            Ok(()) => TrapReason::Host(error),
+            Err(reason) => {
+                drop(error);
+                reason
+            }
+        };
+        leave(store, reason)
+    }
+}
+
+/// Does what was asked while a host function ran, and tells the call hook that it returns. Returns only if the guest goes on: the results, which own nothing.
 ///
 /// # Safety
 /// As for [`boundary`], when the host function has returned.
@@ -600,13 +630,15 @@ unsafe fn boundary<R>(store: NonNull<StoreInner>, body: impl FnOnce() -> Result<
 unsafe extern "C" fn answer<R>(store: NonNull<StoreInner>, results: R) -> R {
     // SAFETY: the function has returned, so nothing is left to drop, and its guest is the innermost of this thread.
     unsafe {
-        let reason = if store.cast::<Execution>().as_ref().is_cancelling() {
-            TrapReason::Host(Cancelled.into())
-        } else {
-            match interrupt::look(store.cast()) {
+        let reason = match call_hook::returning_from_host(store) {
+            Ok(()) if store.cast::<Execution>().as_ref().is_cancelling() => {
+                TrapReason::Host(Cancelled.into())
+            }
+            Ok(()) => match interrupt::look(store.cast()) {
                 Ok(()) => return results,
                 Err(reason) => reason,
-            }
+            },
+            Err(reason) => reason,
         };
         leave(store, reason)
     }

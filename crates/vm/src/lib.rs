@@ -145,8 +145,8 @@ pub use store::{
 };
 pub use suspend::{
     CallDriver, CallFuture, Cancelled, CannotSuspend, ComputationBody, Expects, Halt, HostFuture,
-    Interruption, NoResults, OwningCall, Progress, ResumeError, StoreLender, StoreSuspended,
-    Suspension, YieldValue, Yielded,
+    Interruption, NeedsAsync, NoResults, OwningCall, Progress, ResumeError, StoreLender,
+    StoreSuspended, Suspension, YieldValue, Yielded,
 };
 pub use sys::pagemap::is_available as is_pagemap_scan_available;
 pub use table::MAX_TABLE_ELEMENTS;

@@ -35,6 +35,7 @@ pub use inner::StoreInner;
 pub(crate) use inner::{Counts, For};
 
 use crate::backtrace::Describe;
+use crate::call_hook::{CallHook, CallHookLost};
 use crate::code::TypeRegistry;
 use crate::epoch::{EpochClock, EpochUpdate};
 use crate::error::Result;
@@ -118,6 +119,9 @@ pub(crate) type EpochCallback<T> =
 pub(crate) type RepairCallback<T> =
     Box<dyn FnMut(StoreMut<'_, T>, FailedAccess) -> Result<Repair> + Send + Sync>;
 
+/// What a store calls when guests are entered and left.
+type CallHookCallback<T> = Box<dyn FnMut(StoreMut<'_, T>, CallHook) -> Result<()> + Send + Sync>;
+
 /// A store's one allocation. [`StoreInner`] comes first, so that a pointer to one is a pointer to the other.
 #[repr(C)]
 struct StoreBox<T: 'static> {
@@ -125,6 +129,7 @@ struct StoreBox<T: 'static> {
     limiter: Option<LimiterSource<T>>,
     on_epoch: Option<EpochCallback<T>>,
     repair: Option<RepairCallback<T>>,
+    call_hook: Option<CallHookCallback<T>>,
     data: T,
 }
 
@@ -203,6 +208,7 @@ impl<T: 'static> Store<T> {
                 limiter: None,
                 on_epoch: None,
                 repair: None,
+                call_hook: None,
                 data,
             });
         }
@@ -238,7 +244,7 @@ impl<T: 'static> Store<T> {
         store.data
     }
 
-    /// Drops everything in the store but the embedder's data; settings and limiter stay. It has a new id: what was made in it
+    /// Drops everything in the store but the embedder's data; settings, limiter and call hook stay. It has a new id: what was made in it
     /// before is another store's. What has been set for its guests is gone too: fuel, the interval for yielding and the cost counted
     /// so far, deadline, quantum, epoch deadline and what happens then, repair callback, and every [`Control`](crate::Control).
     ///
@@ -276,6 +282,18 @@ impl<T: 'static> Store<T> {
         source: impl (FnMut(&mut T) -> &mut dyn ResourceLimiter) + Send + Sync + 'static,
     ) {
         self.as_mut().set_limiter(source);
+    }
+
+    /// Calls `hook` at every transition between the host and guests of this store, from now on. An error of it stops the call that
+    /// it is told of, or takes the place of what that returns.
+    pub fn set_call_hook(
+        &mut self,
+        hook: impl FnMut(StoreMut<'_, T>, CallHook) -> Result<()> + Send + Sync + 'static,
+    ) {
+        // SAFETY: the store is borrowed for change.
+        let store = unsafe { &mut *self.allocation.as_ptr() };
+        store.call_hook = Some(Box::new(hook));
+        store.inner.set_call_hook(with_call_hook::<T>);
     }
 
     /// Its id.
@@ -553,6 +571,29 @@ unsafe fn with_repair_callback<T: 'static>(
     // SAFETY: as above.
     unsafe { (*whole).repair.get_or_insert(callback) };
     repair.unwrap_or_else(|panic| resume_unwind(panic))
+}
+
+/// Calls the call hook of a store: how [`StoreInner`] reaches it without knowing `T`.
+///
+/// # Errors
+/// What it returns; [`CallHookLost`] if it is gone.
+///
+/// # Safety
+/// As for [`with_epoch_callback`]; the hook does not run.
+unsafe fn with_call_hook<T: 'static>(store: NonNull<StoreInner>, hook: CallHook) -> Result<()> {
+    let whole = store.cast::<StoreBox<T>>().as_ptr();
+    // It gets all of the store, so it is not in there while it runs.
+    // SAFETY: as the caller says; references end with their statements.
+    let Some(mut callback) = (unsafe { (*whole).call_hook.take() }) else {
+        return Err(CallHookLost.into());
+    };
+    let called = catch_unwind(AssertUnwindSafe(|| {
+        // SAFETY: as the caller says.
+        callback(unsafe { StoreMut::from_inner(store) }, hook)
+    }));
+    // SAFETY: as above.
+    unsafe { (*whole).call_hook.get_or_insert(callback) };
+    called.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
 /// Calls `with` with the limiter of a store, if it has one: how [`StoreInner`] reaches it without knowing `T`.

@@ -102,7 +102,7 @@ mod computation;
 mod owning;
 mod task;
 
-pub(crate) use computation::{Computation, Computations, Values, Why};
+pub(crate) use computation::{Computation, Computations, Mark, Values, Why};
 pub use owning::{CallDriver, OwningCall, StoreLender};
 pub use task::CallFuture;
 
@@ -252,6 +252,30 @@ pub enum CannotSuspend {
     /// It was suspended, and has been ended from outside meanwhile.
     #[error(transparent)]
     Terminated(#[from] Terminated),
+}
+
+/// Something of a store's is asynchronous, and was needed where nothing can wait for it.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the store's {what} is asynchronous: use the `_async` variant of what was called ({source})"
+)]
+pub struct NeedsAsync {
+    /// `limiter` or `call hook`.
+    pub what: &'static str,
+    /// Why it cannot be waited for.
+    pub source: CannotSuspend,
+}
+
+impl CannotSuspend {
+    /// The error where `what` had to be waited for.
+    pub fn waiting_for(self, what: &'static str) -> Error {
+        match self {
+            CannotSuspend::PlainCall | CannotSuspend::InBetween | CannotSuspend::NoTask => {
+                NeedsAsync { what, source: self }.into()
+            }
+            other => other.into(),
+        }
+    }
 }
 
 /// The computation was cancelled while it was suspended.

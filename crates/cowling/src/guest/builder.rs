@@ -6,13 +6,14 @@ use super::error::GuestError;
 use super::fault::{FaultAction, FaultDetails};
 use super::limits::{LIMIT_PAGE, LimitError, Limits, fits};
 use super::region::{RegionShared, SlotPermit};
+use crate::error::Result;
 use crate::func::Caller;
 use crate::instance::{InstancePre, PreInner};
-use crate::store::Store;
+use crate::store::{Store, StoreContextMut};
 use cowling_abi::plan::MemoryPlan;
 use cowling_abi::{DefinedMemoryIndex, DefinedTableIndex, ModuleInfo};
 use cowling_vm::spread::Share;
-use cowling_vm::{ResourceLimiter, StoreSpec};
+use cowling_vm::{CallHook, ResourceLimiter, StoreSpec};
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
@@ -63,6 +64,19 @@ impl<T: 'static> GuestBuilder<T> {
     ) -> Self {
         (self.setup).push(Box::new(|guest| {
             guest.store.limiter(limiter);
+            Ok(())
+        }));
+        self
+    }
+
+    /// Watches the transitions between the host and the guest, the start function's included: see
+    /// [`Store::call_hook`](crate::Store::call_hook).
+    pub fn call_hook(
+        mut self,
+        hook: impl FnMut(StoreContextMut<'_, T>, CallHook) -> Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        (self.setup).push(Box::new(|guest| {
+            guest.store.call_hook(hook);
             Ok(())
         }));
         self

@@ -4,6 +4,7 @@ mod artifacts;
 mod backtraces;
 mod bad_input;
 mod cache;
+mod call_hooks;
 mod config;
 mod exceptions;
 mod externrefs;

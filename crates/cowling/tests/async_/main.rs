@@ -1,5 +1,6 @@
 //! Asynchronous calls, deadlines and epochs: what embedders rely on, one file per area.
 
+mod call_hooks;
 mod calls;
 mod deadlines;
 mod dropping;

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! This is [`call_on_guest_stack`](super::call_on_guest_stack) and [`enter`] in one, for the case that the store runs
-//! nothing: then the whole stack is free, so there is nothing to check, and no code of the host runs on it before the guest does, so
+//! nothing and has no call hook: then the whole stack is free, so there is nothing to check, and no code of the host runs on it before the guest does, so
 //! nothing can panic there. Everything else goes the general way.
 //!
 //! A plain call stays on its thread until it returns.
@@ -24,11 +24,11 @@ use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull};
 
 impl Execution {
-    /// The store's own stack, if a plain call may begin there: nothing of the store runs or is suspended, and the thread is ready
-    /// for guests.
+    /// The store's own stack, if a plain call may begin there: nothing of the store runs or is suspended, nobody watches its calls,
+    /// and the thread is ready for guests.
     #[inline(always)]
     fn idle_run(&self) -> Option<*const Run> {
-        if !self.run.get().is_null() || self.computations.is_blocked() || !altstack::is_prepared() {
+        if !self.run.get().is_null() || self.computations.is_special() || !altstack::is_prepared() {
             return None;
         }
         self.own_run().map(ptr::from_ref)

@@ -8,6 +8,7 @@ use heap::Gc;
 use super::shell::Shell;
 use super::{FuncHandle, MemoryHandle, RuntimeConfig, StoreId, StoreSpec};
 use crate::activation::Execution;
+use crate::call_hook::HookAccess;
 use crate::code::RegisteredType;
 use crate::control::Control;
 use crate::epoch::EpochCallback;
@@ -28,6 +29,7 @@ use crate::pool::{self, Pool};
 use crate::quota::{self, Quota};
 use crate::repair::RepairCallback;
 use crate::spread::Share;
+use crate::suspend::Mark;
 use crate::values::Value;
 use cowling_abi::layout::{VmFuncImport, VmFuncRef};
 use cowling_abi::{
@@ -66,6 +68,7 @@ pub struct StoreInner {
     limiter: Option<LimiterAccess>,
     on_epoch: Option<EpochCallback>,
     repair: Option<RepairCallback>,
+    call_hook: Option<HookAccess>,
     quota: Quota,
     counts: Counts,
 }
@@ -112,12 +115,13 @@ impl StoreInner {
             limiter: None,
             on_epoch: None,
             repair: None,
+            call_hook: None,
             quota,
             counts: Counts::default(),
         }
     }
 
-    /// Makes it an empty one with the same settings and limiter.
+    /// Makes it an empty one with the same settings, limiter and call hook.
     pub(super) fn renew(&mut self) {
         let Some(shell) = self.end() else { return };
         let spec = StoreSpec {
@@ -126,6 +130,9 @@ impl StoreInner {
         };
         let mut inner = StoreInner::new(shell, StoreId::next(), spec);
         (inner.this, inner.limiter) = (self.this, self.limiter);
+        if let Some(access) = self.call_hook {
+            inner.set_call_hook(access);
+        }
         *self = inner;
     }
 
@@ -194,6 +201,15 @@ impl StoreInner {
 
     pub(super) fn set_repair_callback(&mut self, callback: RepairCallback) {
         self.repair = Some(callback);
+    }
+
+    pub(super) fn set_call_hook(&mut self, access: HookAccess) {
+        self.call_hook = Some(access);
+        self.execution.computations().mark(Mark::Hooked, true);
+    }
+
+    pub(crate) fn call_hook(&self) -> Option<HookAccess> {
+        self.call_hook
     }
 
     pub(crate) fn repair_callback(&self) -> Option<RepairCallback> {

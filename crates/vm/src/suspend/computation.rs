@@ -26,16 +26,28 @@ use std::task::Waker;
 /// one that can be; `false` to continue it. An error stops the guest.
 pub(crate) type InterruptionHandler = unsafe fn(NonNull<StoreInner>, Interruption) -> Result<bool>;
 
+/// What is out of the ordinary in a store, all in one byte: calls that nothing is special about look at it and at nothing else.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Mark {
+    /// The innermost run is part of a computation that is being cancelled: no guest is entered.
+    Cancelling = 1,
+    /// A guest waits while it is decided whether its interruption suspends it: nothing is started.
+    Deciding = 2,
+    /// The store has a call hook.
+    Hooked = 4,
+    /// The call hook runs: it is not called for what it does itself, and nothing is collected, as what the call that it is told of
+    /// takes or returns may be where no collection looks.
+    InHook = 8,
+}
+
 /// What a store knows of its computations.
 pub(crate) struct Computations {
-    /// Is the innermost run part of a computation that is being cancelled? Then no guest is entered.
-    cancelling: Cell<bool>,
+    /// The [`Mark`]s that are set.
+    marks: Cell<u8>,
     /// How many computations are running, each inside the one before: the position in `all` of the next.
     level: Cell<usize>,
     /// The computation at `level`, if it is suspended: then nothing else is started there. Null otherwise.
     suspended: Cell<*const Computation>,
-    /// Does a guest wait while it is decided whether its interruption suspends it? Then nothing is started either.
-    deciding: Cell<bool>,
     /// By level. Kept for the next when they are over. The first is in the [room](GuestStack::room) above the store's stack if there
     /// was one when it was made, the others are boxed.
     all: UnsafeCell<SmallVec<[NonNull<Computation>; 2]>>,
@@ -228,10 +240,9 @@ impl fmt::Debug for Computation {
 impl Default for Computations {
     fn default() -> Self {
         Computations {
-            cancelling: Cell::new(false),
+            marks: Cell::new(0),
             level: Cell::new(0),
             suspended: Cell::new(ptr::null()),
-            deciding: Cell::new(false),
             all: UnsafeCell::new(SmallVec::new()),
             in_room: Cell::new(false),
             interruption: Cell::new(None),
@@ -244,16 +255,44 @@ impl Default for Computations {
 }
 
 impl Computations {
+    /// Is one of these marks set?
+    #[inline(always)]
+    pub(crate) fn any<const N: usize>(&self, marks: [Mark; N]) -> bool {
+        let wanted = marks.into_iter().fold(0, |bits, mark| bits | mark as u8);
+        self.marks.get() & wanted != 0
+    }
+
+    /// Sets a mark, or takes it away. Returns whether it was set.
+    pub(crate) fn mark(&self, mark: Mark, set: bool) -> bool {
+        let marks = self.marks.get();
+        let others = marks & !(mark as u8);
+        self.marks
+            .set(if set { others | mark as u8 } else { others });
+        marks != others
+    }
+
     /// Is the innermost run part of a computation that is being cancelled?
     #[inline]
     pub(crate) fn is_cancelling(&self) -> bool {
-        self.cancelling.get()
+        self.any([Mark::Cancelling])
+    }
+
+    /// Is there a call hook?
+    #[inline(always)]
+    pub(crate) fn is_hooked(&self) -> bool {
+        self.any([Mark::Hooked])
     }
 
     /// Is the computation suspended that the code that runs started last?
     #[inline]
     pub(crate) fn is_blocked(&self) -> bool {
-        self.deciding.get() || !self.suspended.get().is_null()
+        self.any([Mark::Deciding]) || !self.suspended.get().is_null()
+    }
+
+    /// May a plain call not just begin? As [`is_blocked`](Self::is_blocked), and when there is a call hook.
+    #[inline(always)]
+    pub(crate) fn is_special(&self) -> bool {
+        self.any([Mark::Deciding, Mark::Hooked]) || !self.suspended.get().is_null()
     }
 
     /// Does a guest of the store wait where it was interrupted? What it has read from the VMContext must not change then: the
@@ -464,8 +503,7 @@ unsafe fn decide(
     // SAFETY: as the caller says; the reference ends with its statement.
     let deciding = unsafe { execution.as_ref() }
         .computations()
-        .deciding
-        .replace(true);
+        .mark(Mark::Deciding, true);
     // SAFETY: as the caller says.
     let decision = catch_unwind(AssertUnwindSafe(|| unsafe {
         handler(execution.cast(), why)
@@ -473,8 +511,7 @@ unsafe fn decide(
     // SAFETY: as above.
     unsafe { execution.as_ref() }
         .computations()
-        .deciding
-        .set(deciding);
+        .mark(Mark::Deciding, deciding);
     match decision {
         Ok(decision) => decision.map_err(TrapReason::Host),
         Err(payload) => Err(TrapReason::Panic(payload)),

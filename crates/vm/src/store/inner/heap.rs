@@ -22,6 +22,7 @@ use crate::gc::mark::{Kind, Marking, kind};
 use crate::gc::{GcStats, Heap};
 use crate::host_ref::{Exception, HostRef, HostValue, ObjectTable};
 use crate::quota;
+use crate::suspend::Mark;
 use cowling_abi::gc_heap::{HEAP_LIMIT, LARGE_OBJECT, LINE_SIZE, VmGcHeap};
 use std::collections::HashMap;
 use std::time::Instant;
@@ -205,12 +206,12 @@ impl StoreInner {
             _ => return Err(GcError::TooLarge),
         };
         self.provided_heap()?;
-        let interrupted = self.execution.computations().is_interrupted();
+        let keep = self.execution.computations().is_interrupted() || self.is_in_hook();
         let stress = self.config().knobs.gc_stress;
-        if stress && !interrupted {
+        if stress && !keep {
             self.collect_from(stack);
         }
-        let mut may_collect = !interrupted && !stress;
+        let mut may_collect = !keep && !stress;
         let mut grown = false;
         loop {
             let guest = stack.is_some() && !stress;
@@ -306,6 +307,11 @@ impl StoreInner {
         }
     }
 
+    /// Does the store's call hook run?
+    fn is_in_hook(&self) -> bool {
+        self.execution.computations().any([Mark::InHook])
+    }
+
     /// What the collector knows of types.
     pub(crate) fn layouts(&self) -> Layouts {
         // SAFETY: types of objects of this store are alive as long as it: its instances' modules and the registrations it holds
@@ -314,7 +320,7 @@ impl StoreInner {
     }
 
     /// Frees objects, host values and exceptions that neither guests nor host can reach any more. Does nothing while a guest of the
-    /// store is interrupted.
+    /// store is interrupted, or its call hook runs.
     pub fn collect(&mut self) {
         self.collect_from(None);
     }
@@ -322,7 +328,8 @@ impl StoreInner {
     /// Collects. `stack` is where on the stack that this runs on references begin, if that is known: what is below are frames of the
     /// runtime, with what others have left there.
     fn collect_from(&mut self, stack: Option<usize>) {
-        if self.execution.computations().is_interrupted() && self.heap().is_some() {
+        let interrupted = self.execution.computations().is_interrupted();
+        if interrupted && self.heap().is_some() || self.is_in_hook() {
             return;
         }
         let started = Instant::now();

@@ -1,6 +1,6 @@
 //! Starting computations and driving them: to where they are suspended, to their end, or to an early one.
 
-use super::{Computation, State, Why, decide};
+use super::{Computation, Mark, State, Why, decide};
 use crate::activation::{self, Execution, Run};
 use crate::error::{Error, Result};
 use crate::host_ref::HeldRoots;
@@ -509,7 +509,7 @@ pub(in crate::suspend) unsafe fn end(store: NonNull<StoreInner>, how: End) {
     let cancel = |is| {
         // SAFETY: as the caller says; the reference ends with the statement.
         let computations = unsafe { store.cast::<Execution>().as_ref() }.computations();
-        computations.cancelling.replace(is)
+        computations.mark(Mark::Cancelling, is)
     };
     let was_cancelling = cancel(true);
     // SAFETY: as the caller says; the computation is suspended.
@@ -551,6 +551,8 @@ unsafe fn abandon(store: NonNull<StoreInner>) {
             }
         }
         computations.suspended.set(ptr::null());
+        // A hook that waits there is never called again.
+        computations.mark(Mark::InHook, false);
         let objects = (*store.as_ptr()).objects_mut();
         objects.exchange_held(HeldRoots::default());
         if store.cast::<Execution>().as_ref().run().is_null() {
