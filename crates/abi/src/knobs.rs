@@ -53,6 +53,9 @@ macro_rules! for_each_knob {
                 ["0", "65536", "2147483648"];
             /// Lets guests and hosts make shared memories.
             shared_memory: bool = true, runtime, get_shared_memory, ["true", "false"];
+            /// Places the first memory of an instance behind it, where code knows its address. Off, code loads the address, and the memory
+            /// may be one that the embedder makes: `Config::with_host_memory` turns it off.
+            memory_in_slot: bool = true, code, ["true", "false"];
             /// Bytes of stack for guest code.
             max_wasm_stack: usize = 1 << 20, runtime, get_max_wasm_stack, ["65536", "1048576"];
             /// Bytes of stack that must be left when a host function is called; they come on top of `max_wasm_stack`.

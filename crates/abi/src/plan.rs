@@ -61,7 +61,7 @@ impl MemoryPlan {
         let guarded =
             !ty.memory64 && ty.has_whole_pages() && knobs.memory_reservation >= index_span;
         // Only a memory that never leaves its place may lie in the slot: a 32-bit one whose whole range is reserved.
-        let in_slot = in_slot && guarded && !ty.shared;
+        let in_slot = in_slot && guarded && !ty.shared && knobs.memory_in_slot;
         MemoryPlan {
             base: if in_slot {
                 MemoryBase::Slot
@@ -116,6 +116,17 @@ mod tests {
     fn default_knobs_put_a_32_bit_memory_in_the_slot_without_checks() {
         let plan = MemoryPlan::for_type(&ty(false), true, &Knobs::default());
         assert_eq!(plan.base, MemoryBase::Slot);
+        assert!(plan.guarded && !plan.movable);
+    }
+
+    #[test]
+    fn memories_that_are_not_in_slots_are_as_guarded_and_stay_where_they_are() {
+        let elsewhere = Knobs {
+            memory_in_slot: false,
+            ..Knobs::default()
+        };
+        let plan = MemoryPlan::for_type(&ty(false), true, &elsewhere);
+        assert_eq!(plan.base, MemoryBase::Record);
         assert!(plan.guarded && !plan.movable);
     }
 

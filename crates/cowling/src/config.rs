@@ -11,14 +11,17 @@ mod check;
 #[cfg(feature = "compiler")]
 mod compiler;
 mod pooling;
+mod supplied;
 
 #[cfg(feature = "compiler")]
 pub use compiler::Strategy;
 pub use pooling::{Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
+pub use supplied::MemoryCreator;
 
 use crate::error::{Result, ensure};
 use cowling_abi::artifact::Header;
 use cowling_abi::knobs::{Knobs, OptLevel, RegallocAlgorithm, WasmBacktraceDetails};
+use cowling_vm::Supplied;
 use std::fmt;
 use std::num::NonZeroUsize;
 
@@ -66,6 +69,7 @@ pub struct Config {
     async_stack_size: Option<usize>,
     pub(crate) allocation: InstanceAllocationStrategy,
     version: ModuleVersionStrategy,
+    pub(crate) supplied: Supplied,
     #[cfg(feature = "compiler")]
     pub(crate) compiler: compiler::CompilerConfig,
     #[cfg(feature = "cache")]

@@ -60,6 +60,7 @@ impl Engine {
     pub fn new(config: &Config) -> Result<Engine> {
         let mut config = config.clone();
         config.settle()?;
+        config.check_supplied()?;
         let engine = Engine::build(config)?;
         #[cfg(feature = "compiler")]
         if engine.config().compiler.enabled {
@@ -82,6 +83,7 @@ impl Engine {
                 knobs: config.knobs.clone(),
                 types,
                 epochs: Default::default(),
+                supplied: config.supplied.clone(),
                 pool,
                 describe: crate::backtrace::describe,
             }),

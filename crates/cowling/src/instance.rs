@@ -41,7 +41,8 @@ impl Instance {
         instantiate(&mut store.as_context_mut(), module, &imports)
     }
 
-    /// Instantiates a module as [`Instance::new`] does; asynchronous host functions that the start function calls may wait.
+    /// Instantiates a module as [`Instance::new`] does; asynchronous host functions that the start function calls may wait, and so may the
+    /// store's limiter.
     ///
     /// Dropping the future before it is ready cancels the start function. The store stays usable, and keeps what there is of
     /// the instance, which others may refer to.
@@ -239,8 +240,7 @@ impl<T: 'static> InstancePre<T> {
     where
         T: Send,
     {
-        // Only guests wait, and without a start function none runs.
-        if self.module().code().info().start.is_none() {
+        if !may_wait(&store.as_context_mut(), self.module()) {
             return self.instantiate(store);
         }
         let imports = self.inner.imports.clone();
@@ -298,13 +298,17 @@ pub(crate) fn instantiate<T: 'static>(
     Ok(Instance(store.0.instantiate(module.code(), imports)?))
 }
 
+/// May something have to be waited for when a module is instantiated: what a start function calls, or a limiter?
+fn may_wait<T: 'static>(store: &StoreContextMut<'_, T>, module: &Module) -> bool {
+    module.code().info().start.is_some() || store.inner().has_async_limiter()
+}
+
 pub(crate) async fn instantiate_async<T: Send + 'static>(
     store: &mut StoreContextMut<'_, T>,
     module: &Module,
     imports: Arc<[ImportValue<StoreData<T>>]>,
 ) -> Result<Instance> {
-    // Only guests wait, and without a start function none runs.
-    if module.code().info().start.is_none() {
+    if !may_wait(store, module) {
         return instantiate(store, module, &imports);
     }
     let module = module.clone();

@@ -90,7 +90,8 @@ pub use compile::{CodeBuilder, CodeHint};
 #[cfg(feature = "compiler")]
 pub use config::Strategy;
 pub use config::{
-    Config, Enabled, InstanceAllocationStrategy, ModuleVersionStrategy, PoolingAllocationConfig,
+    Config, Enabled, InstanceAllocationStrategy, MemoryCreator, ModuleVersionStrategy,
+    PoolingAllocationConfig,
 };
 pub use cowling_abi::knobs::{
     Knob, KnobError, KnobScope, Knobs, OptLevel, RegallocAlgorithm, WasmBacktraceDetails,
@@ -101,8 +102,9 @@ pub use cowling_compiler::{CompileError, OperatorCost, VariableOperatorCost, Was
 pub use cowling_vm::PoolFull as PoolConcurrencyLimitError;
 pub use cowling_vm::UncaughtException as ThrownException;
 pub use cowling_vm::{
-    CallHook, GcStats, MemoryFault, PoolMetrics, ResourceLimiter, StoreLimits, StoreLimitsBuilder,
-    ValRaw,
+    CallHook, DEFAULT_INSTANCE_LIMIT, DEFAULT_MEMORY_LIMIT, DEFAULT_TABLE_LIMIT, GcStats,
+    HostMemoryError, LinearMemory, MemoryFault, PoolMetrics, ResourceLimiter, ResourceLimiterAsync,
+    StackCreator, StackMemory, StoreLimits, StoreLimitsBuilder, ValRaw,
 };
 pub use engine::{Engine, EngineWeak, Precompiled};
 pub use error::{

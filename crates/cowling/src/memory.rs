@@ -1,10 +1,11 @@
 //! Linear memories.
 
 use crate::error::Result;
+use crate::func::asynchronous::asking;
 use crate::store::{AsContext, AsContextMut, StoreContext, StoreContextMut};
 use crate::types::MemoryType;
 use cowling_abi as abi;
-use cowling_vm::MemoryHandle;
+use cowling_vm::{GrowError, MemoryHandle};
 use std::ops::Range;
 
 /// A linear memory in a store.
@@ -31,7 +32,8 @@ impl Memory {
     /// A memory of its minimum size, filled with zeros.
     ///
     /// # Errors
-    /// When the type's limits make no sense, the store's limiter says no, or there is no room.
+    /// When the type's limits make no sense, the store's limiter says no or [has to be waited for](Self::new_async), or there is no
+    /// room.
     pub fn new(mut store: impl AsContextMut, ty: MemoryType) -> Result<Memory> {
         let handle = store
             .as_context_mut()
@@ -40,12 +42,19 @@ impl Memory {
         Ok(Memory(handle))
     }
 
-    /// As [`new`](Self::new).
+    /// As [`Memory::new`], for stores whose limiter has to be waited for: see
+    /// [`Store::limiter_async`](crate::Store::limiter_async).
     ///
     /// # Errors
-    /// As [`new`](Self::new).
-    pub async fn new_async(store: impl AsContextMut, ty: MemoryType) -> Result<Memory> {
-        Self::new(store, ty)
+    /// As [`Memory::new`].
+    pub async fn new_async(
+        mut store: impl AsContextMut<Data: Send>,
+        ty: MemoryType,
+    ) -> Result<Memory> {
+        let ty = ty.to_abi();
+        let mut store = store.as_context_mut();
+        let made = asking(&mut store, move |store| store.create_memory(ty));
+        Ok(Memory(made.await?))
     }
 
     /// Its type; the minimum is the size it was made with.
@@ -146,21 +155,32 @@ impl Memory {
     /// Grows it by `delta` pages of zeros. Gives the size in pages before.
     ///
     /// # Errors
-    /// [`GrowError`](crate::GrowError) when it would pass its maximum, the store's limiter says no, or the system gives no
-    /// memory. It is unchanged then.
+    /// [`GrowError`](crate::GrowError) when it would pass its maximum, the store's limiter says no or
+    /// [has to be waited for](Self::grow_async), or the system gives no memory. It is unchanged then.
     pub fn grow(&self, mut store: impl AsContextMut, delta: u64) -> Result<u64> {
-        Ok(store
-            .as_context_mut()
-            .inner_mut()
-            .memory_grow(self.0, delta)?)
+        let mut store = store.as_context_mut();
+        let grown = store.inner_mut().memory_grow(self.0, delta);
+        grown.map_err(GrowError::into_error)
     }
 
-    /// As [`grow`](Self::grow).
+    /// As [`grow`](Self::grow), for stores whose limiter has to be waited for: see
+    /// [`Store::limiter_async`](crate::Store::limiter_async).
     ///
     /// # Errors
     /// As [`grow`](Self::grow).
-    pub async fn grow_async(&self, store: impl AsContextMut, delta: u64) -> Result<u64> {
-        self.grow(store, delta)
+    pub async fn grow_async(
+        &self,
+        mut store: impl AsContextMut<Data: Send>,
+        delta: u64,
+    ) -> Result<u64> {
+        let memory = self.0;
+        let mut store = store.as_context_mut();
+        asking(&mut store, move |store| {
+            store
+                .memory_grow(memory, delta)
+                .map_err(GrowError::into_error)
+        })
+        .await
     }
 
     pub(crate) fn from_vm(handle: MemoryHandle) -> Memory {

@@ -23,7 +23,7 @@ use crate::exception::ExnRef;
 use crate::gc::GcHeapOutOfMemory;
 use crate::guest::Contexts;
 use crate::rooted::Rooted;
-use cowling_vm::{GcStats, Quota, ResourceLimiter, StoreMut, StoreSpec};
+use cowling_vm::{GcStats, Quota, ResourceLimiter, ResourceLimiterAsync, StoreMut, StoreSpec};
 use interruption::EpochWait;
 use modules::Modules;
 use std::fmt;
@@ -153,6 +153,21 @@ impl<T: 'static> Store<T> {
             .set_limiter(move |data: &mut StoreData<T>| limiter(&mut data.data));
     }
 
+    /// Lets a limiter decide that may take its time: guests that want more are suspended until it has decided, and so is
+    /// instantiation.
+    ///
+    /// From then on what asks the limiter has to be asynchronous: guests that grow something are to be run by asynchronous calls,
+    /// modules with memories, tables or objects to be instantiated by asynchronous functions, and the host creates and grows by
+    /// [`Memory::new_async`](crate::Memory::new_async), [`Memory::grow_async`](crate::Memory::grow_async) and their like. All
+    /// else fails with [`NeedsAsync`](crate::NeedsAsync) when it would have to ask.
+    pub fn limiter_async(
+        &mut self,
+        mut limiter: impl (FnMut(&mut T) -> &mut dyn ResourceLimiterAsync) + Send + Sync + 'static,
+    ) {
+        self.inner
+            .set_limiter_async(move |data: &mut StoreData<T>| limiter(&mut data.data));
+    }
+
     /// Gives the guests of this store that much fuel, in place of what they had left. A store begins with none.
     ///
     /// Guest code that has no fuel left stops with [`Trap::OutOfFuel`](crate::Trap::OutOfFuel). What costs how much, and where guest code
@@ -203,12 +218,15 @@ impl<T: 'static> Store<T> {
         self.as_context_mut().gc(why)
     }
 
-    /// As [`gc`](Self::gc): a collection never waits.
+    /// See [`StoreContextMut::gc_async`].
     ///
     /// # Errors
     /// As [`gc`](Self::gc).
-    pub async fn gc_async(&mut self, why: Option<&GcHeapOutOfMemory<()>>) -> Result<()> {
-        self.gc(why)
+    pub async fn gc_async(&mut self, why: Option<&GcHeapOutOfMemory<()>>) -> Result<()>
+    where
+        T: Send,
+    {
+        self.as_context_mut().gc_async(why).await
     }
 
     /// Size of the heap of objects, in bytes; 0 as long as there is none.

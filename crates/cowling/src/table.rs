@@ -1,10 +1,11 @@
 //! Tables.
 
 use crate::error::Result;
+use crate::func::asynchronous::asking;
 use crate::store::{AsContext, AsContextMut};
 use crate::types::{RefType, TableType};
 use crate::val::Ref;
-use cowling_vm::TableHandle;
+use cowling_vm::{GrowError, TableHandle};
 
 /// A table in a store.
 ///
@@ -25,12 +26,21 @@ impl Table {
         Ok(Table(handle))
     }
 
-    /// As [`new`](Self::new).
+    /// As [`Table::new`], for stores whose limiter has to be waited for: see
+    /// [`Store::limiter_async`](crate::Store::limiter_async).
     ///
     /// # Errors
-    /// As [`new`](Self::new).
-    pub async fn new_async(store: impl AsContextMut, ty: TableType, init: Ref) -> Result<Table> {
-        Self::new(store, ty, init)
+    /// As [`Table::new`].
+    pub async fn new_async(
+        mut store: impl AsContextMut<Data: Send>,
+        ty: TableType,
+        init: Ref,
+    ) -> Result<Table> {
+        let mut store = store.as_context_mut();
+        let ty = ty.adopt(store.engine().types())?.to_abi();
+        let init = init.to_vm();
+        let made = asking(&mut store, move |store| store.create_table(ty, init));
+        Ok(Table(made.await?))
     }
 
     /// Its type; the minimum is the size it was made with.
@@ -74,15 +84,29 @@ impl Table {
     /// system gives no memory. It is unchanged then.
     pub fn grow(&self, mut store: impl AsContextMut, delta: u64, init: Ref) -> Result<u64> {
         let mut store = store.as_context_mut();
-        Ok(store.inner_mut().table_grow(self.0, delta, init.to_vm())?)
+        let grown = store.inner_mut().table_grow(self.0, delta, init.to_vm());
+        grown.map_err(GrowError::into_error)
     }
 
-    /// As [`grow`](Self::grow).
+    /// As [`grow`](Self::grow), for stores whose limiter has to be waited for: see
+    /// [`Store::limiter_async`](crate::Store::limiter_async).
     ///
     /// # Errors
     /// As [`grow`](Self::grow).
-    pub async fn grow_async(&self, store: impl AsContextMut, delta: u64, init: Ref) -> Result<u64> {
-        self.grow(store, delta, init)
+    pub async fn grow_async(
+        &self,
+        mut store: impl AsContextMut<Data: Send>,
+        delta: u64,
+        init: Ref,
+    ) -> Result<u64> {
+        let (table, init) = (self.0, init.to_vm());
+        let mut store = store.as_context_mut();
+        asking(&mut store, move |store| {
+            store
+                .table_grow(table, delta, init)
+                .map_err(GrowError::into_error)
+        })
+        .await
     }
 
     /// Sets `len` elements from `dst` on.

@@ -42,7 +42,7 @@ mod leave;
 mod plain;
 mod run;
 
-pub(crate) use execution::{Execution, THROWER_REGISTERS};
+pub(crate) use execution::{Execution, Stacks, THROWER_REGISTERS};
 pub(crate) use frames::{FaultSite, Frame, Frames};
 use frames::{capture, take_captured};
 pub(crate) use leave::{continue_in_handler, raise, raise_stack_overflow, raise_trap};

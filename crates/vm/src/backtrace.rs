@@ -269,7 +269,8 @@ impl MemoryFault {
         store.memory_ranges().find_map(|(memory, base, size)| {
             let offset = address.checked_sub(base)? as u64;
             let memory = memory.as_u32();
-            (offset < reserved.max(size)).then_some(MemoryFault {
+            let own = size.saturating_add(knobs.memory_guard_size);
+            (offset < reserved.max(own)).then_some(MemoryFault {
                 memory,
                 offset,
                 size,

@@ -17,8 +17,9 @@ use crate::error::GrowError;
 use crate::exception;
 use crate::fuel::out_of_fuel;
 use crate::host::leave;
-use crate::instance::{Instance, InstanceMemory, InstancePtr};
+use crate::instance::{Instance, InstancePtr};
 use crate::interrupt;
+use crate::limits::asking;
 use crate::memory::current_len;
 use crate::shared::{Expected, SharedMemory, copy_shared, fill_shared};
 use crate::store::StoreInner;
@@ -94,7 +95,7 @@ fn parts(len: u64, backwards: bool) -> impl Iterator<Item = Range<u64>> {
 /// As for [`activation::raise`].
 unsafe fn grown(
     instance: InstancePtr,
-    grow: impl FnOnce(&mut StoreInner) -> Result<u64, GrowError>,
+    grow: impl FnMut(&mut StoreInner) -> Result<u64, GrowError>,
 ) -> u64 {
     let store = instance.store();
     // The limiter is the embedder's code and may panic.
@@ -103,12 +104,13 @@ unsafe fn grown(
     // SAFETY: as above; the references end with their statements.
     let (outcome, asked) = unsafe {
         execution.as_ref().interrupts().host_begins();
-        let outcome = catch_unwind(AssertUnwindSafe(|| grow(&mut *store.as_ptr())));
+        let outcome = catch_unwind(AssertUnwindSafe(|| asking(store, grow)));
         (outcome, execution.as_ref().interrupts().host_ends())
     };
     let grown = match outcome {
         Ok(Ok(old)) => Ok(old),
         Ok(Err(GrowError::Limiter(error))) => Err(TrapReason::Host(error)),
+        Ok(Err(GrowError::Memory(error))) => Err(TrapReason::Host(error.into())),
         Ok(Err(_)) => Ok(u64::MAX),
         Err(payload) => Err(TrapReason::Panic(payload)),
     };
@@ -319,10 +321,9 @@ unsafe extern "C" fn memory_atomic_wait64(
 /// A memory of an instance, if it is shared. It lives as long as the instance.
 fn shared_memory(instance: InstancePtr, memory: u32) -> Option<*const SharedMemory> {
     let (owner, index) = instance.memory(MemoryIndex::from_u32(memory));
-    match &owner.memories[index.as_u32() as usize] {
-        InstanceMemory::Own(_) => None,
-        InstanceMemory::Shared(memory) => Some(memory),
-    }
+    owner.memories[index.as_u32() as usize]
+        .shared()
+        .map(ptr::from_ref)
 }
 
 /// Waits in a shared memory. A guest that waits answers to whoever interrupts it: it can be killed, and suspended, in which case it

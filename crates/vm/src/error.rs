@@ -1,5 +1,6 @@
 //! What can go wrong, as types. Messages name the culprit; types print in the notation of the text format.
 
+use crate::embedder::HostMemoryError;
 use crate::pool::PoolFull;
 use cowling_abi::{
     EntityType, FuncType, GlobalType, HeapType, MemoryType, RefType, TableType, ValType,
@@ -314,6 +315,19 @@ pub enum GrowError {
     /// The store's limiter failed: not a refusal but an error that stops the guest.
     #[error(transparent)]
     Limiter(Error),
+    /// The memory is the embedder's and has broken a promise, which stops the guest.
+    #[error(transparent)]
+    Memory(#[from] HostMemoryError),
+}
+
+impl GrowError {
+    /// The error for the embedder: its limiter's own, if that failed.
+    pub fn into_error(self) -> Error {
+        match self {
+            GrowError::Limiter(error) => error,
+            other => other.into(),
+        }
+    }
 }
 
 /// A value does not fit where it should go.

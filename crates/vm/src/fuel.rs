@@ -210,6 +210,7 @@ mod tests {
             ..Knobs::default()
         };
         let config = RuntimeConfig {
+            supplied: Default::default(),
             knobs,
             types: TypeRegistry::new().unwrap(),
             epochs: Default::default(),

@@ -25,10 +25,11 @@ pub(crate) mod recycle;
 
 use crate::builtins::BUILTINS;
 use crate::code::CompiledModule;
+use crate::embedder::HostMemory;
 use crate::host::SharedBody;
-use crate::memory::LinearMemory;
+use crate::memory::{LinearMemory, MemoryGrowError};
 use crate::shared::SharedMemory;
-use crate::slot::InstanceArea;
+use crate::slot::{InstanceArea, MapError};
 use crate::store::StoreInner;
 use crate::table::{Table, TableRef};
 use cowling_abi::layout::*;
@@ -332,6 +333,8 @@ impl Instance {
 pub(crate) enum InstanceMemory {
     /// Its own.
     Own(RefCell<LinearMemory>),
+    /// Its own, made by the embedder.
+    Host(RefCell<HostMemory>),
     /// One that others may hold as well.
     Shared(SharedMemory),
 }
@@ -341,15 +344,78 @@ impl InstanceMemory {
     pub(crate) fn record(&self) -> VmMemory {
         match self {
             InstanceMemory::Own(memory) => memory.borrow().record(),
+            InstanceMemory::Host(memory) => memory.borrow().record(),
             InstanceMemory::Shared(memory) => memory.record(),
         }
     }
 
-    /// The memory, if it is not shared.
+    /// The memory, if it is neither shared nor the embedder's.
     pub(crate) fn own(&self) -> Option<&RefCell<LinearMemory>> {
         match self {
             InstanceMemory::Own(memory) => Some(memory),
-            InstanceMemory::Shared(_) => None,
+            InstanceMemory::Host(_) | InstanceMemory::Shared(_) => None,
+        }
+    }
+
+    /// The memory, if it is shared.
+    pub(crate) fn shared(&self) -> Option<&SharedMemory> {
+        match self {
+            InstanceMemory::Own(_) | InstanceMemory::Host(_) => None,
+            InstanceMemory::Shared(memory) => Some(memory),
+        }
+    }
+
+    /// Its size in bytes.
+    pub(crate) fn byte_len(&self) -> usize {
+        match self {
+            InstanceMemory::Own(memory) => memory.borrow().byte_len(),
+            InstanceMemory::Host(memory) => memory.borrow().byte_len(),
+            InstanceMemory::Shared(memory) => memory.byte_len(),
+        }
+    }
+
+    /// Does code keep its size or address in registers, which growth changes?
+    pub(crate) fn is_kept_in_registers(&self) -> bool {
+        match self {
+            InstanceMemory::Own(memory) => memory.borrow().is_kept_in_registers(),
+            InstanceMemory::Host(memory) => memory.borrow().is_kept_in_registers(),
+            InstanceMemory::Shared(_) => false,
+        }
+    }
+
+    /// Makes it so many bytes long, if it is not shared.
+    ///
+    /// # Errors
+    /// When it does not grow.
+    pub(crate) fn grow(&self, new_len: usize) -> Result<(), MemoryGrowError> {
+        match self {
+            InstanceMemory::Own(memory) => memory.borrow_mut().grow(new_len),
+            InstanceMemory::Host(memory) => memory.borrow_mut().grow(new_len),
+            InstanceMemory::Shared(_) => Ok(()),
+        }
+    }
+
+    /// Lets it have at most so many bytes, unless it is shared.
+    pub(crate) fn limit(&self, most: usize) {
+        match self {
+            InstanceMemory::Own(memory) => memory.borrow_mut().limit(most),
+            InstanceMemory::Host(memory) => memory.borrow_mut().limit(most),
+            InstanceMemory::Shared(_) => {}
+        }
+    }
+
+    /// Zeroes what its image filled.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub(crate) fn undo_image(&self) -> Result<(), MapError> {
+        match self {
+            InstanceMemory::Own(memory) => memory.borrow_mut().undo_image(),
+            InstanceMemory::Host(memory) => {
+                memory.borrow_mut().undo_image();
+                Ok(())
+            }
+            InstanceMemory::Shared(_) => Ok(()),
         }
     }
 }

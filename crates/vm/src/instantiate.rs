@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   link      imports against the module's: nothing has happened yet when one does not fit
-//!   allocate  count, limiter, a warm slot; or a new one, memories with their images, tables
+//!   allocate  count, limiter (which is waited for between two attempts at all this), a warm slot; or a new one, memories with their images, tables
 //!                                                                             any failure gives all of it back
 //!   fill      import records, globals, tables: what a warm slot has not got
 //!   adopt     from here on the instance belongs to the store, whatever happens: others may come to refer to it
@@ -24,6 +24,7 @@ use link::{check_imports, host_matches};
 use crate::builtins::init_memory;
 use crate::code::CompiledModule;
 use crate::const_expr::evaluate;
+use crate::embedder::HostMemory;
 use crate::error::{Error, GrowError, InstantiateError, Result};
 use crate::func;
 use crate::host::{HostFunc, LinkedBodies, SharedBody};
@@ -168,22 +169,23 @@ impl<T: 'static> StoreMut<'_, T> {
         module: &Arc<CompiledModule>,
         imports: &[ImportValue<T>],
     ) -> Result<InstanceHandle> {
-        let store = self.inner_mut();
-        check_engine(store, module)?;
-        let given: Result<SmallVec<[Given<'_>; 16]>> = (imports.iter())
-            .map(|import| {
-                Ok(match import {
-                    ImportValue::Extern(handle) => Given::Extern(*handle),
-                    ImportValue::Host(function) => Given::Host(function.body()),
-                    ImportValue::Shared(memory) => {
-                        Given::Extern(ExternHandle::Memory(store.share_memory(memory)?))
-                    }
+        self.asking(|store| {
+            check_engine(store, module)?;
+            let given: Result<SmallVec<[Given<'_>; 16]>> = (imports.iter())
+                .map(|import| {
+                    Ok(match import {
+                        ImportValue::Extern(handle) => Given::Extern(*handle),
+                        ImportValue::Host(function) => Given::Host(function.body()),
+                        ImportValue::Shared(memory) => {
+                            Given::Extern(ExternHandle::Memory(store.share_memory(memory)?))
+                        }
+                    })
                 })
-            })
-            .collect();
-        let given = given?;
-        check_imports(store, module, &given)?;
-        create(store, module, Imports::Each(&given))
+                .collect();
+            let given = given?;
+            check_imports(store, module, &given)?;
+            create(store, module, Imports::Each(&given))
+        })
     }
 
     /// As [`instantiate`](Self::instantiate), of a module whose imports were checked before.
@@ -210,9 +212,10 @@ impl<T: 'static> StoreMut<'_, T> {
         &mut self,
         linked: &Linked<T>,
     ) -> Result<InstanceHandle> {
-        let store = self.inner_mut();
-        check_engine(store, &linked.module)?;
-        create(store, &linked.module, Imports::Linked(linked.bodies.arc()))
+        self.asking(|store| {
+            check_engine(store, &linked.module)?;
+            create(store, &linked.module, Imports::Linked(linked.bodies.arc()))
+        })
     }
 }
 
@@ -331,7 +334,8 @@ fn try_allocate(
         store.provided_heap()?;
     }
     // The stack of a store whose instances have no code would be for nothing.
-    let wants_stack = module.info().defined_func_count() > 0 && !store.execution().has_stack();
+    let wants_stack =
+        module.info().defined_func_count() > 0 && store.execution().wants_stack_in_slot();
     let stack = wants_stack.then(|| store.execution().stack_spec());
     let kind = Kind::new(module, stack);
     // What the host makes has no code, and modules of its own.
@@ -393,9 +397,8 @@ fn allocate_new(
     for index in (memories.len()..info.defined_memory_count()).map(DefinedMemoryIndex::new) {
         memories.push(make_memory(store, module, index, most)?);
     }
-    for memory in memories.iter().filter_map(InstanceMemory::own) {
-        let most = usize::try_from(most).unwrap_or(usize::MAX);
-        memory.borrow_mut().limit(most);
+    for memory in &memories {
+        memory.limit(usize::try_from(most).unwrap_or(usize::MAX));
     }
     if let Some(stack) = slot.stack {
         store.execution().provide_stack(stack);
@@ -511,7 +514,8 @@ fn map_slot(store: &StoreInner, module: &CompiledModule, stack: Option<StackSpec
     if let Some(&ty) = info.memories.get(first) {
         let plan = MemoryPlan::new(info, first, &store.config().knobs);
         // One that code does not look for there may lie there all the same: it takes fewer mappings. A shared one outlives the slot.
-        if !info.is_imported_memory(first) && !ty.shared {
+        let is_ours = store.config().supplied.memories.is_none();
+        if is_ours && !info.is_imported_memory(first) && !ty.shared {
             let image = module.memory_image(DefinedMemoryIndex::new(0));
             spec.memory = Some(SlotMemory { ty, plan, image });
         }
@@ -539,6 +543,12 @@ fn make_memory(
         return Ok(InstanceMemory::Shared(memory));
     }
     let plan = MemoryPlan::new(info, index, knobs);
+    if let Some(creator) = &store.config().supplied.memories {
+        let memory = HostMemory::new(&**creator, &plan, &ty, module.memory_image(defined));
+        let memory =
+            memory.map_err(|error| Error::new(memory_error(ty, index, &error)).context(error))?;
+        return Ok(InstanceMemory::Host(memory.into()));
+    }
     let memory = LinearMemory::new(&plan, &ty, module.memory_image(defined));
     let memory = memory.map_err(|error| memory_error(ty, index, &error))?;
     Ok(InstanceMemory::Own(memory.into()))
@@ -548,8 +558,8 @@ fn make_memory(
 
 fn apply_segments(instance: InstancePtr) -> Result<()> {
     if let Err(trap) = apply_elements(instance) {
-        for memory in instance.memories.iter().filter_map(InstanceMemory::own) {
-            memory.borrow_mut().undo_image()?;
+        for memory in &instance.memories {
+            memory.undo_image()?;
         }
         return Err(trap.into());
     }

@@ -40,6 +40,7 @@
 //! | `registry` | from code addresses to modules, for signal handlers too |
 //! | `shared` | memories that several threads use, waiting and waking in them |
 //! | `slot`, `stack`, `memory` | address space for an instance, a guest stack, a linear memory |
+//! | `embedder` | memories and stacks that the embedder makes |
 //! | `pool` | slots that are used again |
 //! | `suspend` | computations that stop midway and continue later, perhaps on another thread |
 //! | `activation` | one stretch of guest code: entering, raising, walking frames |
@@ -62,6 +63,7 @@ mod code;
 mod conservative;
 mod const_expr;
 mod control;
+mod embedder;
 mod epoch;
 mod error;
 mod exception;
@@ -113,6 +115,9 @@ pub use code::{
 pub use control::{
     Control, KillError, KillSuccess, KillSwitch, PreemptError, PreemptSuccess, Terminated,
 };
+pub use embedder::{
+    CreateMemory, HostMemoryError, LinearMemory, MemoryRequest, StackCreator, StackMemory, Supplied,
+};
 pub use epoch::{EpochClock, EpochUpdate};
 pub use error::{
     AccessError, CallError, Error, GcError, GrowError, InstantiateError, LinkError, ObjectError,
@@ -129,7 +134,7 @@ pub use host_ref::{
 pub use instantiate::{ImportValue, Linked};
 pub use limits::{
     DEFAULT_INSTANCE_LIMIT, DEFAULT_MEMORY_LIMIT, DEFAULT_TABLE_LIMIT, ResourceLimiter,
-    StoreLimits, StoreLimitsBuilder,
+    ResourceLimiterAsync, StoreLimits, StoreLimitsBuilder,
 };
 pub use memory::{words, words_mut};
 pub use pool::{Handle, Pool, PoolConfig, PoolFull, PoolMetrics};

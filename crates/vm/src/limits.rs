@@ -1,6 +1,11 @@
-//! Limits on what the guests of a store may take.
+//! Limits on what the guests of a store may take. How a limiter is asked is in `asking`.
+
+mod asking;
+
+pub(crate) use asking::{Answers, AnyLimiter, Growing, Growth, LimiterAccess, LimiterLost, asking};
 
 use crate::error::{Error, Result};
+use crate::suspend::HostFuture;
 
 /// How many instances a store may have unless its limiter says otherwise.
 pub const DEFAULT_INSTANCE_LIMIT: usize = 10_000;
@@ -54,6 +59,73 @@ pub trait ResourceLimiter: Send {
     ///
     /// # Errors
     /// An error stops the guest, as in [`table_growing`](Self::table_growing).
+    fn table_grow_failed(&mut self, error: Error) -> Result<()> {
+        tracing::debug!("table did not grow: {error:#}");
+        Ok(())
+    }
+
+    /// How many instances the store may have.
+    fn instances(&self) -> usize {
+        DEFAULT_INSTANCE_LIMIT
+    }
+
+    /// How many tables the store may have.
+    fn tables(&self) -> usize {
+        DEFAULT_TABLE_LIMIT
+    }
+
+    /// How many memories the store may have.
+    fn memories(&self) -> usize {
+        DEFAULT_MEMORY_LIMIT
+    }
+}
+
+/// A [`ResourceLimiter`] that may take its time: the guest that wants more is suspended until it is told.
+///
+/// It is asked when a [`ResourceLimiter`] is, and what it says means the same. The methods that return futures are written as the
+/// macro `#[async_trait]` writes them, with which they are simply `async fn`s.
+pub trait ResourceLimiterAsync: Send {
+    /// As [`ResourceLimiter::memory_growing`].
+    ///
+    /// # Errors
+    /// Any error of the implementation's choice.
+    fn memory_growing<'life0, 'async_trait>(
+        &'life0 mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> HostFuture<'async_trait, Result<bool>>
+    where
+        Self: 'async_trait,
+        'life0: 'async_trait;
+
+    /// As [`ResourceLimiter::memory_grow_failed`].
+    ///
+    /// # Errors
+    /// An error stops the guest.
+    fn memory_grow_failed(&mut self, error: Error) -> Result<()> {
+        tracing::debug!("memory did not grow: {error:#}");
+        Ok(())
+    }
+
+    /// As [`ResourceLimiter::table_growing`].
+    ///
+    /// # Errors
+    /// Any error of the implementation's choice.
+    fn table_growing<'life0, 'async_trait>(
+        &'life0 mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> HostFuture<'async_trait, Result<bool>>
+    where
+        Self: 'async_trait,
+        'life0: 'async_trait;
+
+    /// As [`ResourceLimiter::table_grow_failed`].
+    ///
+    /// # Errors
+    /// An error stops the guest.
     fn table_grow_failed(&mut self, error: Error) -> Result<()> {
         tracing::debug!("table did not grow: {error:#}");
         Ok(())

@@ -15,6 +15,7 @@
 //! Invariant: exactly the pages below `byte_len`, rounded up, are accessible; from there to the end of the guard nothing is, and
 //! no other mapping can get in between.
 
+use crate::embedder::HostMemoryError;
 use crate::slot::MapError;
 use crate::sys::mapping::{Mapping, Protection};
 use crate::sys::{PAGE_SIZE, round_up_to_page};
@@ -45,7 +46,7 @@ pub(crate) struct ImageSource<'a> {
     pub(crate) memory_offset: usize,
 }
 
-/// A memory did not grow; it is unchanged.
+/// A memory did not grow; it is unchanged unless it says otherwise.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum MemoryGrowError {
     /// It may not become that large.
@@ -59,6 +60,12 @@ pub(crate) enum MemoryGrowError {
     /// The system gave no memory.
     #[error(transparent)]
     Map(#[from] MapError),
+    /// The embedder, whose memory it is, refused.
+    #[error("{0}")]
+    Refused(String),
+    /// It is the embedder's, and has broken a promise. It has perhaps changed.
+    #[error(transparent)]
+    Broken(#[from] HostMemoryError),
 }
 
 /// The current size in bytes of a memory, shared or not.

@@ -40,6 +40,16 @@ pub enum MapError {
         /// The system's reason.
         source: io::Error,
     },
+    /// The embedder, which supplies it, made none, or one that is not as it should be.
+    #[error("the embedder's creator made no usable {bytes} bytes of {what}: {reason}")]
+    Supplied {
+        /// What it was for.
+        what: &'static str,
+        /// How much was asked for.
+        bytes: usize,
+        /// The creator's reason, or what is wrong.
+        reason: String,
+    },
     /// It is larger than any address space.
     #[error("{what} is larger than the address space")]
     TooLarge {

@@ -10,11 +10,16 @@
 //!
 //! The room above the base is for what the store notes of the computation on it: an allocation less, in a page that is there anyway.
 //!
-//! Invariant: the guard lies directly below the stack, and both belong to one mapping that outlives every [`StackBounds`] in use.
+//! A stack that the embedder has made has the same parts, at least as large.
+//!
+//! Invariant: the guard lies directly below the stack, and both belong to one mapping, or to the embedder's memory, that outlives
+//! every [`StackBounds`] in use.
 
+use crate::embedder::{StackCreator, StackMemory, made_stack};
 use crate::slot::MapError;
 use crate::sys::mapping::{Mapping, Protection};
 use crate::sys::round_up_to_page;
+use std::fmt;
 use std::num::NonZeroUsize;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -46,7 +51,12 @@ impl StackSpec {
 
     /// Bytes of address space it takes, guard included, [`ROOM`] not, or `None` if that overflows.
     pub(crate) fn mapped_bytes(self) -> Option<usize> {
-        round_up_to_page(self.bytes.max(MINIMUM))?.checked_add(STACK_GUARD)
+        self.usable_bytes(0)?.checked_add(STACK_GUARD)
+    }
+
+    /// Bytes without the guard, with so many above the base: whole pages. `None` if that overflows.
+    pub(crate) fn usable_bytes(self, room: usize) -> Option<usize> {
+        round_up_to_page(self.bytes.max(MINIMUM).checked_add(room)?)
     }
 }
 
@@ -93,11 +103,24 @@ impl StackBounds {
     }
 }
 
-/// A stack with the mapping it is part of.
-#[derive(Debug)]
+/// A stack with what it is part of.
 pub(crate) struct GuestStack {
     bounds: StackBounds,
-    mapping: Arc<Mapping>,
+    backing: Backing,
+}
+
+/// What a stack is part of.
+enum Backing {
+    Mapping(Arc<Mapping>),
+    Embedder(Box<dyn StackMemory>),
+}
+
+impl fmt::Debug for GuestStack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GuestStack")
+            .field("bounds", &self.bounds)
+            .finish_non_exhaustive()
+    }
 }
 
 impl GuestStack {
@@ -119,6 +142,32 @@ impl GuestStack {
         Ok(Self::within(&Arc::new(mapping), 0, bytes - ROOM))
     }
 
+    /// Has the embedder make a stack.
+    ///
+    /// # Errors
+    /// When it does not, or the stack is not as it should be.
+    pub(crate) fn supplied(
+        creator: &dyn StackCreator,
+        spec: StackSpec,
+    ) -> Result<GuestStack, MapError> {
+        let made = made_stack(creator, spec, ROOM)?;
+        let address = |address: usize| {
+            NonZeroUsize::new(address).ok_or(MapError::Supplied {
+                what: "a guest stack",
+                bytes: spec.bytes,
+                reason: "it begins at address 0".into(),
+            })
+        };
+        Ok(GuestStack {
+            bounds: StackBounds {
+                guard_start: address(made.guard.start)?,
+                guard_end: address(made.guard.end)?,
+                base: address(made.top - ROOM)?,
+            },
+            backing: Backing::Embedder(made.memory),
+        })
+    }
+
     /// The bytes of a mapping from `start` to `base`, of which all but the guard are accessible, as a stack. Behind it are
     /// [`ROOM`] more.
     pub(crate) fn within(mapping: &Arc<Mapping>, start: usize, base: usize) -> GuestStack {
@@ -130,14 +179,22 @@ impl GuestStack {
                 guard_end: at(start + STACK_GUARD),
                 base: at(base),
             },
-            mapping: mapping.clone(),
+            backing: Backing::Mapping(mapping.clone()),
         }
     }
 
     /// [`ROOM`] bytes, at an address that is a multiple of 64. Nothing but stores that have the stack uses them.
     pub(crate) fn room(&self) -> NonNull<u8> {
-        let offset = self.bounds.base() - self.mapping.base().addr().get();
-        self.mapping.at(offset)
+        match &self.backing {
+            Backing::Mapping(mapping) => {
+                mapping.at(self.bounds.base() - mapping.base().addr().get())
+            }
+            Backing::Embedder(memory) => {
+                let place = memory.top().with_addr(self.bounds.base());
+                // SAFETY: the base is not 0.
+                unsafe { NonNull::new_unchecked(place) }
+            }
+        }
     }
 
     /// Where it is.
@@ -147,6 +204,6 @@ impl GuestStack {
 
     /// Is it part of this mapping?
     pub(crate) fn is_in(&self, mapping: &Arc<Mapping>) -> bool {
-        Arc::ptr_eq(&self.mapping, mapping)
+        matches!(&self.backing, Backing::Mapping(own) if Arc::ptr_eq(own, mapping))
     }
 }

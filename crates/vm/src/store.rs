@@ -37,9 +37,12 @@ pub(crate) use inner::{Counts, For};
 use crate::backtrace::Describe;
 use crate::call_hook::{CallHook, CallHookLost};
 use crate::code::TypeRegistry;
+use crate::embedder::Supplied;
 use crate::epoch::{EpochClock, EpochUpdate};
 use crate::error::Result;
-use crate::limits::ResourceLimiter;
+use crate::limits::{
+    self, Answers, AnyLimiter, Growing, Growth, LimiterLost, ResourceLimiter, ResourceLimiterAsync,
+};
 use crate::pool::cache::Allocation;
 use crate::pool::{self, Pool};
 use crate::quota::Quota;
@@ -66,6 +69,8 @@ pub struct RuntimeConfig {
     pub types: Arc<TypeRegistry>,
     /// The engine's epochs.
     pub epochs: Arc<EpochClock>,
+    /// What the embedder supplies to the engine's stores.
+    pub supplied: Supplied,
     /// Where slots come from, unless a store has a pool of its own. Kept warm as long as there is a [`Handle`] to it.
     ///
     /// [`Handle`]: crate::Handle
@@ -109,7 +114,10 @@ pub struct StoreSpec {
 }
 
 /// Finds a store's limiter in its data.
-type LimiterSource<T> = Box<dyn (FnMut(&mut T) -> &mut dyn ResourceLimiter) + Send + Sync>;
+enum LimiterSource<T> {
+    Plain(Box<dyn (FnMut(&mut T) -> &mut dyn ResourceLimiter) + Send + Sync>),
+    Async(Box<dyn (FnMut(&mut T) -> &mut dyn ResourceLimiterAsync) + Send + Sync>),
+}
 
 /// What a store calls at its epoch deadline.
 pub(crate) type EpochCallback<T> =
@@ -282,6 +290,19 @@ impl<T: 'static> Store<T> {
         source: impl (FnMut(&mut T) -> &mut dyn ResourceLimiter) + Send + Sync + 'static,
     ) {
         self.as_mut().set_limiter(source);
+    }
+
+    /// Asks the asynchronous limiter that `source` finds in the data before anything is created or grown, from now on, and waits for
+    /// what it says. What cannot wait fails with [`NeedsAsync`](crate::NeedsAsync).
+    pub fn set_limiter_async(
+        &mut self,
+        source: impl (FnMut(&mut T) -> &mut dyn ResourceLimiterAsync) + Send + Sync + 'static,
+    ) {
+        // SAFETY: the store is borrowed for change.
+        let store = unsafe { &mut *self.allocation.as_ptr() };
+        store.limiter = Some(LimiterSource::Async(Box::new(source)));
+        let answers = Box::new(Answers::new(ask_and_wait::<T>));
+        store.inner.set_limiter(with_limiter::<T>, Some(answers));
     }
 
     /// Calls `hook` at every transition between the host and guests of this store, from now on. An error of it stops the call that
@@ -484,8 +505,21 @@ impl<'a, T: 'static> StoreMut<'a, T> {
     ) {
         // SAFETY: the store is borrowed for change by `self`.
         let store = unsafe { &mut *self.allocation.as_ptr() };
-        store.limiter = Some(Box::new(source));
-        store.inner.set_limiter(with_limiter::<T>);
+        store.limiter = Some(LimiterSource::Plain(Box::new(source)));
+        store.inner.set_limiter(with_limiter::<T>, None);
+    }
+
+    /// Does something that may ask the limiter. One that is asynchronous is waited for, by suspending the computation that this runs
+    /// in. The work is done again then, from its beginning: what it does before it asks has to be harmless.
+    ///
+    /// # Errors
+    /// Those of the work; one that needs the limiter fails if nothing can wait here.
+    pub fn asking<R, E>(
+        &mut self,
+        work: impl FnMut(&mut StoreInner) -> Result<R, E>,
+    ) -> Result<R, E> {
+        // SAFETY: the store is borrowed for change, and no reference to it is alive.
+        unsafe { limits::asking(self.as_ptr(), work) }
     }
 
     /// Calls `callback` at the epoch deadline, from now on.
@@ -596,19 +630,60 @@ unsafe fn with_call_hook<T: 'static>(store: NonNull<StoreInner>, hook: CallHook)
     called.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
-/// Calls `with` with the limiter of a store, if it has one: how [`StoreInner`] reaches it without knowing `T`.
+/// Asks the asynchronous limiter of a store and waits for its answer: how [`StoreInner`] reaches it without knowing `T`.
+///
+/// # Errors
+/// What it answers, or why it cannot be waited for.
+///
+/// # Safety
+/// As for [`with_epoch_callback`].
+unsafe fn ask_and_wait<T: 'static>(store: NonNull<StoreInner>, growth: Growth) -> Result<bool> {
+    let whole = store.cast::<StoreBox<T>>().as_ptr();
+    // While it is waited for, its future has the data borrowed.
+    // SAFETY: as the caller says; references end with their statements.
+    let Some(LimiterSource::Async(mut source)) = (unsafe { (*whole).limiter.take() }) else {
+        return Err(LimiterLost.into());
+    };
+    let Growth {
+        what,
+        current,
+        desired,
+        maximum,
+    } = growth;
+    // SAFETY: as the caller says.
+    let mut borrowed = unsafe { StoreMut::<T>::from_inner(store) };
+    let waited = catch_unwind(AssertUnwindSafe(|| {
+        borrowed.await_future(|store| {
+            let limiter = source(store.into_data_mut());
+            match what {
+                Growing::Memory => limiter.memory_growing(current, desired, maximum),
+                Growing::Table => limiter.table_growing(current, desired, maximum),
+            }
+        })
+    }));
+    // SAFETY: as above; the future is gone.
+    unsafe { (*whole).limiter.get_or_insert(LimiterSource::Async(source)) };
+    match waited {
+        Ok(answered) => answered.map_err(|error| error.waiting_for("limiter"))?,
+        Err(panic) => resume_unwind(panic),
+    }
+}
+
+/// Calls `with` with the limiter of a store that was given one: how [`StoreInner`] reaches it without knowing `T`.
 ///
 /// # Safety
 /// `store` points at a `StoreBox<T>` with the right to use all of it, and no reference to its limiter or data is alive. A
 /// reference to its [`StoreInner`] may be: this does not touch it.
 unsafe fn with_limiter<T: 'static>(
     store: NonNull<StoreInner>,
-    with: &mut dyn FnMut(&mut dyn ResourceLimiter),
+    with: &mut dyn FnMut(AnyLimiter<'_>),
 ) {
     let store = store.cast::<StoreBox<T>>().as_ptr();
     // SAFETY: only `limiter` and `data` are borrowed, as the caller allows.
     let (limiter, data) = unsafe { (&mut (*store).limiter, &mut (*store).data) };
-    if let Some(source) = limiter {
-        with(source(data));
-    }
+    with(match limiter {
+        Some(LimiterSource::Plain(source)) => AnyLimiter::Plain(source(data)),
+        Some(LimiterSource::Async(source)) => AnyLimiter::Async(source(data)),
+        None => AnyLimiter::Lost,
+    });
 }

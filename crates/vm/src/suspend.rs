@@ -256,9 +256,7 @@ pub enum CannotSuspend {
 
 /// Something of a store's is asynchronous, and was needed where nothing can wait for it.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the store's {what} is asynchronous: use the `_async` variant of what was called ({source})"
-)]
+#[error("the store's {what} is asynchronous: use the `_async` variant of what was called")]
 pub struct NeedsAsync {
     /// `limiter` or `call hook`.
     pub what: &'static str,

@@ -43,6 +43,7 @@ fn load() -> (Arc<RuntimeConfig>, Arc<CompiledModule>) {
 
 fn load_text(text: &str) -> (Arc<RuntimeConfig>, Arc<CompiledModule>) {
     let config = Arc::new(RuntimeConfig {
+        supplied: Default::default(),
         knobs: Knobs::default(),
         types: TypeRegistry::new().unwrap(),
         epochs: Default::default(),

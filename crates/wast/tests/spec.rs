@@ -38,7 +38,14 @@ const fn configuration(name: &'static str, settings: Settings) -> Configuration 
 
 const CONFIGURATIONS: &[Configuration] = &[
     configuration("default", &[]),
-    configuration("single-threaded", &[("parallel_compilation", "false")]),
+    // Memories whose address code has to load, as those are that embedders make.
+    configuration(
+        "single-threaded",
+        &[
+            ("parallel_compilation", "false"),
+            ("memory_in_slot", "false"),
+        ],
+    ),
     configuration("opt-none", &[("cranelift_opt_level", "none")]),
     configuration("fuel", &[("consume_fuel", "true")]),
     configuration("gc-stress", &[("gc_stress", "true")]),

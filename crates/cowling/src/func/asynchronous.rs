@@ -15,11 +15,12 @@ use super::typed::TypedFunc;
 use super::wasm_ty::{WasmParams, WasmResults, WasmRet, WasmTyList};
 use super::{Func, HostFunc, registered_host_func};
 use crate::error::{CallError, Result};
-use crate::store::{AsContextMut, StoreData};
+use crate::store::{AsContextMut, StoreContextMut, StoreData};
 use crate::types::FuncType;
 use crate::val::{Val, Values};
 use cowling_vm::{
-    CallDriver, CallFuture, HostCaller, OwningCall, Progress, StoreLender, StoreMut, Value,
+    CallDriver, CallFuture, HostCaller, OwningCall, Progress, StoreInner, StoreLender, StoreMut,
+    Value,
 };
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -340,6 +341,18 @@ pub(crate) async fn run_on_guest_stack<T: Send + 'static, R: Send + 'static>(
     poll_fn(|context| poll_to_end(&mut call, &span, context)).await?;
     let returned = result.lock().unwrap_or_else(PoisonError::into_inner).take();
     Ok(returned.unwrap_or_else(|| unreachable!("a body that has returned has left its result")))
+}
+
+/// Does something that may ask the store's limiter, on the guest stack if that has to be waited for. It is done again from its beginning
+/// each time that the limiter has answered.
+pub(crate) async fn asking<T: Send + 'static, R: Send + 'static>(
+    store: &mut StoreContextMut<'_, T>,
+    mut work: impl FnMut(&mut StoreInner) -> Result<R> + Send + 'static,
+) -> Result<R> {
+    if !store.inner().has_async_limiter() {
+        return work(store.inner_mut());
+    }
+    run_on_guest_stack(store.0.reborrow(), move |mut store| store.asking(&mut work)).await
 }
 
 /// A host function from a closure that returns a future.

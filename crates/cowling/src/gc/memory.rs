@@ -58,9 +58,13 @@ impl<T> fmt::Display for GcHeapOutOfMemory<T> {
 
 impl<T> std::error::Error for GcHeapOutOfMemory<T> {}
 
-/// Collects, and makes as much room as an object needs.
-pub(crate) fn make_room(store: &mut StoreInner, why: &GcHeapOutOfMemory<()>) -> Result<()> {
-    match store.make_room(why.bytes_needed) {
+/// Collects, and makes room for an object of so many bytes.
+pub(crate) fn make_room(store: &mut StoreInner, bytes: Option<u64>) -> Result<()> {
+    let Some(bytes) = bytes else {
+        store.collect();
+        return Ok(());
+    };
+    match store.make_room(bytes) {
         Err(GcError::Limiter(error)) => Err(error),
         // Whoever tries again will hear of it.
         _ => Ok(()),

@@ -13,7 +13,7 @@ use crate::store::{Store, StoreContextMut};
 use cowling_abi::plan::MemoryPlan;
 use cowling_abi::{DefinedMemoryIndex, DefinedTableIndex, ModuleInfo};
 use cowling_vm::spread::Share;
-use cowling_vm::{CallHook, ResourceLimiter, StoreSpec};
+use cowling_vm::{CallHook, ResourceLimiter, ResourceLimiterAsync, StoreSpec};
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
@@ -64,6 +64,20 @@ impl<T: 'static> GuestBuilder<T> {
     ) -> Self {
         (self.setup).push(Box::new(|guest| {
             guest.store.limiter(limiter);
+            Ok(())
+        }));
+        self
+    }
+
+    /// Asks a limiter that may take its time: see [`Store::limiter_async`](crate::Store::limiter_async). What
+    /// [`build`](Self::build) has to ask cannot be waited for, so this is for modules that begin without memories, tables and
+    /// objects.
+    pub fn limiter_async(
+        mut self,
+        limiter: impl (FnMut(&mut T) -> &mut dyn ResourceLimiterAsync) + Send + Sync + 'static,
+    ) -> Self {
+        (self.setup).push(Box::new(|guest| {
+            guest.store.limiter_async(limiter);
             Ok(())
         }));
         self

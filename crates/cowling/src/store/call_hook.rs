@@ -94,7 +94,7 @@ impl<T: 'static> Store<T> {
     ///
     /// From then on functions of this store must be called by asynchronous calls: all others fail with
     /// [`NeedsAsync`](crate::NeedsAsync).
-    pub fn call_hook_async(&mut self, hook: impl CallHookHandler<T> + Send + Sync + 'static)
+    pub fn call_hook_async(&mut self, hook: impl CallHookHandler<T> + Sync + 'static)
     where
         T: Send,
     {

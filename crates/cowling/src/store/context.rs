@@ -8,6 +8,7 @@ use super::StoreData;
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::exception::ExnRef;
+use crate::func::asynchronous::asking;
 use crate::gc::GcHeapOutOfMemory;
 use crate::rooted::Rooted;
 use cowling_vm::{GcStats, StoreInner, StoreMut, StoreRef};
@@ -105,22 +106,21 @@ impl<'a, T: 'static> StoreContextMut<'a, T> {
     /// # Errors
     /// A limiter's, when it is asked because the heap would have to grow, and fails.
     pub fn gc(&mut self, why: Option<&GcHeapOutOfMemory<()>>) -> Result<()> {
-        let inner = self.0.inner_mut();
-        match why {
-            Some(why) => crate::gc::make_room(inner, why),
-            None => {
-                inner.collect();
-                Ok(())
-            }
-        }
+        let bytes = why.map(GcHeapOutOfMemory::bytes_needed);
+        crate::gc::make_room(self.0.inner_mut(), bytes)
     }
 
-    /// As [`gc`](Self::gc): a collection never waits.
+    /// As [`gc`](Self::gc), for stores whose limiter has to be waited for: see
+    /// [`Store::limiter_async`](crate::Store::limiter_async). A collection itself never waits.
     ///
     /// # Errors
     /// As [`gc`](Self::gc).
-    pub async fn gc_async(&mut self, why: Option<&GcHeapOutOfMemory<()>>) -> Result<()> {
-        self.gc(why)
+    pub async fn gc_async(&mut self, why: Option<&GcHeapOutOfMemory<()>>) -> Result<()>
+    where
+        T: Send,
+    {
+        let bytes = why.map(GcHeapOutOfMemory::bytes_needed);
+        asking(self, move |store| crate::gc::make_room(store, bytes)).await
     }
 
     /// Size of the heap of objects, in bytes; 0 as long as there is none.

@@ -13,6 +13,8 @@ mod funcs;
 mod gc;
 mod gc_bad_input;
 mod globals;
+mod host_memories;
+mod host_stacks;
 mod imports;
 mod linker;
 mod many_types;

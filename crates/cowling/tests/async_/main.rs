@@ -7,6 +7,7 @@ mod dropping;
 mod epochs;
 mod executor;
 mod host_functions;
+mod limiters;
 mod quantum;
 mod shared_memories;
 mod support;

@@ -3,6 +3,7 @@
 use super::{Activation, Frame, Frames, OwnStack, Run};
 use crate::arch;
 use crate::control::Phase;
+use crate::embedder::StackCreator;
 use crate::fuel::Fuel;
 use crate::interrupt::Interrupts;
 use crate::repair::Repairs;
@@ -12,7 +13,9 @@ use crate::suspend::Computations;
 use cowling_abi::gc_heap::VmGcHeap;
 use cowling_abi::layout::StoreContext;
 use std::cell::{Cell, UnsafeCell};
+use std::fmt;
 use std::ptr::{self, NonNull};
+use std::sync::Arc;
 
 /// What a store needs in order to run guests. Must be the first field of the store, which must not move while it runs one: the
 /// guest finds the store by the address of the [`StoreContext`] inside.
@@ -33,10 +36,21 @@ pub(crate) struct Execution {
     /// Not 0 if there may have been frames on the store's stack that are not compiled code's, other than outermost ones.
     pub(super) host_frames: Cell<usize>,
     pub(super) stack_spec: StackSpec,
+    pub(super) stacks: Stacks,
     pub(super) host_stack_reserve: usize,
     pub(super) fuel: Fuel,
     pub(super) interrupts: Interrupts,
     pub(super) repairs: Repairs,
+}
+
+/// Who makes a store's stacks, if the embedder does.
+#[derive(Clone, Default)]
+pub(crate) struct Stacks(pub(crate) Option<Arc<dyn StackCreator>>);
+
+impl fmt::Debug for Stacks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Stacks").field(&self.0.is_some()).finish()
+    }
 }
 
 /// Offset of [`Execution`]'s saved registers, for the assembly: from the [`StoreContext`]'s address.
@@ -45,7 +59,7 @@ pub(crate) const THROWER_REGISTERS: usize = std::mem::offset_of!(Execution, thro
 impl Execution {
     /// For a store whose guests get this much stack, in bytes. The stack is mapped when it is first needed, unless one is
     /// [provided](Self::provide_stack) before.
-    pub(crate) fn new(max_wasm_stack: u64, host_stack_reserve: u64) -> Execution {
+    pub(crate) fn new(max_wasm_stack: u64, host_stack_reserve: u64, stacks: Stacks) -> Execution {
         Execution {
             context: UnsafeCell::new(StoreContext {
                 exit_fp: 0,
@@ -62,6 +76,7 @@ impl Execution {
             touched: Cell::new(false),
             host_frames: Cell::new(0),
             stack_spec: StackSpec::new(max_wasm_stack, host_stack_reserve),
+            stacks,
             host_stack_reserve: usize::try_from(host_stack_reserve).unwrap_or(usize::MAX),
             fuel: Fuel::default(),
             interrupts: Interrupts::new(),
@@ -171,6 +186,22 @@ impl Execution {
         self.own_run().is_some()
     }
 
+    /// Should the store's next slot have a stack for it?
+    pub(crate) fn wants_stack_in_slot(&self) -> bool {
+        self.stacks.0.is_none() && !self.has_stack()
+    }
+
+    /// A new stack of this store's size.
+    ///
+    /// # Errors
+    /// When there is no memory for it, or the embedder makes none.
+    pub(crate) fn new_stack(&self) -> Result<GuestStack, MapError> {
+        match &self.stacks.0 {
+            Some(creator) => GuestStack::supplied(&**creator, self.stack_spec),
+            None => GuestStack::new(self.stack_spec),
+        }
+    }
+
     /// Gives the store its stack: that of its first slot. A second one is dropped.
     pub(crate) fn provide_stack(&self, stack: GuestStack) {
         if !self.has_stack() {
@@ -201,7 +232,7 @@ impl Execution {
 
     #[cold]
     pub(super) fn make_run(&self) -> Result<&Run, MapError> {
-        self.provide_stack(GuestStack::new(self.stack_spec)?);
+        self.provide_stack(self.new_stack()?);
         Ok(self
             .own_run()
             .unwrap_or_else(|| unreachable!("it was just provided")))

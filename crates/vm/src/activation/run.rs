@@ -165,7 +165,7 @@ unsafe fn call_on_another_stack<R>(
     altstack::prepare_thread().map_err(EnterError::Thread)?;
     // SAFETY: as the caller says.
     unsafe {
-        let stack = GuestStack::new(execution.as_ref().stack_spec)?;
+        let stack = execution.as_ref().new_stack()?;
         let run = execution.as_ref().run_on(&stack);
         let thread = execution.as_ref().interrupts.run_on_this_thread();
         let _back = RunsOnThread(execution, thread);

@@ -157,7 +157,7 @@ impl Test {
     fn new() -> Box<Test> {
         crate::signals::init().unwrap();
         let mut test = Box::new(Test {
-            execution: Execution::new(64 << 10, 64 << 10),
+            execution: Execution::new(64 << 10, 64 << 10, Stacks::default()),
             module: module(),
             context: UnsafeCell::new(Context {
                 header: VmHeader {

@@ -6,6 +6,7 @@ use crate::error::GcError;
 use crate::host::leave;
 use crate::instance::InstancePtr;
 use crate::interrupt;
+use crate::limits::asking;
 use crate::store::{ArrayRef, For};
 use crate::trap::TrapReason;
 use cowling_abi::gc_layout::GcLayout;
@@ -46,7 +47,7 @@ unsafe fn new_object(instance: InstancePtr, type_id: u32, word: u32, wanted_for:
     let (outcome, asked) = unsafe {
         execution.as_ref().interrupts().host_begins();
         let outcome = catch_unwind(AssertUnwindSafe(|| {
-            (*store.as_ptr()).new_object(type_id, word, wanted_for)
+            asking(store, |store| store.new_object(type_id, word, wanted_for))
         }));
         (outcome, execution.as_ref().interrupts().host_ends())
     };

@@ -197,7 +197,7 @@ impl Instance {
     ) -> Option<Tally> {
         let pooled = self.pooled.as_mut()?;
         if self.memories.iter().any(|memory| memory.own().is_none()) {
-            // Others may go on using it.
+            // Others may go on using it, or it is the embedder's, who wants it back.
             return None;
         }
         if pooled.kind.has_stack() {

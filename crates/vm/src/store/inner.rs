@@ -7,7 +7,7 @@ use heap::Gc;
 
 use super::shell::Shell;
 use super::{FuncHandle, MemoryHandle, RuntimeConfig, StoreId, StoreSpec};
-use crate::activation::Execution;
+use crate::activation::{Execution, Stacks};
 use crate::call_hook::HookAccess;
 use crate::code::RegisteredType;
 use crate::control::Control;
@@ -22,7 +22,8 @@ use crate::host_ref::{
 use crate::instance::recycle::Life;
 use crate::instance::{Instance, InstancePtr};
 use crate::limits::{
-    DEFAULT_INSTANCE_LIMIT, DEFAULT_MEMORY_LIMIT, DEFAULT_TABLE_LIMIT, ResourceLimiter,
+    Answers, AnyLimiter, DEFAULT_INSTANCE_LIMIT, DEFAULT_MEMORY_LIMIT, DEFAULT_TABLE_LIMIT,
+    Growing, Growth, LimiterAccess,
 };
 use crate::memory::current_len;
 use crate::pool::{self, Pool};
@@ -41,9 +42,6 @@ use std::any::Any;
 use std::fmt;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
-
-/// Calls its second argument with the limiter of a store, if it has one. See `with_limiter` in the parent module.
-type LimiterAccess = unsafe fn(NonNull<StoreInner>, &mut dyn FnMut(&mut dyn ResourceLimiter));
 
 /// The part of a store that does not depend on the embedder's data.
 #[repr(C)]
@@ -66,6 +64,8 @@ pub struct StoreInner {
     /// Made when it is first needed.
     gc: Option<Box<Gc>>,
     limiter: Option<LimiterAccess>,
+    /// Of an asynchronous limiter.
+    answers: Option<Box<Answers>>,
     on_epoch: Option<EpochCallback>,
     repair: Option<RepairCallback>,
     call_hook: Option<HookAccess>,
@@ -101,8 +101,9 @@ struct HostFuncRecord {
 impl StoreInner {
     pub(super) fn new(shell: Shell, id: StoreId, spec: StoreSpec) -> StoreInner {
         let StoreSpec { quota, pool } = spec;
+        let stacks = Stacks(shell.config.supplied.stacks.clone());
         StoreInner {
-            execution: Execution::new(quota.wasm_stack, quota.host_stack_reserve),
+            execution: Execution::new(quota.wasm_stack, quota.host_stack_reserve, stacks),
             this: NonNull::dangling(),
             id,
             shell: Some(shell),
@@ -113,6 +114,7 @@ impl StoreInner {
             pending_exception: None,
             gc: None,
             limiter: None,
+            answers: None,
             on_epoch: None,
             repair: None,
             call_hook: None,
@@ -130,6 +132,7 @@ impl StoreInner {
         };
         let mut inner = StoreInner::new(shell, StoreId::next(), spec);
         (inner.this, inner.limiter) = (self.this, self.limiter);
+        inner.answers = self.answers.take();
         if let Some(access) = self.call_hook {
             inner.set_call_hook(access);
         }
@@ -191,8 +194,18 @@ impl StoreInner {
         self.this = this;
     }
 
-    pub(super) fn set_limiter(&mut self, access: LimiterAccess) {
-        self.limiter = Some(access);
+    pub(super) fn set_limiter(&mut self, access: LimiterAccess, answers: Option<Box<Answers>>) {
+        (self.limiter, self.answers) = (Some(access), answers);
+    }
+
+    /// Is its limiter one that has to be waited for?
+    pub fn has_async_limiter(&self) -> bool {
+        self.answers.is_some()
+    }
+
+    /// What is known of an asynchronous limiter's answers.
+    pub(crate) fn answers(&mut self) -> Option<&mut Answers> {
+        self.answers.as_deref_mut()
     }
 
     pub(super) fn set_epoch_callback(&mut self, callback: EpochCallback) {
@@ -435,7 +448,7 @@ impl StoreInner {
 
     // --- limits ---
 
-    fn with_limiter<R>(&mut self, ask: impl FnOnce(&mut dyn ResourceLimiter) -> R) -> Option<R> {
+    fn with_limiter<R>(&mut self, ask: impl FnOnce(AnyLimiter<'_>) -> R) -> Option<R> {
         let access = self.limiter?;
         let (mut ask, mut answer) = (Some(ask), None);
         // SAFETY: `this` points to all of the store; `&mut self` borrows this part only, and whoever has it has no reference to
@@ -450,16 +463,20 @@ impl StoreInner {
         answer
     }
 
+    /// What the limiter says, if there is one.
+    fn ask_limiter(&mut self, growth: Growth) -> Option<anyhow::Result<bool>> {
+        match self.answers() {
+            Some(answers) => Some(answers.to(growth)),
+            None => self.with_limiter(|limiter| limiter.growing(growth)),
+        }
+    }
+
     /// Notes that an instance with this many memories and tables will be made.
     ///
     /// # Errors
     /// When that is more than the limiter allows.
     pub(crate) fn count(&mut self, wanted: Counts) -> Result<(), InstantiateError> {
-        let limits = self.with_limiter(|limiter| Counts {
-            instances: limiter.instances(),
-            memories: limiter.memories(),
-            tables: limiter.tables(),
-        });
+        let limits = self.with_limiter(|limiter| limiter.counts());
         let limits = limits.unwrap_or(Counts {
             instances: DEFAULT_INSTANCE_LIMIT,
             memories: DEFAULT_MEMORY_LIMIT,
@@ -512,9 +529,11 @@ impl StoreInner {
         let growth = (current, desired);
         let limit = self.quota.memory_bytes;
         quota::check("memory", "pages", growth, ty.page_size(), used, limit)?;
-        let maximum = ty.maximum.map(bytes);
-        let answer = self.with_limiter(|limiter| {
-            limiter.memory_growing(bytes(current), bytes(desired), maximum)
+        let answer = self.ask_limiter(Growth {
+            what: Growing::Memory,
+            current: bytes(current),
+            desired: bytes(desired),
+            maximum: ty.maximum.map(bytes),
         });
         decide(answer, "memory", "pages", current, desired)
     }
@@ -533,25 +552,28 @@ impl StoreInner {
         let limit = self.quota.table_elements;
         quota::check("table", "elements", (current, desired), 1, used, limit)?;
         let size = |elements: u64| usize::try_from(elements).unwrap_or(usize::MAX);
-        let maximum = maximum.map(size);
-        let answer = self
-            .with_limiter(|limiter| limiter.table_growing(size(current), size(desired), maximum));
+        let answer = self.ask_limiter(Growth {
+            what: Growing::Table,
+            current: size(current),
+            desired: size(desired),
+            maximum: maximum.map(size),
+        });
         decide(answer, "table", "elements", current, desired)
     }
 
     /// Tells the limiter that a memory did not grow, and returns the error, or the limiter's.
     pub(crate) fn memory_grow_failed(&mut self, error: GrowError) -> GrowError {
-        let report = anyhow::anyhow!("{error}");
-        let answer = self.with_limiter(|limiter| limiter.memory_grow_failed(report));
-        answer
-            .and_then(Result::err)
-            .map_or(error, GrowError::Limiter)
+        self.grow_failed(Growing::Memory, error)
     }
 
     /// Tells the limiter that a table did not grow, and returns the error, or the limiter's.
     pub(crate) fn table_grow_failed(&mut self, error: GrowError) -> GrowError {
+        self.grow_failed(Growing::Table, error)
+    }
+
+    fn grow_failed(&mut self, what: Growing, error: GrowError) -> GrowError {
         let report = anyhow::anyhow!("{error}");
-        let answer = self.with_limiter(|limiter| limiter.table_grow_failed(report));
+        let answer = self.with_limiter(|limiter| limiter.grow_failed(what, report));
         answer
             .and_then(Result::err)
             .map_or(error, GrowError::Limiter)

@@ -82,10 +82,7 @@ impl StoreInner {
     /// When the handle is another store's.
     pub fn shared_memory(&self, memory: MemoryHandle) -> Result<Option<SharedMemory>, WrongStore> {
         let (owner, index) = self.memory(memory)?;
-        Ok(match &owner.memories[index.index()] {
-            InstanceMemory::Own(_) => None,
-            InstanceMemory::Shared(memory) => Some(memory.clone()),
-        })
+        Ok(owner.memories[index.index()].shared().cloned())
     }
 
     /// A shared memory as one of this store.
@@ -163,14 +160,12 @@ impl StoreInner {
     ) -> Result<u64, GrowError> {
         self.execution().touch();
         let ty = owner.info().memories[owner.info().memory_index(index)];
-        let memory = match &owner.memories[index.index()] {
-            InstanceMemory::Own(memory) => memory,
-            InstanceMemory::Shared(memory) => {
-                let memory = memory.clone();
-                return self.grow_shared_memory(&ty, &memory, delta);
-            }
-        };
-        let current = memory.borrow().byte_len() as u64 >> ty.page_size_log2;
+        let memory = &owner.memories[index.index()];
+        if let InstanceMemory::Shared(memory) = memory {
+            let memory = memory.clone();
+            return self.grow_shared_memory(&ty, &memory, delta);
+        }
+        let current = memory.byte_len() as u64 >> ty.page_size_log2;
         if delta == 0 {
             return Ok(current);
         }
@@ -186,30 +181,34 @@ impl StoreInner {
         let bytes = desired
             .checked_mul(ty.page_size())
             .and_then(|bytes| usize::try_from(bytes).ok());
-        let kept = bytes.is_some() && memory.borrow().is_kept_in_registers();
+        let kept = bytes.is_some() && memory.is_kept_in_registers();
         if kept && self.execution().computations().is_interrupted() {
             return Err(GrowError::Interrupted { what: "memory" });
         }
         let grown = match bytes {
-            Some(bytes) if desired <= ty.maximum_pages() => memory
-                .borrow_mut()
-                .grow(bytes)
-                .map_err(|error| match error {
+            Some(bytes) if desired <= ty.maximum_pages() => {
+                memory.grow(bytes).map_err(|error| match error {
                     MemoryGrowError::BeyondMaximum { maximum, .. } => {
                         beyond(maximum as u64 >> ty.page_size_log2)
                     }
-                    MemoryGrowError::Map(error) => GrowError::OutOfMemory {
-                        what: "memory",
-                        reason: error.to_string(),
-                    },
-                }),
+                    MemoryGrowError::Broken(error) => error.into(),
+                    MemoryGrowError::Map(_) | MemoryGrowError::Refused(_) => {
+                        GrowError::OutOfMemory {
+                            what: "memory",
+                            reason: error.to_string(),
+                        }
+                    }
+                })
+            }
             _ => Err(beyond(ty.maximum_pages())),
         };
-        if let Err(error) = grown {
-            return Err(self.memory_grow_failed(error));
+        // One that has broken a promise may be elsewhere.
+        owner.write_memory_record(index, memory.record());
+        match grown {
+            Ok(()) => Ok(current),
+            Err(GrowError::Memory(error)) => Err(error.into()),
+            Err(error) => Err(self.memory_grow_failed(error)),
         }
-        owner.write_memory_record(index, memory.borrow().record());
-        Ok(current)
     }
 
     fn grow_shared_memory(

@@ -18,6 +18,7 @@ pub(crate) fn config(knobs: Knobs) -> Arc<RuntimeConfig> {
     let pool = Pool::new(PoolConfig::default());
     std::mem::forget(Handle::new(pool.clone()));
     Arc::new(RuntimeConfig {
+        supplied: Default::default(),
         knobs,
         types: TypeRegistry::new().unwrap(),
         epochs: Default::default(),

@@ -21,6 +21,7 @@ use crate::gc::layouts::{Layouts, object_size};
 use crate::gc::mark::{Kind, Marking, kind};
 use crate::gc::{GcStats, Heap};
 use crate::host_ref::{Exception, HostRef, HostValue, ObjectTable};
+use crate::limits::{Growing, Growth};
 use crate::quota;
 use crate::suspend::Mark;
 use cowling_abi::gc_heap::{HEAP_LIMIT, LARGE_OBJECT, LINE_SIZE, VmGcHeap};
@@ -144,26 +145,36 @@ impl StoreInner {
         })?;
         let code = heap.for_code();
         let initial = heap.size_with(self.config().knobs.gc_heap_initial_size);
+        let allowed = match initial {
+            0 => Ok(()),
+            _ => self.allow_heap(0, initial, heap.capacity()),
+        };
+        if let (Err(GcError::Limiter(_)), Some(shell)) = (&allowed, &mut self.shell) {
+            // Perhaps only for now: nothing has happened.
+            shell.heap = Some(heap);
+            self.pool().release_heap();
+            return allowed;
+        }
         self.gc().heap = Some(heap);
         // SAFETY: compiled code that knows of the heap has not been entered.
         unsafe { self.execution.gc_heap().write(code) };
-        if initial == 0 {
-            return Ok(());
-        }
         // Without it the heap has no room; who needs some asks again.
-        self.allow_heap(0, initial)?;
+        allowed?;
         self.grow_heap(initial)
     }
 
-    /// Asks quota and limiter whether the heap may have this many bytes.
-    fn allow_heap(&mut self, current: u64, desired: u64) -> Result<(), GcError> {
+    /// Asks quota and limiter whether a heap with this capacity may have this many bytes.
+    fn allow_heap(&mut self, current: u64, desired: u64, capacity: u64) -> Result<(), GcError> {
         let used = || self.bytes_in_use();
         let limit = self.quota().memory_bytes;
         quota::check("GC heap", "bytes", (current, desired), 1, used, limit)?;
         let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
-        let maximum = self.heap().map(|heap| size(heap.capacity()));
-        let answer = self
-            .with_limiter(|limiter| limiter.memory_growing(size(current), size(desired), maximum));
+        let answer = self.ask_limiter(Growth {
+            what: Growing::Memory,
+            current: size(current),
+            desired: size(desired),
+            maximum: Some(size(capacity)),
+        });
         Ok(decide(answer, "GC heap", "bytes", current, desired)?)
     }
 
@@ -290,11 +301,12 @@ impl StoreInner {
     }
 
     fn resize_heap(&mut self, size: u64) -> Result<(), GcError> {
-        let current = self.heap().map_or(0, Heap::size);
+        let heap = self.heap();
+        let (current, capacity) = heap.map_or((0, 0), |heap| (heap.size(), heap.capacity()));
         if size <= current {
             return Ok(());
         }
-        self.allow_heap(current, size)?;
+        self.allow_heap(current, size, capacity)?;
         self.grow_heap(size)
     }
 

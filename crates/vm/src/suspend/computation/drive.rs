@@ -5,7 +5,6 @@ use crate::activation::{self, Execution, Run};
 use crate::error::{Error, Result};
 use crate::host_ref::HeldRoots;
 use crate::slot::MapError;
-use crate::stack::GuestStack;
 use crate::store::{FuncHandle, StoreInner, StoreMut};
 use crate::suspend::{Cancelled, ComputationBody, Progress, StoreSuspended, Values};
 use crate::sys::altstack;
@@ -126,7 +125,7 @@ fn provide_run(execution: &Execution, computation: &Computation) -> Result<(), E
         let stack = unsafe { &mut *computation.stack.get() };
         let stack = match stack {
             Some(stack) => stack,
-            None => stack.insert(GuestStack::new(execution.stack_spec())?),
+            None => stack.insert(execution.new_stack()?),
         };
         Ok(execution.run_on(stack))
     })();
