@@ -334,15 +334,55 @@ struct HostFunctionFailed;
 
 /// Has a guest been running when this error came up?
 pub(crate) fn stopped_a_guest(error: &Error) -> bool {
-    error.is::<WasmBacktrace>() || error.is::<HostFunctionFailed>()
+    descriptions(error) > 0
+}
+
+/// How many of the outermost causes of an error only say where a guest was.
+pub(crate) fn descriptions(error: &Error) -> usize {
+    let said = [
+        error.is::<WasmBacktrace>(),
+        error.is::<HostFunctionFailed>(),
+        has_core_dump(error),
+    ];
+    said.into_iter().filter(|said| *said).count()
+}
+
+#[cfg(feature = "coredump")]
+fn has_core_dump(error: &Error) -> bool {
+    error.is::<crate::WasmCoreDump>()
+}
+
+#[cfg(not(feature = "coredump"))]
+fn has_core_dump(_: &Error) -> bool {
+    false
+}
+
+/// Adds a core dump, if the settings say so.
+#[cfg(feature = "coredump")]
+fn with_core_dump(store: &StoreInner, error: Error, at: &StoppedAt) -> Error {
+    let wanted = store.config().knobs.coredump_on_trap;
+    match wanted.then(|| at.backtrace()).flatten() {
+        Some(backtrace) => {
+            let backtrace = WasmBacktrace::new(store, backtrace);
+            error.context(crate::WasmCoreDump::new(store, backtrace))
+        }
+        None => error,
+    }
+}
+
+/// No engine has settings that would say so.
+#[cfg(not(feature = "coredump"))]
+fn with_core_dump(_: &StoreInner, error: Error, _: &StoppedAt) -> Error {
+    error
 }
 
 /// Adds to the error of a guest that was stopped where the guest was.
 pub(crate) fn describe(store: &StoreInner, error: Error, at: StoppedAt) -> Error {
     // What an inner call has noted includes the frames further out.
-    if error.is::<WasmBacktrace>() {
+    if error.is::<WasmBacktrace>() || has_core_dump(&error) {
         return error;
     }
+    let error = with_core_dump(store, error, &at);
     let Some(limit) = store.config().knobs.wasm_backtrace_max_frames else {
         return without_backtrace(error);
     };

@@ -44,11 +44,13 @@
 //! | `memory`, `shared_memory`, `table`, `global`, `exception`, `externs` | the other things instances import and export |
 //! | `val`, `v128`, `rooted`, `nothing`, `externref`, `gc` | values and references |
 //! | `guest` | guests: instances with a life of their own, in the slots of a region |
-//! | `backtrace` | where a guest was when it stopped |
+//! | `backtrace`, `coredump` | where a guest was when it stopped, and what was in its store |
+//! | `profiler` | what guests spend their time on |
 //! | `error` | errors |
 //!
 //! Features: `compiler` (without it this is the *headless* runtime, which runs artifacts and contains no code generator), `wat`
-//! (modules as text), `cache` (compiled modules are kept on disk if [`Config`] says so), `addr2line` (backtraces with files and lines).
+//! (modules as text), `cache` (compiled modules are kept on disk if [`Config`] says so), `addr2line` (backtraces with files and lines),
+//! `coredump` ([`WasmCoreDump`]), `profiling` ([`GuestProfiler`]).
 //! All are on by default.
 
 #![forbid(unsafe_code)]
@@ -60,6 +62,8 @@ mod cache;
 #[cfg(feature = "compiler")]
 mod compile;
 mod config;
+#[cfg(feature = "coredump")]
+mod coredump;
 mod engine;
 pub mod error;
 mod exception;
@@ -75,6 +79,8 @@ mod memory;
 mod module;
 mod nothing;
 mod pool_metrics;
+#[cfg(feature = "profiling")]
+mod profiler;
 mod rooted;
 mod shared_memory;
 mod store;
@@ -93,6 +99,8 @@ pub use config::{
     Config, Enabled, InstanceAllocationStrategy, MemoryCreator, ModuleVersionStrategy,
     PoolingAllocationConfig,
 };
+#[cfg(feature = "coredump")]
+pub use coredump::WasmCoreDump;
 pub use cowling_abi::knobs::{
     Knob, KnobError, KnobScope, Knobs, OptLevel, RegallocAlgorithm, WasmBacktraceDetails,
 };
@@ -136,6 +144,8 @@ pub use memory::{Memory, MemoryAccessError};
 pub use module::{Module, ModuleExport, ModuleFunction, ResourcesRequired};
 pub use nothing::{NoExtern, NoFunc, NoneRef};
 pub use pool_metrics::PoolingAllocatorMetrics;
+#[cfg(feature = "profiling")]
+pub use profiler::GuestProfiler;
 pub use rooted::{GcRef, OwnedRooted, RootScope, Rooted, RootedGcRef};
 pub use shared_memory::{SharedMemory, WaitResult};
 pub use store::{

@@ -402,6 +402,11 @@ impl CompiledModule {
         })
     }
 
+    /// Is it one [without code](Self::without_code), which holds what the host has created?
+    pub fn is_of_host(&self) -> bool {
+        self.code.is_none()
+    }
+
     /// A function's name, if the binary gives it one.
     pub fn function_name(&self, index: FuncIndex) -> Option<&str> {
         let code = self.code.as_ref()?;

@@ -24,6 +24,7 @@ mod gc_objects;
 mod gc_values;
 mod handle;
 mod inner;
+mod inventory;
 mod objects;
 pub(crate) mod shell;
 

@@ -31,6 +31,10 @@ impl Config {
             let reason = "the system has no `PAGEMAP_SCAN`, which comes with Linux 6.7";
             return Err(refused("pagemap_scan", "Enabled::Yes", reason).into());
         }
+        if self.knobs.coredump_on_trap && cfg!(not(feature = "coredump")) {
+            let reason = "support for core dumps is not built in";
+            return Err(refused("coredump_on_trap", true, reason).into());
+        }
         #[cfg(feature = "compiler")]
         self.compiler.check(&self.knobs)?;
         Ok(())

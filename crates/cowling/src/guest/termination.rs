@@ -112,7 +112,7 @@ impl fmt::Display for TerminationDetails {
             TerminationDetails::HostError(error) => {
                 f.write_str("a host function failed")?;
                 // The outermost context is where the guest was.
-                let places = usize::from(backtrace::stopped_a_guest(error));
+                let places = backtrace::descriptions(error);
                 let mut causes = error.chain().skip(places);
                 causes.try_for_each(|cause| write!(f, ": {cause}"))
             }

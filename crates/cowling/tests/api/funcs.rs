@@ -369,7 +369,7 @@ fn guest_and_host_call_each_other_to_any_depth() {
     let fac = instance
         .get_typed_func::<i64, i64>(&mut store, "fac")
         .unwrap();
-    assert_eq!(fac.call(&mut store, 20).unwrap(), (1..=20).product());
+    assert_eq!(fac.call(&mut store, 20).unwrap(), (1..=20).product::<i64>());
     assert_eq!(
         fac.call(&mut store, 200).unwrap(),
         (1..=200).fold(1i64, i64::wrapping_mul)

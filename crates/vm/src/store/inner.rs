@@ -269,7 +269,7 @@ impl StoreInner {
         self.give_shims(instance);
     }
 
-    fn instances(&self) -> impl DoubleEndedIterator<Item = InstancePtr> + '_ {
+    pub(super) fn instances(&self) -> impl DoubleEndedIterator<Item = InstancePtr> + '_ {
         // SAFETY: the store owns its instances until it is dropped.
         (self.instances)
             .iter()

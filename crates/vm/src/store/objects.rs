@@ -556,7 +556,7 @@ impl StoreInner {
 
     // --- instances ---
 
-    fn instance(&self, instance: InstanceHandle) -> Result<InstancePtr, WrongStore> {
+    pub(super) fn instance(&self, instance: InstanceHandle) -> Result<InstancePtr, WrongStore> {
         instance.check(self.id())?;
         // SAFETY: instances of this store live as long as it does.
         Ok(unsafe { InstancePtr::new(instance.instance) })
