@@ -8,14 +8,14 @@ use std::sync::Arc;
 /// Figures of an engine's pool, if it was given one by [`Config::allocation_strategy`](crate::Config::allocation_strategy). Each method
 /// says what is the case when it is called; [`Engine::pool_metrics`] gives all figures of one moment, and more of them.
 ///
-/// A slot has everything of an instance: its memories, its tables, its stack. What is *unused* is that of warm slots, which wait for the
+/// A slot has everything of an instance with code: its memories, its tables, its stack. What is *unused* is that of warm slots, which wait for the
 /// next instance of their module.
 ///
 /// ```
 /// # use cowling::*;
 /// let engine = Engine::new(Config::new().allocation_strategy(PoolingAllocationConfig::new()))?;
 /// let metrics = engine.pooling_allocator_metrics().unwrap();
-/// let module = Module::new(&engine, "(module (memory 1))")?;
+/// let module = Module::new(&engine, r#"(module (memory 1) (func (export "run")))"#)?;
 /// let mut store = Store::new(&engine, ());
 /// Instance::new(&mut store, &module, &[])?;
 /// assert_eq!((metrics.core_instances(), metrics.memories(), metrics.tables()), (1, 1, 0));
