@@ -145,6 +145,29 @@ fn may_match(types: &TypeRegistry, given: ValType, wanted: ValType) -> bool {
     }
 }
 
+impl<P: AbiValues, R: AbiValues> TypedHandle<P, R> {
+    /// Checks the arguments of a call, if their types say less than the function's parameters. Every way to call has to, before
+    /// anything runs.
+    ///
+    /// # Errors
+    /// Which argument does not fit.
+    ///
+    /// # Safety
+    /// `values` holds values of `P`'s types, live in the store, whose function this is.
+    #[inline]
+    pub(crate) unsafe fn check_arguments(
+        &self,
+        store: &mut StoreInner,
+        values: &TypedBuffer,
+    ) -> Result<()> {
+        if !self.checks {
+            return Ok(());
+        }
+        // SAFETY: the caller's promises are the same.
+        unsafe { check_arguments::<P>(store, self.func, values) }
+    }
+}
+
 /// Checks the arguments of a call whose types say less than the function's parameters.
 ///
 /// # Safety
@@ -259,9 +282,7 @@ unsafe fn call_with_values<P: AbiValues, R: AbiValues>(
     P::store(params, &mut values);
     // SAFETY: the caller's promises are the same; the buffer has room for as many values as a list may have.
     unsafe {
-        if func.checks {
-            check_arguments::<P>(store.as_mut(), func.func, &values)?;
-        }
+        func.check_arguments(store.as_mut(), &values)?;
         call_func_ref(store, func.func.func, values.as_mut_ptr().cast())?;
         Ok(R::load(&values))
     }

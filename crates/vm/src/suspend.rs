@@ -329,9 +329,11 @@ impl<T: 'static> StoreMut<'_, T> {
         params: P,
     ) -> Result<Progress> {
         func.func().check(self.id())?;
-        let lower = |store: &StoreInner, values: &mut Values| {
-            let mut buffer: TypedBuffer = [MaybeUninit::uninit(); _];
-            params.lower_all(store, &mut buffer)?;
+        let mut buffer: TypedBuffer = [MaybeUninit::uninit(); _];
+        params.lower_all(self.inner(), &mut buffer)?;
+        // SAFETY: `lower_all` has made them values of these types; the function was just found to be this store's.
+        unsafe { func.check_arguments(self.inner_mut(), &buffer)? };
+        let lower = |_: &StoreInner, values: &mut Values| {
             values.clear();
             // SAFETY: `lower_all` has initialised as many as there are types.
             let lowered = buffer[..P::TYPES.len()]
@@ -341,7 +343,8 @@ impl<T: 'static> StoreMut<'_, T> {
             values.resize(P::TYPES.len().max(R::TYPES.len()), VmValue::default());
             Ok(())
         };
-        // SAFETY: the store is borrowed for change; the function has the type that was checked when the handle was made.
+        // SAFETY: the store is borrowed for change; the function has the type that was checked when the handle was made, and takes the
+        // arguments. Nothing is collected before they are on its stack.
         unsafe { computation::start::<T>(self.as_ptr(), Entry::Func(func.func()), lower, None) }
     }
 

@@ -46,7 +46,8 @@ impl AnyRef {
         Ok(Rooted::from_vm(reference))
     }
 
-    /// What guest code knows by this number. `None` for null, and for numbers of nothing that is alive.
+    /// What guest code knows by this number. `None` for null, for numbers of nothing that is alive, and for objects while a guest of the
+    /// store is interrupted between two instructions.
     ///
     /// A number is that of the same thing as long as something keeps that alive.
     pub fn from_raw(mut store: impl AsContextMut, raw: u32) -> Option<Rooted<AnyRef>> {

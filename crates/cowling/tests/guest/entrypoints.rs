@@ -39,6 +39,35 @@ fn exports_are_run_by_name_with_any_values() {
 }
 
 #[test]
+fn typed_runs_check_what_parameters_of_defined_types_ask_for() {
+    let mut guest = guest(
+        r#"(module
+            (type $number (func (result i32)))
+            (type $other (func (param i64 i64) (result f64)))
+            (func $seven (export "seven") (result i32) (i32.const 7))
+            (func $wrong (export "wrong") (type $other) (f64.const 0))
+            (func (export "or-null") (param (ref null $number)) (result i32)
+                (call_ref $number (local.get 0)))
+            (func (export "never-null") (param (ref $number)) (result i32)
+                (call_ref $number (local.get 0))))"#,
+    );
+    let instance = guest.instance().unwrap();
+    let [seven, wrong] =
+        ["seven", "wrong"].map(|name| instance.get_func(&mut guest, name).unwrap());
+    let or_null = guest.run_typed::<Option<Func>, i32>("or-null", Some(seven));
+    assert_eq!(or_null.unwrap().returned(), Some(7));
+    let refused = |result: Result<RunResult<i32>, GuestError>| {
+        let error = Error::from(result.unwrap_err());
+        let shown = format!("{error:#}");
+        assert!(shown.contains("argument 0"), "{shown}");
+    };
+    refused(guest.run_typed::<Option<Func>, i32>("or-null", Some(wrong)));
+    refused(guest.run_typed::<Func, i32>("never-null", wrong));
+    let never_null = guest.run_typed::<Func, i32>("never-null", seven);
+    assert_eq!(never_null.unwrap().returned(), Some(7));
+}
+
+#[test]
 fn typed_runs_take_and_give_rust_values() {
     let mut guest = guest(MODULE);
     let result = guest.run_typed::<(i32, i32), i32>("add", (1, 2)).unwrap();

@@ -51,11 +51,15 @@ impl StoreInner {
         (self.objects_mut().root_foreign(raw, exceptions)).map(ExnRef)
     }
 
-    /// Roots what a number refers to, if that is anything but an exception.
+    /// Roots what a number refers to, if that is anything but an exception. None is an object while a guest is interrupted at an
+    /// instruction: it may not have written what it makes yet.
     fn root_number(&mut self, raw: u32) -> Option<Rooted> {
         match kind(raw) {
             Kind::Plain => self.objects_mut().root(raw & (raw & 1).wrapping_neg()),
-            Kind::Object if self.heap().is_some_and(|heap| heap.has_object(raw)) => {
+            Kind::Object
+                if !self.execution().computations().is_interrupted()
+                    && self.heap().is_some_and(|heap| heap.has_object(raw)) =>
+            {
                 self.objects_mut().root(raw)
             }
             Kind::Object => None,
