@@ -15,6 +15,8 @@
 //!   .cowling.image     memory images, page aligned, mapped copy-on-write
 //!   .cowling.debug     DebugSections: debug information of the binary, if it is wanted
 //!   .eh_frame          unwind information for debuggers and profilers
+//!   ---- end of the image ----
+//!   Trailer            a signature over the image, if somebody signed it: see `signature.rs`
 //! ```
 //!
 //! Lookup tables are read in place: loading does nothing per function. Numbers are little-endian. All text offsets are from the
@@ -25,11 +27,13 @@
 mod debug;
 mod exceptions;
 mod header;
+mod signature;
 mod tables;
 
 pub use debug::{DebugSections, NAMES as DEBUG_SECTION_NAMES};
 pub use exceptions::{CallSite, Catch, ExceptionTable};
 pub use header::{Header, HeaderError, MAGIC};
+pub use signature::{NoTrailer, Trailer};
 pub use tables::{
     AddressMap, CodeRange, FunctionTable, NameTable, TrampolineOffsets, TrampolineTable, TrapTable,
 };

@@ -6,8 +6,13 @@
 use crate::artifact::Header;
 use crate::knobs::Knobs;
 
-/// Version of Cowling and of the code generator whose conventions artifacts follow.
-pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "+cranelift-0.135");
+/// Version of Cowling and of the code generator whose conventions artifacts follow, and a hash of this crate's sources: builds of one
+/// version between which the layout of something changed do not run each other's artifacts.
+pub const VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    "+cranelift-0.135.",
+    env!("COWLING_CONTRACT")
+);
 
 macro_rules! x86_features {
     ($($flag:literal $feature:tt,)*) => {

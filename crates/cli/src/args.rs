@@ -1,7 +1,7 @@
 //! The command line.
 
 use clap::{ArgAction, Args, Parser, Subcommand};
-use cowling::{Config, WasmBacktraceDetails};
+use cowling::{Config, PublicKey, WasmBacktraceDetails};
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -15,6 +15,8 @@ Examples:
   cowling run --invoke add math.wat 1 2  call one function and print what it returns
   cowling compile app.wasm -o app.cowling && cowling run app.cowling
                                          compile now, start at once later
+  cowling keygen me.pem && cowling compile app.wasm --sign me.pem
+                                         sign what is compiled; `run --trust-key me.pem.pub` checks it
 
 Environment:
   COWLING_LOG    what to log to the standard error, for example `debug` or `cowling=trace`
@@ -37,6 +39,8 @@ pub(crate) enum Command {
     Run(Run),
     /// Compiles a module to an artifact that `run` starts without compiling
     Compile(Compile),
+    /// Makes a key to sign compiled artifacts with
+    Keygen(Keygen),
     /// Checks that files are valid
     Validate(Validate),
     /// Shows what a module imports and exports
@@ -88,6 +92,9 @@ pub(crate) struct Run {
     pub(crate) unknown_imports_default: bool,
 
     #[command(flatten)]
+    pub(crate) trust: Trust,
+
+    #[command(flatten)]
     pub(crate) cache: Cache,
 
     #[command(flatten)]
@@ -111,8 +118,33 @@ pub(crate) struct Compile {
     #[arg(long, value_name = "DIR")]
     pub(crate) emit_clif: Option<PathBuf>,
 
+    /// Signs the artifact with this private key (PEM or 32 bytes), as `cowling keygen` makes one
+    #[arg(long, value_name = "KEYFILE")]
+    pub(crate) sign: Option<PathBuf>,
+
     #[command(flatten)]
     pub(crate) settings: Settings,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Keygen {
+    /// Where to write the private key (PEM), which only you may read; the public key goes to FILE.pub
+    pub(crate) file: PathBuf,
+}
+
+/// Whose artifacts are accepted.
+#[derive(Debug, Args)]
+pub(crate) struct Trust {
+    /// Accepts compiled artifacts only if this public key's owner signed them (PEM or 32 bytes; may be given several times)
+    #[arg(long = "trust-key", value_name = "KEYFILE")]
+    pub(crate) keys: Vec<PathBuf>,
+}
+
+impl Trust {
+    /// The keys.
+    pub(crate) fn read(&self) -> cowling::Result<Vec<PublicKey>> {
+        self.keys.iter().map(PublicKey::from_file).collect()
+    }
 }
 
 #[derive(Debug, Args)]
@@ -122,6 +154,9 @@ pub(crate) struct Validate {
     pub(crate) files: Vec<PathBuf>,
 
     #[command(flatten)]
+    pub(crate) trust: Trust,
+
+    #[command(flatten)]
     pub(crate) settings: Settings,
 }
 
@@ -129,6 +164,9 @@ pub(crate) struct Validate {
 pub(crate) struct Inspect {
     /// Module to show (binary, text or compiled artifact)
     pub(crate) file: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) trust: Trust,
 
     #[command(flatten)]
     pub(crate) cache: Cache,
@@ -228,6 +266,7 @@ pub(crate) fn with_default_command(args: impl IntoIterator<Item = OsString>) -> 
     let known = [
         "run",
         "compile",
+        "keygen",
         "validate",
         "inspect",
         "wast",

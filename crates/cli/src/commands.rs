@@ -1,10 +1,14 @@
 //! What each subcommand does.
 
-use crate::args::{Command, Compile, Inspect, Run, Settings, Validate, Wast, default_config};
+use crate::args::{
+    Command, Compile, Inspect, Keygen, Run, Settings, Validate, Wast, default_config,
+};
 use crate::invoke::{self, Invoke};
 use crate::report::Failure;
 use crate::{progress, source, wasi};
-use cowling::{Config, Context as _, Engine, Error, Extern, Instance, KnobError, Linker, Store};
+use cowling::{
+    Config, Context as _, Engine, Error, Extern, Instance, KnobError, Linker, SigningKey, Store,
+};
 use cowling_wasi::I32Exit;
 use std::ffi::OsString;
 use std::fs::{self, File, Permissions};
@@ -17,6 +21,7 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Run(args) => run_program(args),
         Command::Compile(args) => compile(args),
+        Command::Keygen(args) => keygen(args),
         Command::Validate(args) => validate(args),
         Command::Inspect(args) => inspect(args),
         Command::Wast(args) => wast(args),
@@ -50,7 +55,7 @@ fn run_program(args: Run) -> Result<(), Failure> {
         .split_first()
         .ok_or_else(|| Failure::Usage("no FILE was given".to_string()))?;
     let path = Path::new(file);
-    let module = source::module(&engine, path)?;
+    let module = source::module(&engine, path, &args.trust.read()?)?;
 
     let mut linker = Linker::new(&engine);
     wasi::add_to_linker(&mut linker)?;
@@ -165,6 +170,8 @@ fn ended(error: Error) -> Failure {
 }
 
 fn compile(args: Compile) -> Result<(), Failure> {
+    // Before the work: a key that is no use is known at once.
+    let key = args.sign.map(SigningKey::from_file).transpose()?;
     let engine = engine(&args.settings, |config| {
         if let Some(target) = &args.target {
             config.target(target)?;
@@ -175,15 +182,36 @@ fn compile(args: Compile) -> Result<(), Failure> {
         Ok(())
     })?;
     let wasm = source::binary(&args.file)?;
-    let artifact = engine
+    let mut artifact = engine
         .precompile_module(&wasm)
         .map_err(|e| source::naming(&args.file, e))?;
+    if let Some(key) = key {
+        artifact = key.sign(&artifact).map_err(Error::from)?;
+    }
     let output = args
         .output
         .unwrap_or_else(|| args.file.with_extension("cowling"));
     write_whole(&output, &artifact)
         .with_context(|| format!("cannot write `{}`", output.display()))?;
     Ok(())
+}
+
+fn keygen(args: Keygen) -> Result<(), Failure> {
+    let mut public = args.file.clone().into_os_string();
+    public.push(".pub");
+    let key = SigningKey::generate()?;
+    key.write_new_file(&args.file)?;
+    let written = key.public_key().to_pem().and_then(|pem| {
+        let mut file = File::create_new(&public)?;
+        Ok(file.write_all(pem.as_bytes())?)
+    });
+    written
+        .inspect_err(|_| {
+            // Half a pair is no use.
+            let _ = fs::remove_file(&args.file);
+        })
+        .with_context(|| format!("cannot write `{}`", Path::new(&public).display()))?;
+    Ok(writeln!(io::stdout(), "key {}", key.public_key().id())?)
 }
 
 /// Writes a file that others never see half written, and that only its owner may change (an artifact is as trusted as a
@@ -206,7 +234,8 @@ fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
 
 fn validate(args: Validate) -> Result<(), Failure> {
     let engine = engine(&args.settings, |_| Ok(()))?;
-    for_each_file(&args.files, |path| source::validate(&engine, path))
+    let keys = args.trust.read()?;
+    for_each_file(&args.files, |path| source::validate(&engine, path, &keys))
 }
 
 fn wast(args: Wast) -> Result<(), Failure> {
@@ -246,10 +275,14 @@ fn inspect(args: Inspect) -> Result<(), Failure> {
         args.cache.apply(config);
         Ok(())
     })?;
-    let module = source::module(&engine, &args.file)?;
+    let module = source::module(&engine, &args.file, &args.trust.read()?)?;
+    let signer = source::signer(&args.file)?;
     let mut out = io::BufWriter::new(io::stdout().lock());
     if let Some(name) = module.name() {
         writeln!(out, "module {name:?}")?;
+    }
+    if let Some(key) = signer {
+        writeln!(out, "signed by {key}")?;
     }
     for import in module.imports() {
         writeln!(

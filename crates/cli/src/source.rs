@@ -1,6 +1,9 @@
 //! Files given by the user: what they are, told from their content, and modules from them.
 
-use cowling::{Context as _, Engine, Error, Module, Result, bail, ensure};
+use cowling::{
+    Context as _, Engine, Error, KeyId, Module, PublicKey, Result, Signature, SignatureError, bail,
+    ensure,
+};
 use std::fs::File;
 use std::io::{Read as _, Seek as _};
 use std::path::Path;
@@ -100,11 +103,12 @@ fn looks_like_text(start: &[u8]) -> bool {
 /// Makes a module of a file of any kind.
 ///
 /// # Errors
-/// When the file cannot be read, is no WebAssembly, is invalid, or is an artifact that this engine cannot run.
-pub(crate) fn module(engine: &Engine, path: &Path) -> Result<Module> {
+/// When the file cannot be read, is no WebAssembly, is invalid, or is an artifact that this engine cannot run or that nobody signed who
+/// is trusted.
+pub(crate) fn module(engine: &Engine, path: &Path, keys: &[PublicKey]) -> Result<Module> {
     let mut source = open(path)?;
     match source.kind {
-        Kind::Artifact => Module::deserialize_file(engine, path),
+        Kind::Artifact => artifact(engine, path, keys),
         // What can be read again from its start may not have to be read at all.
         Kind::Binary if source.file.rewind().is_ok() => {
             Module::from_open_file(engine, &mut source.file)
@@ -112,6 +116,29 @@ pub(crate) fn module(engine: &Engine, path: &Path) -> Result<Module> {
         _ => Module::new(engine, source.binary(path)?),
     }
     .map_err(|e| naming(path, e))
+}
+
+/// Loads an artifact: one that was signed, if there are keys, and otherwise one whose file nobody else can have written.
+fn artifact(engine: &Engine, path: &Path, keys: &[PublicKey]) -> Result<Module> {
+    match keys {
+        [] => Module::deserialize_file(engine, path),
+        keys => Module::deserialize_signed_file(engine, path, keys),
+    }
+}
+
+/// Who signed an artifact; nobody, if it is a module that is not compiled.
+///
+/// # Errors
+/// When the file cannot be read, or the signature does not match.
+pub(crate) fn signer(path: &Path) -> Result<Option<KeyId>> {
+    if open(path)?.kind != Kind::Artifact {
+        return Ok(None);
+    }
+    match Signature::of_file(path) {
+        Ok(signature) => Ok(Some(signature.key())),
+        Err(error) if error.downcast_ref() == Some(&SignatureError::Unsigned) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Reads a module that is not compiled yet; text is translated.
@@ -126,10 +153,10 @@ pub(crate) fn binary(path: &Path) -> Result<Vec<u8>> {
 ///
 /// # Errors
 /// As [`module`].
-pub(crate) fn validate(engine: &Engine, path: &Path) -> Result<()> {
+pub(crate) fn validate(engine: &Engine, path: &Path, keys: &[PublicKey]) -> Result<()> {
     let source = open(path)?;
     match source.kind {
-        Kind::Artifact => Module::deserialize_file(engine, path).map(|_| ()),
+        Kind::Artifact => artifact(engine, path, keys).map(|_| ()),
         _ => Module::validate(engine, &source.binary(path)?),
     }
     .map_err(|e| naming(path, e))

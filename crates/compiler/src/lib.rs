@@ -48,3 +48,7 @@ pub use features::{features, set_features};
 pub use isa::check_target;
 pub use operator_cost::{OperatorCost, UnknownOperator, VariableOperatorCost};
 pub use wasmparser::WasmFeatures;
+
+/// What tells compilers apart that may make different code of the same module under the same settings: a hash of this crate's sources,
+/// and the code generator's version.
+pub const IDENTITY: [&str; 2] = [env!("COWLING_COMPILER"), cranelift_codegen::VERSION];

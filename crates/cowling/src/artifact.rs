@@ -1,11 +1,13 @@
 //! Telling artifacts from other files, and opening those that may be trusted.
 
 use crate::error::{Context, Result};
-use crate::trust;
+use crate::trust::{self, Distrust};
 use cowling_abi::artifact::SECTION_HEADER;
 use object::read::elf::ElfFile64;
 use object::read::{Object, ReadCache, ReadRef};
-use std::fs::File;
+use rustix::fs::OFlags;
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// Is this an ELF file, artifact or not?
@@ -36,7 +38,20 @@ pub(crate) fn is_artifact_file(path: &Path) -> Result<bool> {
 
 /// Opens a file of native code, if nobody but this user and root can have written it.
 pub(crate) fn open_trusted(path: &Path) -> Result<File> {
-    let file = File::open(path)?;
+    let (file, _) = open_regular(path)?;
     trust::check_file(&file.metadata()?)?;
     Ok(file)
+}
+
+/// Opens a regular file, and says how long it is. Does not wait for what else may have its name, such as a pipe.
+pub(crate) fn open_regular(path: &Path) -> Result<(File, u64)> {
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(OFlags::NONBLOCK.bits() as i32)
+        .open(path)?;
+    let metadata = file.metadata()?;
+    match metadata.is_file() {
+        true => Ok((file, metadata.len())),
+        false => Err(Distrust::NotAFile.into()),
+    }
 }

@@ -36,7 +36,7 @@
 //! | file | job |
 //! |---|---|
 //! | `config`, `engine`, `pool_metrics` | settings; what everything shares; figures of it |
-//! | `module`, `compile`, `cache`, `artifact`, `trust` | compiled code: from bytes, from the cache, from artifacts; which files are trusted |
+//! | `module`, `compile`, `cache`, `artifact`, `trust`, `signing` | compiled code: from bytes, from the cache, from artifacts; which files and whose artifacts are trusted |
 //! | `types` | types of values, functions, tables, memories, globals, tags, imports, exports |
 //! | `store` | stores, the ways to borrow them, and to interrupt what runs in them |
 //! | `linker`, `instance` | imports by name; instantiation |
@@ -50,7 +50,8 @@
 //!
 //! Features: `compiler` (without it this is the *headless* runtime, which runs artifacts and contains no code generator), `wat`
 //! (modules as text), `cache` (compiled modules are kept on disk if [`Config`] says so), `addr2line` (backtraces with files and lines),
-//! `coredump` ([`WasmCoreDump`]), `profiling` ([`GuestProfiler`]).
+//! `coredump` ([`WasmCoreDump`]), `profiling` ([`GuestProfiler`]), `signing` (artifacts are
+//! signed, and loaded if they were signed with a trusted key).
 //! All are on by default.
 
 #![forbid(unsafe_code)]
@@ -83,6 +84,8 @@ mod pool_metrics;
 mod profiler;
 mod rooted;
 mod shared_memory;
+#[cfg(feature = "signing")]
+mod signing;
 mod store;
 mod table;
 mod trust;
@@ -148,6 +151,8 @@ pub use pool_metrics::PoolingAllocatorMetrics;
 pub use profiler::GuestProfiler;
 pub use rooted::{GcRef, OwnedRooted, RootScope, Rooted, RootedGcRef};
 pub use shared_memory::{SharedMemory, WaitResult};
+#[cfg(feature = "signing")]
+pub use signing::{KeyError, KeyId, PublicKey, Signature, SignatureError, SigningKey};
 pub use store::{
     AsContext, AsContextMut, CallHookHandler, Store, StoreContext, StoreContextMut, UpdateDeadline,
 };

@@ -139,7 +139,7 @@ impl Code {
         // SAFETY: the mapping is readable and nobody writes to it as long as it exists: it is a private mapping, of a sealed memory
         // file or of a file that its provider vouches for. `get` below checks the range against the file.
         let file = unsafe {
-            std::slice::from_raw_parts(self.mapping.base().as_ptr(), self.sections.file_len)
+            std::slice::from_raw_parts(self.mapping.base().as_ptr(), self.sections.image_len)
         };
         file.get(range.clone()).unwrap_or_default()
     }
@@ -241,7 +241,7 @@ impl CompiledModule {
         types: &Arc<TypeRegistry>,
     ) -> Result<Arc<CompiledModule>, LoadError> {
         let mapping =
-            Mapping::file(file.as_fd(), sections.file_len).map_err(LoadError::io("mapping it"))?;
+            Mapping::file(file.as_fd(), sections.image_len).map_err(LoadError::io("mapping it"))?;
         Self::finish(mapping, file, sections, types)
     }
 
@@ -370,7 +370,7 @@ impl CompiledModule {
     /// The whole artifact; empty for a module without code.
     pub fn artifact_bytes(&self) -> &[u8] {
         match &self.code {
-            Some(code) => code.bytes(&(0..code.sections.file_len)),
+            Some(code) => code.bytes(&(0..code.sections.image_len)),
             None => &[],
         }
     }

@@ -153,6 +153,7 @@ pub use suspend::{
     Interruption, NeedsAsync, NoResults, OwningCall, Progress, ResumeError, StoreLender,
     StoreSuspended, Suspension, YieldValue, Yielded,
 };
+pub use sys::memfd::sealed_copy;
 pub use sys::pagemap::is_available as is_pagemap_scan_available;
 pub use table::MAX_TABLE_ELEMENTS;
 pub use trusted::Trusted;

@@ -7,7 +7,7 @@
 //!  44   n   Header, postcard
 //! ```
 //!
-//! The section is written last. `content_hash` covers the file with this section's bytes left out.
+//! The section is written last. `content_hash` covers the image with this section's bytes left out.
 
 use serde::{Deserialize, Serialize};
 
@@ -27,9 +27,9 @@ pub struct Header {
     pub cpu_features: Vec<String>,
     /// Settings the code was generated under: [`crate::knobs::Knobs::code_fingerprint`].
     pub settings: String,
-    /// Size of the whole file in bytes.
+    /// Size of the whole image in bytes.
     pub file_len: u64,
-    /// BLAKE3 of the whole file without the bytes of the header section.
+    /// BLAKE3 of the whole image without the bytes of the header section.
     pub content_hash: [u8; 32],
 }
 

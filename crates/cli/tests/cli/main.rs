@@ -5,6 +5,7 @@ mod bad_files;
 mod guests;
 mod invoke;
 mod options;
+mod signing;
 mod tools;
 mod traps;
 

@@ -27,6 +27,7 @@ mod readme;
 mod registers;
 mod rooting;
 mod shared_memories;
+mod signing;
 mod stack_overflow;
 mod support;
 mod tables;

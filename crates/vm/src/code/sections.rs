@@ -1,7 +1,7 @@
 //! Finding the sections of an artifact, and deciding whether it is one for this engine.
 
 use super::{LoadError, Verify};
-use cowling_abi::artifact::{self, Header, HeaderError, IMAGE_ALIGN};
+use cowling_abi::artifact::{self, Header, HeaderError, IMAGE_ALIGN, Trailer};
 use object::LittleEndian;
 use object::elf::{FileHeader64, SHT_NOBITS};
 use object::read::elf::{FileHeader, SectionHeader};
@@ -9,11 +9,11 @@ use std::ops::Range;
 
 type Elf = FileHeader64<LittleEndian>;
 
-/// Where the sections are, as ranges of bytes of the file. All lie inside it; those that are missing are empty.
+/// Where the sections are, as ranges of bytes of the image. All lie inside it; those that are missing are empty.
 #[derive(Debug, Default)]
 pub(super) struct Sections {
-    /// Size of the file in bytes.
-    pub(super) file_len: usize,
+    /// Size of the image in bytes, which is the file without a signature.
+    pub(super) image_len: usize,
     /// Does the code count fuel? The header says so.
     pub(super) counts_fuel: bool,
     /// Machine code; starts at a page.
@@ -51,6 +51,7 @@ pub(super) fn check(
     engine: &Header,
     verify: Verify,
 ) -> Result<Sections, LoadError> {
+    let artifact = Trailer::image_of(artifact);
     let mut sections = find(artifact)?;
     let header = Header::decode(&artifact[sections.header.clone()])?;
     sections.counts_fuel = header.counts_fuel();
@@ -108,7 +109,7 @@ fn find(artifact: &[u8]) -> Result<Sections, LoadError> {
     let endian = elf.endian().map_err(malformed)?;
     let table = elf.sections(endian, artifact).map_err(malformed)?;
     let mut sections = Sections {
-        file_len: artifact.len(),
+        image_len: artifact.len(),
         ..Sections::default()
     };
     let mut known = [
