@@ -11,3 +11,11 @@ mod introduction {}
 #[cfg(doctest)]
 #[doc = include_str!("../docs/gc.md")]
 mod gc {}
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/signing.md")]
+mod signing {}
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/cache.md")]
+mod cache {}

@@ -1,7 +1,7 @@
 //! The command line.
 
 use clap::{ArgAction, Args, Parser, Subcommand};
-use cowling::{Config, PublicKey, WasmBacktraceDetails};
+use cowling::{CacheConfig, Config, PublicKey, WasmBacktraceDetails};
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -198,10 +198,21 @@ pub(crate) struct Cache {
 }
 
 impl Cache {
-    pub(crate) fn apply(&self, config: &mut Config) {
-        config.cache(!self.no_cache);
+    /// The cache, with the user's settings, if there is to be one. One that cannot be used does not keep programs from running.
+    pub(crate) fn open(&self) -> cowling::Result<Option<cowling::Cache>> {
+        if self.no_cache {
+            return Ok(None);
+        }
+        let mut config = CacheConfig::from_file(None)?;
         if let Some(dir) = &self.cache_dir {
-            config.cache_dir(dir);
+            config.with_directory(std::path::absolute(dir)?);
+        }
+        match cowling::Cache::new(config) {
+            Ok(cache) => Ok(Some(cache)),
+            Err(error) => {
+                tracing::warn!("{error:#}");
+                Ok(None)
+            }
         }
     }
 }

@@ -43,8 +43,9 @@ fn engine(
 }
 
 fn run_program(args: Run) -> Result<(), Failure> {
+    let cache = args.cache.open()?;
     let engine = engine(&args.settings, |config| {
-        args.cache.apply(config);
+        config.cache(cache);
         if args.fuel.is_some() {
             config.consume_fuel(true);
         }
@@ -271,8 +272,9 @@ fn for_each_file(
 }
 
 fn inspect(args: Inspect) -> Result<(), Failure> {
+    let cache = args.cache.open()?;
     let engine = engine(&args.settings, |config| {
-        args.cache.apply(config);
+        config.cache(cache);
         Ok(())
     })?;
     let module = source::module(&engine, &args.file, &args.trust.read()?)?;

@@ -2,89 +2,181 @@
 //!
 //! ```text
 //!   <dir>/ (mode 0700)
-//!     <key>.cwasm (mode 0600)      key = BLAKE3(binary, version, target, processor features, settings, debug information?, this executable)
+//!     <key>.cwasm (mode 0600)      key = BLAKE3(binary, version, target, processor features, settings, debug information?, compiler)
 //!     <identity>.seen              a note about a file whose content is known: see `seen.rs`
-//!     .tmp-.......                 an entry being written
+//!     .tmp-.......                 an entry being written; its writer has it locked
 //! ```
 //!
-//! Invariants: an entry appears under its name only when it is whole (it is renamed into place), and only this user and root can
-//! have written it. That is why loading one checks its header and length, not every byte. A crash of the machine may cut an
-//! entry short, which the length in the header shows; such an entry is removed and made again.
+//! Invariants: an entry appears under its name only when it is whole and on disk (it is written, synced and renamed into place), and only
+//! this user and root can have written it. That is why loading one checks its header and length, not every byte. Whatever else is found
+//! under an entry's name does not load, or is not even opened, and makes room for one that does.
 //!
-//! The executable is part of the key, by length and modification time, because the version alone does not tell two builds of
-//! Cowling apart while it is worked on.
+//! Processes share a directory without talking to each other: each step is one system call that happens or does not, so one that is killed
+//! leaves at most a temporary file, whose lock went with it.
 //!
 //! Nothing here fails a compilation: a cache that cannot be used is a cache that misses, noted through `tracing`.
+//!
+//! | file | job |
+//! |---|---|
+//! | `config` | settings, also from files |
+//! | `room` | the limits: what is in the directory, and what goes when it is too much |
+//! | `seen` | files told from their metadata |
 
+mod config;
+mod room;
 mod seen;
 
 use crate::config::Config;
-use crate::error::{Context, Result, ensure};
+use crate::error::{Context, Result, bail, ensure};
 use crate::trust;
 use cowling_abi::artifact::Header;
-use std::fs::{self, DirBuilder, File, Metadata};
-use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use room::Room;
+use rustix::fs::{FlockOperation, OFlags};
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
+pub use config::CacheConfig;
 pub(crate) use seen::Identity;
 
-/// Bytes that the entries of a cache may take together unless told otherwise.
-const DEFAULT_MAX_BYTES: u64 = 2 << 30;
 /// Suffix of an entry's name.
 const SUFFIX: &str = "cwasm";
 /// Start of the name of an entry being written.
 const TEMPORARY: &str = ".tmp-";
-/// After this time nobody is writing a temporary file any more.
-const TEMPORARY_LIFE: Duration = Duration::from_secs(3600);
-
-/// The settings of the cache.
-#[derive(Clone, Debug)]
-pub(crate) struct CacheConfig {
-    enabled: bool,
-    dir: Option<PathBuf>,
-    max_bytes: u64,
-}
-
-impl Default for CacheConfig {
-    fn default() -> Self {
-        CacheConfig {
-            enabled: false,
-            dir: None,
-            max_bytes: DEFAULT_MAX_BYTES,
-        }
-    }
-}
 
 impl Config {
     /// Keeps compiled modules on disk and uses them when the same bytes are compiled again. Off by default.
-    ///
-    /// The default directory is `cowling/modules` in the user's cache directory (`$XDG_CACHE_HOME` or `~/.cache`).
-    pub fn cache(&mut self, enabled: bool) -> &mut Config {
-        self.cache.enabled = enabled;
-        self
-    }
-
-    /// Puts the compile cache into this directory, which is created for this user only when it does not exist. A directory
-    /// that others may write is not used.
-    pub fn cache_dir(&mut self, dir: impl Into<PathBuf>) -> &mut Config {
-        self.cache.dir = Some(dir.into());
-        self
-    }
-
-    /// Limits the compile cache to this many bytes; the entries not used for longest go first. The default is 2 GiB.
-    pub fn cache_max_bytes(&mut self, bytes: u64) -> &mut Config {
-        self.cache.max_bytes = bytes;
+    pub fn cache(&mut self, cache: Option<Cache>) -> &mut Config {
+        self.cache = cache;
         self
     }
 }
 
-/// An open cache.
+/// A directory in which compiled modules are kept. Clones are the same cache, which any number of engines, of any settings, and of
+/// processes share.
+///
+/// ```
+/// # use cowling::*;
+/// # let dir = tempfile::tempdir()?;
+/// # let dir = dir.path();
+/// let mut settings = CacheConfig::new();
+/// settings.with_directory(dir).with_files_total_size_soft_limit(64 << 20);
+/// let cache = Cache::new(settings)?;
+/// let engine = Engine::new(Config::new().cache(Some(cache.clone())))?;
+///
+/// Module::new(&engine, "(module)")?;
+/// Module::new(&engine, "(module)")?;
+/// assert_eq!((cache.cache_misses(), cache.cache_hits()), (1, 1));
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Cache {
+    inner: Arc<Inner>,
+}
+
 #[derive(Debug)]
-pub(crate) struct Cache {
+struct Inner {
+    config: CacheConfig,
     dir: PathBuf,
-    max_bytes: u64,
+    hits: AtomicUsize,
+    misses: AtomicUsize,
+    room: Mutex<Room>,
+}
+
+macro_rules! settings {
+    ($($(#[doc = $doc:literal])* $name:ident: $ty:ty;)*) => {
+        impl Cache {$(
+            $(#[doc = $doc])*
+            pub fn $name(&self) -> $ty {
+                self.inner.config.$name()
+            }
+        )*}
+    };
+}
+
+settings! {
+    /// As [`CacheConfig::with_cleanup_interval`].
+    cleanup_interval: Duration;
+    /// As [`CacheConfig::with_allowed_clock_drift_for_files_from_future`].
+    allowed_clock_drift_for_files_from_future: Duration;
+    /// As [`CacheConfig::with_file_count_soft_limit`].
+    file_count_soft_limit: u64;
+    /// As [`CacheConfig::with_files_total_size_soft_limit`], in bytes.
+    files_total_size_soft_limit: u64;
+    /// As [`CacheConfig::with_file_count_limit_percent_if_deleting`].
+    file_count_limit_percent_if_deleting: u8;
+    /// As [`CacheConfig::with_files_total_size_limit_percent_if_deleting`].
+    files_total_size_limit_percent_if_deleting: u8;
+}
+
+impl Cache {
+    /// Opens a cache. Its directory is made, for this user only, if there is none.
+    ///
+    /// # Errors
+    /// When the settings make no sense, or the directory cannot be made, belongs to another user, or may be written by others: what is in
+    /// it will run.
+    pub fn new(config: CacheConfig) -> Result<Cache> {
+        let dir = match config.directory() {
+            Some(dir) => dir.clone(),
+            None => directories::ProjectDirs::from("", "", "cowling")
+                .context("compile cache: this user has no home directory")?
+                .cache_dir()
+                .join("modules"),
+        };
+        config
+            .check()
+            .and_then(|()| open_directory(&dir))
+            .with_context(|| format!("compile cache `{}`", dir.display()))?;
+        Ok(Cache {
+            inner: Arc::new(Inner {
+                config,
+                dir,
+                hits: AtomicUsize::new(0),
+                misses: AtomicUsize::new(0),
+                room: Mutex::default(),
+            }),
+        })
+    }
+
+    /// Opens a cache with the settings of a file: see [`CacheConfig::from_file`].
+    ///
+    /// # Errors
+    /// As [`CacheConfig::from_file`] and [`Cache::new`].
+    pub fn from_file(path: Option<&Path>) -> Result<Cache> {
+        Cache::new(CacheConfig::from_file(path)?)
+    }
+
+    /// Where it is.
+    pub fn directory(&self) -> &PathBuf {
+        &self.inner.dir
+    }
+
+    /// How many modules were found in it through this handle and its clones.
+    pub fn cache_hits(&self) -> usize {
+        self.inner.hits.load(Ordering::Relaxed)
+    }
+
+    /// How many modules had to be compiled because they were not in it.
+    pub fn cache_misses(&self) -> usize {
+        self.inner.misses.load(Ordering::Relaxed)
+    }
+}
+
+fn open_directory(dir: &Path) -> Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    let metadata = fs::metadata(dir)?;
+    ensure!(metadata.is_dir(), "not a directory");
+    Ok(trust::check_owner(&metadata)?)
+}
+
+/// A cache as one engine uses it.
+#[derive(Debug)]
+pub(crate) struct EngineCache {
+    cache: Cache,
     /// Hash of everything in the key but the binary.
     compiler_id: [u8; 32],
 }
@@ -92,46 +184,12 @@ pub(crate) struct Cache {
 /// Name of an entry.
 pub(crate) struct Key(blake3::Hash);
 
-impl Cache {
-    /// Opens the cache if it is switched on and usable.
-    pub(crate) fn open(config: &Config, engine: &Header) -> Option<Cache> {
-        if !config.cache.enabled {
-            return None;
+impl EngineCache {
+    pub(crate) fn new(cache: Cache, engine: &Header, keeps_debug_info: bool) -> EngineCache {
+        EngineCache {
+            cache,
+            compiler_id: compiler_id(engine, keeps_debug_info),
         }
-        match Self::try_open(config, engine) {
-            Ok(cache) => Some(cache),
-            Err(error) => {
-                tracing::warn!("compile cache is not used: {error:#}");
-                None
-            }
-        }
-    }
-
-    fn try_open(config: &Config, engine: &Header) -> Result<Cache> {
-        let keeps_debug_info = config.knobs.wasm_backtrace_details.are_wanted();
-        let config = &config.cache;
-        let dir = match &config.dir {
-            Some(dir) => dir.clone(),
-            None => directories::ProjectDirs::from("", "", "cowling")
-                .context("this user has no home directory")?
-                .cache_dir()
-                .join("modules"),
-        };
-        let at = || dir.display().to_string();
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&dir)
-            .with_context(at)?;
-        let metadata = fs::metadata(&dir).with_context(at)?;
-        ensure!(metadata.is_dir(), "{}: not a directory", at());
-        trust::check_owner(&metadata).with_context(at)?;
-        Ok(Cache {
-            dir,
-            max_bytes: config.max_bytes,
-            compiler_id: compiler_id(engine, keeps_debug_info)
-                .context("this executable cannot be identified")?,
-        })
     }
 
     /// The name under which the artifact of this binary is kept.
@@ -141,23 +199,29 @@ impl Cache {
         Key(hasher.finalize())
     }
 
+    pub(crate) fn count_hit(&self) {
+        self.inner().hits.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_miss(&self) {
+        self.inner().misses.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// The entry under this name, opened, if there is one that may be trusted.
     pub(crate) fn get(&self, key: &Key) -> Option<File> {
         let path = self.path(key);
-        let file = File::open(&path).ok()?;
-        let trusted = file
-            .metadata()
-            .map_err(crate::Error::from)
-            .and_then(|m| Ok(trust::check_file(&m)?));
-        if let Err(error) = trusted {
-            tracing::warn!("compile cache: {}: {error:#}", path.display());
-            return None;
+        match open_entry(&path) {
+            Ok(file) => Some(file),
+            Err(error) => {
+                let missing = error
+                    .downcast_ref::<std::io::Error>()
+                    .is_some_and(|e| e.kind() == ErrorKind::NotFound);
+                if !missing {
+                    tracing::warn!("compile cache: {}: {error:#}", path.display());
+                }
+                None
+            }
         }
-        // The time of last use, for eviction. An entry that cannot be touched is merely evicted earlier.
-        if let Err(error) = file.set_modified(SystemTime::now()) {
-            tracing::debug!("compile cache: {}: {error}", path.display());
-        }
-        Some(file)
     }
 
     /// Removes an entry that did not load.
@@ -170,100 +234,94 @@ impl Cache {
 
     /// Keeps an artifact, then makes room.
     pub(crate) fn put(&self, key: &Key, artifact: &[u8]) {
-        let path = self.path(key);
-        if artifact.len() as u64 > self.max_bytes {
-            tracing::debug!(
-                "compile cache: {} bytes are more than it may have",
-                artifact.len()
-            );
+        let len = artifact.len() as u64;
+        if len > self.inner().config.files_total_size_soft_limit() {
+            tracing::debug!("compile cache: {len} bytes are more than it may have");
             return;
         }
-        match self.write(&path, artifact).and_then(|()| self.evict(&path)) {
-            Ok(()) => tracing::debug!("compile cache: wrote {}", path.display()),
-            Err(error) => tracing::warn!("compile cache: {}: {error:#}", path.display()),
-        }
+        self.write(&self.path(key), artifact);
     }
 
-    fn write(&self, path: &Path, artifact: &[u8]) -> Result<()> {
-        // A temporary file is made with mode 0600 and removed if anything fails before it has its name.
-        let mut file = tempfile::Builder::new()
-            .prefix(TEMPORARY)
-            .tempfile_in(&self.dir)?;
-        file.write_all(artifact)?;
-        file.persist(path)?;
-        Ok(())
-    }
-
-    /// Removes the entries not used for longest until the rest fits, and what interrupted writers left. `keep` stays.
-    fn evict(&self, keep: &Path) -> Result<()> {
-        let now = SystemTime::now();
-        let mut entries: Vec<(SystemTime, u64, PathBuf)> = Vec::new();
-        for entry in fs::read_dir(&self.dir)? {
-            let entry = entry?;
-            let path = entry.path();
-            // Another process may remove entries meanwhile.
-            let Ok(metadata) = entry.metadata() else {
-                continue;
-            };
-            let modified = metadata.modified()?;
-            if entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
-                if now
-                    .duration_since(modified)
-                    .is_ok_and(|age| age > TEMPORARY_LIFE)
-                {
-                    fs::remove_file(&path)?;
-                }
-            } else if path
-                .extension()
-                .is_some_and(|e| e == SUFFIX || e == seen::SUFFIX)
-            {
-                entries.push((modified, metadata.len(), path));
-            }
+    /// Writes a file under its name, and makes room for it.
+    fn write(&self, path: &Path, content: &[u8]) {
+        let inner = self.inner();
+        if let Err(error) = write_whole(&inner.dir, path, content) {
+            tracing::warn!("compile cache: {}: {error:#}", path.display());
+            return;
         }
-        let mut total: u64 = entries.iter().map(|(_, len, _)| len).sum();
-        entries.sort();
-        for (_, len, path) in entries {
-            if total <= self.max_bytes {
-                break;
-            }
-            if path != keep {
-                tracing::debug!("compile cache: evicting {}", path.display());
-                match fs::remove_file(&path) {
-                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                        return Err(error.into());
-                    }
-                    _ => total -= len,
-                }
-            }
+        tracing::debug!("compile cache: wrote {}", path.display());
+        // Nothing that panics holds the lock; if something did, what is behind it is an estimate.
+        let mut room = inner.room.lock().unwrap_or_else(|e| e.into_inner());
+        let made = room.written(&inner.dir, &inner.config, path, content.len() as u64);
+        if let Err(error) = made {
+            tracing::warn!("compile cache: {}: {error:#}", inner.dir.display());
         }
-        Ok(())
     }
 
     fn path(&self, key: &Key) -> PathBuf {
-        self.dir.join(format!("{}.{SUFFIX}", key.0.to_hex()))
+        let name = format!("{}.{SUFFIX}", key.0.to_hex());
+        self.inner().dir.join(name)
+    }
+
+    fn inner(&self) -> &Inner {
+        &self.cache.inner
     }
 }
 
-/// Everything but the binary that decides what an artifact is.
-fn compiler_id(engine: &Header, keeps_debug_info: bool) -> std::io::Result<[u8; 32]> {
-    let mut hasher = blake3::Hasher::new();
-    let mut word = |bytes: &[u8]| {
-        hasher.update(&(bytes.len() as u64).to_le_bytes());
-        hasher.update(bytes);
-    };
-    word(engine.version.as_bytes());
-    word(engine.target.as_bytes());
-    word(engine.settings.as_bytes());
-    word(engine.cpu_features.join(" ").as_bytes());
-    word(&[keeps_debug_info.into()]);
-    let executable = own_executable()?;
-    word(&executable.len().to_le_bytes());
-    word(&executable.mtime().to_le_bytes());
-    word(&executable.mtime_nsec().to_le_bytes());
-    Ok(*hasher.finalize().as_bytes())
+/// Opens an entry and notes that it was used. What is not a file of ours is not followed nor waited for.
+fn open_entry(path: &Path) -> Result<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags.bits() as i32)
+        .open(path)?;
+    trust::check_file(&file.metadata()?)?;
+    // The time of last use, for eviction. An entry that cannot be touched is merely evicted earlier.
+    if let Err(error) = file.set_modified(SystemTime::now()) {
+        tracing::debug!("compile cache: {}: {error}", path.display());
+    }
+    Ok(file)
 }
 
-/// The file this process runs, even when it was replaced under its name meanwhile.
-fn own_executable() -> std::io::Result<Metadata> {
-    fs::metadata("/proc/self/exe").or_else(|_| fs::metadata(std::env::current_exe()?))
+/// Writes a file that appears under its name when all of it is on disk, and not otherwise.
+fn write_whole(dir: &Path, path: &Path, content: &[u8]) -> Result<()> {
+    // A temporary file is made with mode 0600 and removed if anything fails before it has its name.
+    let mut file = tempfile::Builder::new()
+        .prefix(TEMPORARY)
+        .tempfile_in(dir)?;
+    // As long as this process lives, nobody takes it for one that was left behind.
+    rustix::fs::flock(&file, FlockOperation::LockExclusive)?;
+    file.write_all(content)?;
+    // Or else a machine that crashes may keep the name and the length, and lose the content.
+    file.as_file().sync_data()?;
+    let Err(error) = file.persist(path) else {
+        return Ok(());
+    };
+    // The only thing that a file does not replace is a directory.
+    if fs::remove_dir(path).is_err() {
+        bail!(error.error);
+    }
+    error.file.persist(path)?;
+    Ok(())
+}
+
+/// Everything but the binary that decides what an artifact is.
+fn compiler_id(engine: &Header, keeps_debug_info: bool) -> [u8; 32] {
+    let Header {
+        version,
+        target,
+        cpu_features,
+        settings,
+        file_len: _,
+        content_hash: _,
+    } = engine;
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&[keeps_debug_info.into()]);
+    let words = [version, target, settings, &cpu_features.join(" ")];
+    let words = words.map(String::as_str);
+    for word in words.into_iter().chain(cowling_compiler::IDENTITY) {
+        hasher.update(&(word.len() as u64).to_le_bytes());
+        hasher.update(word.as_bytes());
+    }
+    *hasher.finalize().as_bytes()
 }

@@ -6,7 +6,7 @@ pub use builder::{CodeBuilder, CodeHint};
 
 use crate::artifact;
 #[cfg(feature = "cache")]
-use crate::cache::{Cache, Key};
+use crate::cache::{EngineCache, Key};
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::error::{Context, Error, Result, bail, ensure};
@@ -176,9 +176,12 @@ impl Module {
     }
 
     #[cfg(feature = "cache")]
-    fn cached(engine: &Engine, cache: &Cache, key: &Key) -> Option<Module> {
+    fn cached(engine: &Engine, cache: &EngineCache, key: &Key) -> Option<Module> {
         match Module::load_file(engine, cache.get(key)?, Verify::HeaderOnly) {
-            Ok(module) => Some(module),
+            Ok(module) => {
+                cache.count_hit();
+                Some(module)
+            }
             Err(error) => {
                 tracing::warn!("compile cache: dropping an entry that does not load: {error:#}");
                 cache.remove(key);
@@ -188,10 +191,11 @@ impl Module {
     }
 
     #[cfg(feature = "cache")]
-    fn from_cache(engine: &Engine, cache: &Cache, key: &Key, binary: &[u8]) -> Result<Module> {
+    fn from_cache(engine: &Engine, cache: &EngineCache, key: &Key, binary: &[u8]) -> Result<Module> {
         if let Some(module) = Module::cached(engine, cache, key) {
             return Ok(module);
         }
+        cache.count_miss();
         let artifact = engine.compile(binary)?;
         cache.put(key, &artifact);
         Module::load_bytes(engine, &artifact, Verify::HeaderOnly)

@@ -73,7 +73,7 @@ pub struct Config {
     #[cfg(feature = "compiler")]
     pub(crate) compiler: compiler::CompilerConfig,
     #[cfg(feature = "cache")]
-    pub(crate) cache: crate::cache::CacheConfig,
+    pub(crate) cache: Option<crate::cache::Cache>,
 }
 
 impl Config {

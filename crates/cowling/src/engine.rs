@@ -48,7 +48,7 @@ struct EngineInner {
     #[cfg(feature = "compiler")]
     compiler: crate::compile::LazyCompiler,
     #[cfg(feature = "cache")]
-    cache: Option<crate::cache::Cache>,
+    cache: Option<crate::cache::EngineCache>,
 }
 
 impl Engine {
@@ -76,7 +76,10 @@ impl Engine {
         let pool = Pool::new(config.allocation.pool_config());
         let inner = Arc::new(EngineInner {
             #[cfg(feature = "cache")]
-            cache: crate::cache::Cache::open(&config, &config.code_header(&header)),
+            cache: (config.cache.clone()).map(|cache| {
+                let debug_info = config.knobs.wasm_backtrace_details.are_wanted();
+                crate::cache::EngineCache::new(cache, &config.code_header(&header), debug_info)
+            }),
             #[cfg(feature = "compiler")]
             compiler: Default::default(),
             runtime: Arc::new(RuntimeConfig {
@@ -213,7 +216,7 @@ impl Engine {
     }
 
     #[cfg(feature = "cache")]
-    pub(crate) fn cache(&self) -> Option<&crate::cache::Cache> {
+    pub(crate) fn cache(&self) -> Option<&crate::cache::EngineCache> {
         self.inner.cache.as_ref()
     }
 }

@@ -94,6 +94,8 @@ mod v128;
 mod val;
 
 pub use backtrace::{FrameInfo, FrameSymbol, WasmBacktrace};
+#[cfg(feature = "cache")]
+pub use cache::{Cache, CacheConfig};
 #[cfg(feature = "compiler")]
 pub use compile::{CodeBuilder, CodeHint};
 #[cfg(feature = "compiler")]

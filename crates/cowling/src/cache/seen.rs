@@ -11,8 +11,10 @@
 //! a write within one tick of its clock. Hence a file is only noted when its last change was [`SETTLED`] ago *before* it was
 //! read and it still has the same identity after.
 
-use super::{Cache, Key, PathBuf};
-use std::fs::{self, File};
+use super::{EngineCache, Key, open_entry};
+use std::path::PathBuf;
+use std::fs::File;
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -20,6 +22,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub(super) const SUFFIX: &str = "seen";
 /// What a note says of an artifact.
 const VERIFIED: &str = "verified";
+/// No note has more bytes.
+const MAX_NOTE: u64 = 128;
 /// How long ago a file must have changed to be told from its metadata. Clocks of file systems tick every two seconds at worst.
 const SETTLED: Duration = Duration::from_secs(3);
 
@@ -52,10 +56,10 @@ impl Identity {
     }
 }
 
-impl Cache {
+impl EngineCache {
     /// The key of the artifact compiled from a file with this identity.
     pub(crate) fn recall(&self, identity: &Identity) -> Option<Key> {
-        let note = fs::read_to_string(self.note_path(identity)).ok()?;
+        let note = self.read_note(identity)?;
         Some(Key(blake3::Hash::from_hex(note).ok()?))
     }
 
@@ -66,7 +70,7 @@ impl Cache {
 
     /// Was the checksum of an artifact with this identity right?
     pub(crate) fn was_verified(&self, identity: &Identity) -> bool {
-        fs::read_to_string(self.note_path(identity)).is_ok_and(|note| note == VERIFIED)
+        self.read_note(identity).is_some_and(|note| note == VERIFIED)
     }
 
     /// Notes that the checksum of an artifact was right that had this identity before it was checked.
@@ -74,13 +78,18 @@ impl Cache {
         self.write_note(identity, file, VERIFIED);
     }
 
+    fn read_note(&self, identity: &Identity) -> Option<String> {
+        let file = open_entry(&self.note_path(identity)).ok()?;
+        let mut note = String::new();
+        file.take(MAX_NOTE).read_to_string(&mut note).ok()?;
+        Some(note)
+    }
+
     fn write_note(&self, identity: &Identity, file: &File, content: &str) {
         if !identity.settled || Identity::of(file).as_ref() != Some(identity) {
             return;
         }
-        if let Err(error) = self.write(&self.note_path(identity), content.as_bytes()) {
-            tracing::debug!("compile cache: {error:#}");
-        }
+        self.write(&self.note_path(identity), content.as_bytes());
     }
 
     fn note_path(&self, identity: &Identity) -> PathBuf {
@@ -89,6 +98,6 @@ impl Cache {
             hasher.update(&word.to_le_bytes());
         }
         let name = hasher.finalize().to_hex();
-        self.dir.join(format!("{name}.{SUFFIX}"))
+        self.inner().dir.join(format!("{name}.{SUFFIX}"))
     }
 }

@@ -1,9 +1,11 @@
 //! The compile cache.
 
+use crate::support::assert_says;
 use cowling::*;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
@@ -15,13 +17,26 @@ struct Cached {
 }
 
 impl Cached {
-    fn new(dir: &Path, change: impl FnOnce(&mut Config)) -> Cached {
+    fn new(dir: &Path, change: impl FnOnce(&mut CacheConfig)) -> Cached {
+        Cached::with_settings(dir, change, |_| {})
+    }
+
+    fn with_settings(
+        dir: &Path,
+        change: impl FnOnce(&mut CacheConfig),
+        engine: impl FnOnce(&mut Config),
+    ) -> Cached {
+        let mut cache = CacheConfig::new();
+        change(cache.with_directory(dir));
+        Cached::of(Some(Cache::new(cache).unwrap()), engine)
+    }
+
+    fn of(cache: Option<Cache>, change: impl FnOnce(&mut Config)) -> Cached {
         let compiled = Arc::new(AtomicBool::new(false));
         let mut config = Config::new();
         let seen = compiled.clone();
         config
-            .cache(true)
-            .cache_dir(dir)
+            .cache(cache)
             .compile_progress(move |_, _| seen.store(true, Ordering::Relaxed));
         change(&mut config);
         Cached {
@@ -75,13 +90,11 @@ fn other_settings_have_entries_of_their_own() {
     let dir = tempfile::tempdir().unwrap();
     assert!(Cached::new(dir.path(), |_| {}).compiles(1));
     let slow = |config: &mut Config| _ = config.cranelift_opt_level(OptLevel::None);
-    assert!(Cached::new(dir.path(), slow).compiles(1));
-    assert!(!Cached::new(dir.path(), slow).compiles(1));
+    let with = |settings: fn(&mut Config)| Cached::with_settings(dir.path(), |_| {}, settings);
+    assert!(with(slow).compiles(1));
+    assert!(!with(slow).compiles(1));
     let serial = |config: &mut Config| _ = config.parallel_compilation(false);
-    assert!(
-        !Cached::new(dir.path(), serial).compiles(1),
-        "a setting that changes no code"
-    );
+    assert!(!with(serial).compiles(1), "a setting that changes no code");
     assert_eq!(entries(dir.path()).len(), 2);
 }
 
@@ -92,11 +105,13 @@ fn an_entry_that_does_not_load_is_replaced() {
     assert!(cached.compiles(1));
     let entry = entries(dir.path()).pop().unwrap();
     let good = fs::read(&entry).unwrap();
+    let zeroed = vec![0; good.len()];
     for bad in [
         &b""[..],
         b"garbage",
         &good[..good.len() / 2],
         &good[..good.len() - 1],
+        &zeroed,
     ] {
         fs::write(&entry, bad).unwrap();
         assert!(cached.compiles(1), "{} bytes", bad.len());
@@ -115,13 +130,73 @@ fn an_entry_or_directory_that_others_may_write_is_not_used() {
     assert!(cached.compiles(1));
     assert!(!cached.compiles(1), "it was replaced by one that is safe");
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
-    let other = Cached::new(dir.path(), |_| {});
-    assert!(other.compiles(1));
-    assert!(other.compiles(1));
+    let mut config = CacheConfig::new();
+    config.with_directory(dir.path());
+    let error = Cache::new(config).unwrap_err();
+    assert!(matches!(
+        error.downcast_ref(),
+        Some(Distrust::Writable(0o777))
+    ));
+    assert_says(&error, &[dir.path().to_str().unwrap()]);
 }
 
 #[test]
-fn a_cache_that_cannot_be_used_does_not_stop_anybody() {
+fn what_is_no_file_makes_room_for_one() {
+    type Put = fn(&Path);
+    let cases: &[(&str, Put)] = &[
+        ("directory", |path| fs::create_dir(path).unwrap()),
+        ("pipe", |path| {
+            let made = Command::new("mkfifo").arg(path).status().unwrap();
+            assert!(made.success());
+        }),
+        ("link to a device", |path| {
+            symlink("/dev/zero", path).unwrap();
+        }),
+        ("link to nothing", |path| {
+            symlink("/nowhere/at/all", path).unwrap();
+        }),
+        ("unreadable file", |path| {
+            fs::write(path, "unreadable").unwrap();
+            fs::set_permissions(path, fs::Permissions::from_mode(0o0)).unwrap();
+        }),
+    ];
+    for (what, put) in cases {
+        let dir = tempfile::tempdir().unwrap();
+        let cached = Cached::new(dir.path(), |_| {});
+        assert!(cached.compiles(1));
+        let entry = entries(dir.path()).pop().unwrap();
+        let good = fs::read(&entry).unwrap();
+        fs::remove_file(&entry).unwrap();
+        put(&entry);
+        assert!(cached.compiles(1), "{what}");
+        assert!(!cached.compiles(1), "{what}");
+        assert_eq!(fs::read(&entry).unwrap(), good, "{what}");
+        // Under a name that is not asked for they go when somebody looks.
+        let other = entry.with_file_name("0123.cwasm");
+        put(&other);
+        let looking = Cached::new(dir.path(), |_| {});
+        assert!(looking.compiles(2));
+        let kept = fs::symlink_metadata(&other).is_ok_and(|found| found.is_file());
+        assert_eq!(kept, fs::symlink_metadata(&other).is_ok(), "{what}");
+    }
+    // Nobody's things are removed.
+    let dir = tempfile::tempdir().unwrap();
+    let cached = Cached::new(dir.path(), |_| {});
+    assert!(cached.compiles(1));
+    let entry = entries(dir.path()).pop().unwrap();
+    fs::remove_file(&entry).unwrap();
+    fs::create_dir_all(entry.join("somebody's")).unwrap();
+    fs::write(dir.path().join("letter.txt"), "hello").unwrap();
+    for number in [1, 1, 2] {
+        assert!(cached.compiles(number));
+    }
+    assert!(!cached.compiles(2));
+    assert!(entry.join("somebody's").is_dir());
+    assert!(dir.path().join("letter.txt").is_file());
+}
+
+#[test]
+fn a_directory_that_cannot_be_used_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("file");
     fs::write(&file, "").unwrap();
@@ -129,15 +204,26 @@ fn a_cache_that_cannot_be_used_does_not_stop_anybody() {
         file.clone(),
         file.join("below"),
         PathBuf::from("/proc/nothing"),
+        PathBuf::from("relative"),
     ] {
-        let cached = Cached::new(&bad, |_| {});
-        assert!(cached.compiles(1));
-        assert!(cached.compiles(1));
+        let mut config = CacheConfig::new();
+        config.with_directory(&bad);
+        let error = Cache::new(config).unwrap_err();
+        assert_says(&error, &[bad.to_str().unwrap()]);
     }
-    // One that vanishes.
+    let mut config = CacheConfig::new();
+    config.with_directory(dir.path());
+    config.with_file_count_limit_percent_if_deleting(101);
+    assert_says(&Cache::new(config).unwrap_err(), &["101 %"]);
+}
+
+#[test]
+fn a_directory_that_vanishes_does_not_stop_anybody() {
+    let dir = tempfile::tempdir().unwrap();
     let vanishing = dir.path().join("vanishing");
     let cached = Cached::new(&vanishing, |_| {});
     fs::remove_dir(&vanishing).unwrap();
+    assert!(cached.compiles(1));
     assert!(cached.compiles(1));
 }
 
@@ -149,7 +235,9 @@ fn the_entries_not_used_for_longest_make_room() {
         .unwrap()
         .len();
     let cached = Cached::new(dir.path(), |config| {
-        _ = config.cache_max_bytes(3 * size + size / 2)
+        config
+            .with_files_total_size_soft_limit(3 * size + size / 2)
+            .with_files_total_size_limit_percent_if_deleting(100);
     });
     assert!(cached.compiles(1) && cached.compiles(2));
     // All were used long ago, 0 first, and 0 again just now.
@@ -164,7 +252,9 @@ fn the_entries_not_used_for_longest_make_room() {
     assert!(cached.compiles(3));
     assert_eq!(entries(dir.path()).len(), 3);
     assert!(!cached.compiles(0) && !cached.compiles(3));
-    let tiny = Cached::new(dir.path(), |config| _ = config.cache_max_bytes(10));
+    let tiny = Cached::new(dir.path(), |config| {
+        config.with_files_total_size_soft_limit(10);
+    });
     assert!(
         tiny.compiles(7) && tiny.compiles(7),
         "larger than the whole cache"
@@ -172,19 +262,64 @@ fn the_entries_not_used_for_longest_make_room() {
 }
 
 #[test]
-fn what_an_interrupted_writer_left_is_removed_in_time() {
+fn so_many_entries_go_that_the_next_ones_have_room() {
     let dir = tempfile::tempdir().unwrap();
-    let [old, new] = [".tmp-old", ".tmp-new"].map(|name| dir.path().join(name));
-    fs::write(&old, "half").unwrap();
-    fs::write(&new, "half").unwrap();
-    let yesterday = SystemTime::now() - Duration::from_secs(24 * 3600);
-    fs::File::open(&old)
-        .unwrap()
-        .set_modified(yesterday)
-        .unwrap();
+    let cached = Cached::new(dir.path(), |config| {
+        config
+            .with_file_count_soft_limit(8)
+            .with_file_count_limit_percent_if_deleting(50);
+    });
+    let mut most = 0;
+    for number in 0..20 {
+        assert!(cached.compiles(number));
+        let count = entries(dir.path()).len();
+        assert!(count <= 8, "{count} after {number}");
+        assert_eq!(count < most, most == 8, "after {number}");
+        most = count;
+        assert!(!cached.compiles(number), "the newest stays");
+    }
+}
+
+#[test]
+fn entries_of_a_clock_that_was_set_back_go_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let cached = Cached::new(dir.path(), |_| {});
+    let day = Duration::from_secs(24 * 3600);
+    let now = SystemTime::now();
+    // When each was used, as the clock says now.
+    for (number, used) in [(0, now - day), (1, now + 1000 * day), (2, now + day / 2)] {
+        let before = entries(dir.path());
+        assert!(cached.compiles(number));
+        let mut after = entries(dir.path());
+        after.retain(|path| !before.contains(path));
+        let entry = fs::File::open(&after[0]).unwrap();
+        entry.set_modified(used).unwrap();
+    }
+    let small = Cached::new(dir.path(), |config| {
+        config
+            .with_file_count_soft_limit(3)
+            .with_file_count_limit_percent_if_deleting(100);
+    });
+    assert!(small.compiles(3));
+    assert_eq!(entries(dir.path()).len(), 3);
+    let left = [0, 2, 3].map(|number| small.compiles(number));
+    assert_eq!(left, [false; 3]);
+    assert!(small.compiles(1), "it was the one to go");
+}
+
+#[test]
+fn what_a_dead_writer_left_is_removed_and_what_a_living_one_writes_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let [dead, alive] = [".tmp-dead", ".tmp-alive"].map(|name| dir.path().join(name));
+    fs::write(&dead, "half").unwrap();
+    let writer = fs::File::create(&alive).unwrap();
+    writer.lock().unwrap();
     assert!(Cached::new(dir.path(), |_| {}).compiles(1));
-    assert!(!old.exists());
-    assert!(new.exists(), "somebody may be writing it");
+    assert!(!dead.exists());
+    assert!(alive.exists(), "somebody is writing it");
+    drop(writer);
+    assert!(Cached::new(dir.path(), |_| {}).compiles(2));
+    assert!(!alive.exists());
 }
 
 /// A file that was last changed so long ago that it can be told by its metadata.
@@ -259,10 +394,94 @@ fn an_artifact_is_checked_again_when_it_has_changed() {
 #[test]
 fn there_is_no_cache_unless_asked_for() {
     let dir = tempfile::tempdir().unwrap();
-    let cached = Cached::new(&dir.path().join("cache"), |config| _ = config.cache(false));
+    let cached = Cached::of(None, |_| {});
     assert!(cached.compiles(1));
     assert!(cached.compiles(1));
-    assert!(!dir.path().join("cache").exists());
+    let mut config = CacheConfig::new();
+    config.with_directory(dir.path().join("cache"));
+    let cache = Cache::new(config).unwrap();
+    let cached = Cached::of(Some(cache), |config| _ = config.cache(None));
+    assert!(cached.compiles(1));
+    assert!(cached.compiles(1));
+    assert_eq!(entries(&dir.path().join("cache")).len(), 0);
+}
+
+#[test]
+fn hits_and_misses_are_counted_over_all_engines_of_a_cache() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = CacheConfig::new();
+    config.with_directory(dir.path());
+    let cache = Cache::new(config).unwrap();
+    let counts = || (cache.cache_hits(), cache.cache_misses());
+    let [one, two] = [(); 2].map(|()| Cached::of(Some(cache.clone()), |_| {}));
+    assert_eq!(counts(), (0, 0));
+    one.compiles(1);
+    assert_eq!(counts(), (0, 1));
+    one.compiles(1);
+    two.compiles(1);
+    two.compiles(2);
+    assert_eq!(counts(), (2, 2));
+    assert_eq!(cache.directory(), dir.path());
+}
+
+#[test]
+fn settings_are_read_from_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("config.toml");
+    let read = |text: &str| {
+        fs::write(&path, text).unwrap();
+        CacheConfig::from_file(Some(&path))
+    };
+    let mut all = CacheConfig::new();
+    all.with_directory("/var/cache/guests")
+        .with_cleanup_interval(Duration::from_secs(30 * 60))
+        .with_allowed_clock_drift_for_files_from_future(Duration::from_secs(2 * 24 * 3600))
+        .with_file_count_soft_limit(3000)
+        .with_files_total_size_soft_limit(512 << 20)
+        .with_file_count_limit_percent_if_deleting(50)
+        .with_files_total_size_limit_percent_if_deleting(0);
+    let text = r#"
+        [cache]
+        directory = "/var/cache/guests"
+        cleanup-interval = "30m"
+        allowed-clock-drift-for-files-from-future = "2d"
+        file-count-soft-limit = "3K"
+        files-total-size-soft-limit = "512Mi"
+        file-count-limit-percent-if-deleting = "50%"
+        files-total-size-limit-percent-if-deleting = "0%"
+    "#;
+    assert_eq!(read(text).unwrap(), all);
+    for text in ["", "[cache]"] {
+        assert_eq!(read(text).unwrap(), CacheConfig::new());
+    }
+    for (setting, says) in [
+        ("no-such-setting = 1", "no-such-setting"),
+        ("baseline-compression-level = 3", "baseline-compression-level"),
+        ("cleanup-interval = \"30\"", "cleanup-interval"),
+        ("cleanup-interval = \"soon\"", "number"),
+        ("cleanup-interval = \"99999999999999999999s\"", "64 bits"),
+        ("cleanup-interval = \"9999999999999999999d\"", "64 bits"),
+        ("file-count-soft-limit = \"3X\"", "\"X\""),
+        ("file-count-soft-limit = \"-3\"", "number"),
+        ("file-count-soft-limit = true", "file-count-soft-limit"),
+        ("files-total-size-soft-limit = \"99999999P\"", "64 bits"),
+        ("file-count-limit-percent-if-deleting = \"101%\"", "100%"),
+        ("file-count-limit-percent-if-deleting = \"50\"", "percent"),
+        ("directory = \"relative\"", "absolute"),
+        ("directory = ", "config.toml"),
+    ] {
+        let error = read(&format!("[cache]\n{setting}")).unwrap_err();
+        assert_says(&error, &[path.to_str().unwrap(), says]);
+    }
+    let missing = dir.path().join("missing.toml");
+    assert_says(
+        &Cache::from_file(Some(&missing)).unwrap_err(),
+        &["missing.toml"],
+    );
+    fs::write(&path, format!("[cache]\ndirectory = {dir:?}", dir = dir.path())).unwrap();
+    let cache = Cache::from_file(Some(&path)).unwrap();
+    assert_eq!(cache.directory(), dir.path());
+    assert_eq!(cache.file_count_soft_limit(), 65536);
 }
 
 #[test]
