@@ -3,15 +3,49 @@
 //! WebAssembly numbers imported entities first and defined ones after them, in one *index space* per kind. `XxxIndex` is a
 //! position in that space; `DefinedXxxIndex` counts the defined ones only. [`crate::ModuleInfo`] converts between them.
 
-use cranelift_entity::entity_impl;
+use crate::entity::EntityRef;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 macro_rules! indices {
     ($($(#[$doc:meta])* $name:ident $prefix:literal,)*) => {$(
         $(#[$doc])*
         #[derive(Copy, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         pub struct $name(u32);
-        entity_impl!($name, $prefix);
+
+        impl $name {
+            /// The index of this number.
+            pub const fn from_u32(number: u32) -> $name {
+                $name(number)
+            }
+
+            /// Its number.
+            pub const fn as_u32(self) -> u32 {
+                self.0
+            }
+        }
+
+        impl EntityRef for $name {
+            fn new(position: usize) -> $name {
+                $name(u32::try_from(position).expect("indices have 32 bits"))
+            }
+
+            fn index(self) -> usize {
+                self.0 as usize
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!($prefix, "{}"), self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
     )*};
 }
 

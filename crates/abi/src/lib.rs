@@ -7,6 +7,7 @@
 //! | file | job |
 //! |---|---|
 //! | [`index`] | typed indices: `FuncIndex`, `DefinedMemoryIndex`, ... |
+//! | [`entity`] | maps from typed indices |
 //! | [`types`] | value, function, table, memory and global types, and how they print |
 //! | [`module`] | [`module::ModuleInfo`]: the facts read from a binary |
 //! | [`plan`] | how a memory is addressed and bounds-checked |
@@ -24,6 +25,7 @@
 
 pub mod artifact;
 pub mod builtins;
+pub mod entity;
 pub mod gc_heap;
 pub mod gc_layout;
 pub mod host;

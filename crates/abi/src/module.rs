@@ -2,9 +2,9 @@
 //!
 //! The compiler fills a [`ModuleInfo`] while it parses; the artifact stores it; the runtime instantiates from it.
 
+use crate::entity::{EntityRef, PrimaryMap};
 use crate::index::*;
 use crate::types::*;
-use cranelift_entity::{EntityRef, PrimaryMap};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;

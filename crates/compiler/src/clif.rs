@@ -2,8 +2,8 @@
 
 use crate::error::CompileError;
 use cowling_abi::DefinedFuncIndex;
+use cowling_abi::entity::EntityRef;
 use cranelift_codegen::ir::Function;
-use cranelift_entity::EntityRef;
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -14,7 +14,6 @@ use cranelift_codegen::{
     CompiledCode, Context, ExceptionContextLoc, FinalizedMachExceptionHandler, FinalizedMachReloc,
     FinalizedRelocTarget,
 };
-use cranelift_entity::EntityRef;
 
 /// Stands for "from no operator" among positions in the binary.
 pub(crate) const NO_POSITION: u32 = u32::MAX;
@@ -191,7 +190,7 @@ fn call_sites(compiled: &CompiledCode) -> Result<Vec<CallSite>, String> {
                     _ => return Err(format!("unexpected exception context at {place:?}")),
                 },
                 FinalizedMachExceptionHandler::Tag(tag, handler) => {
-                    (Some(TagIndex::new(tag.index())), handler)
+                    (Some(TagIndex::from_u32(tag.as_u32())), handler)
                 }
                 FinalizedMachExceptionHandler::Default(handler) => (None, handler),
             };

@@ -16,10 +16,10 @@
 
 use crate::parse::Parsed;
 use cowling_abi::artifact::IMAGE_ALIGN;
+use cowling_abi::entity::PrimaryMap;
 use cowling_abi::knobs::Knobs;
 use cowling_abi::module::{ConstOp, ElementItems, MemoryImage, SegmentMode};
 use cowling_abi::{DataIndex, DefinedMemoryIndex, FuncIndex, ModuleInfo};
-use cranelift_entity::{PrimaryMap, SecondaryMap};
 use std::ops::Range;
 
 /// Table elements that may always be laid out, over all tables of a module.
@@ -150,8 +150,10 @@ fn place(
 fn fold_data(info: &mut ModuleInfo, data: &PrimaryMap<DataIndex, &[u8]>, free: u64) -> Vec<u8> {
     let contained: u64 = data.values().map(|bytes| bytes.len() as u64).sum();
     let limit = free.max(contained.saturating_mul(2));
-    let mut placed: SecondaryMap<DefinedMemoryIndex, Vec<Placed>> = SecondaryMap::new();
-    let mut spans: SecondaryMap<DefinedMemoryIndex, Range<u64>> = SecondaryMap::new();
+    let memories = info.memory_images.keys();
+    let mut placed: PrimaryMap<DefinedMemoryIndex, Vec<Placed>> =
+        memories.clone().map(|_| Vec::new()).collect();
+    let mut spans: PrimaryMap<DefinedMemoryIndex, Range<u64>> = memories.map(|_| 0..0).collect();
     let mut total = 0;
     for index in info.data.keys() {
         if matches!(info.data[index].mode, SegmentMode::Passive) {

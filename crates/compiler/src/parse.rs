@@ -12,9 +12,9 @@ mod tests;
 use crate::error::CompileError;
 use crate::features::features;
 use cowling_abi::artifact::{DebugSections, NameTable};
+use cowling_abi::entity::PrimaryMap;
 use cowling_abi::knobs::Knobs;
 use cowling_abi::{DataIndex, DefinedFuncIndex, FuncIndex, ModuleInfo};
-use cranelift_entity::PrimaryMap;
 use std::collections::HashMap;
 use wasmparser::{
     BranchHint, Encoding, FuncToValidate, FunctionBody, Parser, Payload, ValidPayload, Validator,

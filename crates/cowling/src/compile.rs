@@ -191,7 +191,12 @@ impl Module {
     }
 
     #[cfg(feature = "cache")]
-    fn from_cache(engine: &Engine, cache: &EngineCache, key: &Key, binary: &[u8]) -> Result<Module> {
+    fn from_cache(
+        engine: &Engine,
+        cache: &EngineCache,
+        key: &Key,
+        binary: &[u8],
+    ) -> Result<Module> {
         if let Some(module) = Module::cached(engine, cache, key) {
             return Ok(module);
         }

@@ -1,9 +1,9 @@
 //! Lookup tables of an artifact. They are read in place, without allocation, and never panic on a table that is cut short
 //! or altered: a lookup just finds nothing. [`TrapTable::lookup`] is called in signal handlers.
 
+use crate::entity::EntityRef;
 use crate::index::{DefinedFuncIndex, FuncIndex, TypeIndex};
 use crate::trap::TrapSite;
-use cranelift_entity::EntityRef;
 use std::ops::Range;
 
 /// Number that stands for "none".

@@ -15,7 +15,7 @@ use cowling_abi::artifact::{
     AddressMap, CallSite, Catch, CodeRange, ExceptionTable, FunctionTable, TrampolineOffsets,
     TrampolineTable, TrapTable,
 };
-use cranelift_entity::PrimaryMap;
+use cowling_abi::entity::PrimaryMap;
 
 /// What `.text` may have at most, so that the distance between any two places in it fits a signed 32-bit number.
 const LIMIT: u64 = i32::MAX as u64;
@@ -95,7 +95,7 @@ impl Layout {
     }
 
     pub(super) fn function_table(&self) -> Vec<u8> {
-        FunctionTable::encode(self.functions.as_values_slice())
+        FunctionTable::encode(self.functions.values().as_slice())
     }
 
     pub(super) fn trampoline_table(&self, code: &ModuleCode) -> Vec<u8> {
@@ -143,7 +143,7 @@ impl Layout {
     /// Writes `.text`, giving each piece back to the allocator as soon as it is written.
     pub(super) fn write(&self, code: ModuleCode, out: &mut dyn FnMut(&[u8])) {
         let trampolines = code.trampolines.into_iter().flatten();
-        let pieces = code.functions.into_iter().map(|(_, code)| code);
+        let pieces = code.functions.into_values();
         let mut end = 0;
         for (start, mut piece) in self.offsets().zip(pieces.chain(trampolines)) {
             self.connect(start, &mut piece);

@@ -17,9 +17,9 @@
 //! inlined into another. The code generator's table of flags has 65,534 entries and a module may define a million globals,
 //! therefore only the first few globals (where toolchains keep their stack pointer) have regions of their own.
 
+use cowling_abi::entity::EntityRef;
 use cowling_abi::{DefinedGlobalIndex, DefinedMemoryIndex, DefinedTableIndex};
 use cranelift_codegen::ir::{AliasRegion, AliasRegionData, Function};
-use cranelift_entity::EntityRef;
 
 /// Globals from this one on share a region.
 const OWN_GLOBAL_REGIONS: usize = 32;

@@ -1,13 +1,13 @@
 //! From wasmparser's types to the contract's.
 
 use crate::error::CompileError;
+use cowling_abi::entity::{EntityRef, PrimaryMap};
 use cowling_abi::module::{ConstExpr, ConstOp};
 use cowling_abi::{
     ArrayType, CompositeType, FieldType, FuncIndex, FuncType, GlobalIndex, GlobalType, HeapType,
     MemoryType, ModuleInfo, RefType, StorageType, StructType, SubType, TableType, TypeIndex,
     TypeRef, ValType,
 };
-use cranelift_entity::{EntityRef, PrimaryMap};
 use wasmparser::{AbstractHeapType, CompositeInnerType, Operator, UnpackedIndex};
 
 fn unsupported(offset: u64, what: impl Into<String>) -> CompileError {

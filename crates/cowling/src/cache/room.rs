@@ -73,7 +73,10 @@ impl Room {
         );
         if census.bytes > max_bytes || census.files > max_files {
             census.shrink(
-                percent(max_bytes, config.files_total_size_limit_percent_if_deleting()),
+                percent(
+                    max_bytes,
+                    config.files_total_size_limit_percent_if_deleting(),
+                ),
                 percent(max_files, config.file_count_limit_percent_if_deleting()),
                 path,
             )?;

@@ -12,10 +12,10 @@
 //! read and it still has the same identity after.
 
 use super::{EngineCache, Key, open_entry};
-use std::path::PathBuf;
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Suffix of a note's name.
@@ -70,7 +70,8 @@ impl EngineCache {
 
     /// Was the checksum of an artifact with this identity right?
     pub(crate) fn was_verified(&self, identity: &Identity) -> bool {
-        self.read_note(identity).is_some_and(|note| note == VERIFIED)
+        self.read_note(identity)
+            .is_some_and(|note| note == VERIFIED)
     }
 
     /// Notes that the checksum of an artifact was right that had this identity before it was checked.

@@ -456,7 +456,10 @@ fn settings_are_read_from_a_file() {
     }
     for (setting, says) in [
         ("no-such-setting = 1", "no-such-setting"),
-        ("baseline-compression-level = 3", "baseline-compression-level"),
+        (
+            "baseline-compression-level = 3",
+            "baseline-compression-level",
+        ),
         ("cleanup-interval = \"30\"", "cleanup-interval"),
         ("cleanup-interval = \"soon\"", "number"),
         ("cleanup-interval = \"99999999999999999999s\"", "64 bits"),
@@ -478,7 +481,11 @@ fn settings_are_read_from_a_file() {
         &Cache::from_file(Some(&missing)).unwrap_err(),
         &["missing.toml"],
     );
-    fs::write(&path, format!("[cache]\ndirectory = {dir:?}", dir = dir.path())).unwrap();
+    fs::write(
+        &path,
+        format!("[cache]\ndirectory = {dir:?}", dir = dir.path()),
+    )
+    .unwrap();
     let cache = Cache::from_file(Some(&path)).unwrap();
     assert_eq!(cache.directory(), dir.path());
     assert_eq!(cache.file_count_soft_limit(), 65536);

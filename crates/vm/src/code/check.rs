@@ -6,10 +6,10 @@ use super::LoadError;
 use super::sections::Sections;
 use crate::sys::PAGE_SIZE;
 use cowling_abi::artifact::{FunctionTable, IMAGE_ALIGN, TrampolineTable};
+use cowling_abi::entity::{EntityRef, PrimaryMap};
 use cowling_abi::layout::VmLayout;
 use cowling_abi::module::{ConstExpr, ConstOp, ElementItems, SegmentMode};
 use cowling_abi::*;
-use cranelift_entity::{EntityRef, PrimaryMap};
 use std::fmt::Display;
 use std::ops::Range;
 
@@ -126,7 +126,7 @@ fn defined_types(info: &ModuleInfo) -> Result {
         require(start <= end && end <= info.types.len(), || {
             format!("a recursion group ends at {}", group.end)
         })?;
-        for ty in &info.types.as_values_slice()[start..end] {
+        for ty in &info.types.values().as_slice()[start..end] {
             if let Some(supertype) = ty.supertype {
                 let known = matches!(supertype, TypeRef::Module(index) if index.index() < end);
                 require(known, || format!("a type has supertype {supertype:?}"))?;

@@ -21,13 +21,13 @@ mod rows;
 #[cfg(test)]
 mod tests;
 
+use cowling_abi::entity::EntityRef;
 use cowling_abi::gc_layout::GcLayout;
 use cowling_abi::layout::{DISPLAY_LEN, TypeRow};
 use cowling_abi::{
     CompositeType, FieldType, FuncType, MAX_SUBTYPING_DEPTH, ModuleInfo, RefType, StorageType,
     SubType, TypeRef, ValType,
 };
-use cranelift_entity::EntityRef;
 use rows::{MAX_TYPES, TypeRows};
 use std::any::Any;
 use std::collections::{HashMap, HashSet};
@@ -572,7 +572,8 @@ impl ModuleTypes {
             // Groups may be empty, and are nothing then.
             for range in info.groups().filter(|range| range.start < range.end) {
                 let start = range.start.index();
-                let mut canonical = info.types.as_values_slice()[start..range.end.index()].to_vec();
+                let mut canonical =
+                    info.types.values().as_slice()[start..range.end.index()].to_vec();
                 for ty in &mut canonical {
                     ty.rename(&mut |name| match name {
                         TypeRef::Module(index) if index >= range.start => {

@@ -6,10 +6,10 @@ use crate::error::{GcError, Result};
 use crate::host::SharedBody;
 use crate::instance::{InstancePtr, Origins};
 use crate::store::{ExternHandle, FuncHandle, StoreInner};
+use cowling_abi::entity::EntityRef;
 use cowling_abi::layout::{VmFuncImport, VmFuncRef, VmGlobal, VmTag, VmValue};
 use cowling_abi::module::ElementItems;
 use cowling_abi::*;
-use cranelift_entity::EntityRef;
 use std::ptr::{self, NonNull};
 
 /// Where the imports come from, in the order of their index spaces.

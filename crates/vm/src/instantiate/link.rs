@@ -5,8 +5,8 @@ use crate::code::{CompiledModule, TypeRegistry};
 use crate::error::{LinkError, Result};
 use crate::host::SharedBody;
 use crate::store::{ExternHandle, StoreInner};
+use cowling_abi::entity::EntityRef;
 use cowling_abi::*;
-use cranelift_entity::EntityRef;
 
 pub(super) fn check_imports(
     store: &StoreInner,

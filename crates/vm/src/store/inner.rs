@@ -32,11 +32,11 @@ use crate::repair::RepairCallback;
 use crate::spread::Share;
 use crate::suspend::Mark;
 use crate::values::Value;
+use cowling_abi::entity::EntityRef;
 use cowling_abi::layout::{VmFuncImport, VmFuncRef};
 use cowling_abi::{
     DefinedMemoryIndex, DefinedTableIndex, FuncType, MemoryIndex, MemoryType, RefType, TypeIndex,
 };
-use cranelift_entity::EntityRef;
 use smallvec::SmallVec;
 use std::any::Any;
 use std::fmt;

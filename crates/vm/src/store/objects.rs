@@ -12,10 +12,10 @@ use crate::memory::{MemoryGrowError, current_len};
 use crate::shared::SharedMemory;
 use crate::table::TableRef;
 use crate::values::Value;
+use cowling_abi::entity::EntityRef;
 use cowling_abi::layout::{VmGlobal, VmValue};
 use cowling_abi::module::{ConstExpr, ConstOp, TableInit};
 use cowling_abi::*;
-use cranelift_entity::EntityRef;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
