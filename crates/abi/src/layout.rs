@@ -45,8 +45,8 @@ pub struct VmContext {
 pub struct VmHeader {
     /// [`VM_MAGIC`]
     pub magic: u32,
-    /// Keeps the next field aligned; zero.
-    pub reserved: u32,
+    /// The instance's place in its store, by which the runtime finds out whose it is. Of no interest to compiled code.
+    pub place: u32,
     /// The store this instance lives in.
     pub store: *mut StoreContext,
     /// Addresses of the functions in [`crate::builtins`], in order of their number.
@@ -172,8 +172,9 @@ pub struct VmFuncImport {
     pub entry: *const u8,
     /// Engine-wide id of its type.
     pub type_id: u32,
-    /// Keeps the size a multiple of 8; zero.
-    pub reserved: u32,
+    /// 1 more than the place in the store of what keeps the host function, if that is not this instance; 0 otherwise. Of no
+    /// interest to compiled code.
+    pub keeper: u32,
 }
 
 /// The head of a host function: what a module's host shim reads.
@@ -207,8 +208,8 @@ pub struct VmFuncRef {
 pub struct VmTag {
     /// Engine-wide id of the function type that declares it.
     pub type_id: u32,
-    /// Keeps the size a multiple of 8; zero.
-    pub reserved: u32,
+    /// The place in the store of the instance that defines it. Of no interest to compiled code.
+    pub place: u32,
 }
 
 /// A value in memory, as trampolines pass them: 16 bytes, little-endian from byte 0. References are as

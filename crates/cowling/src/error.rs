@@ -10,6 +10,7 @@
 //! | [`LinkError`], [`UnknownImportError`] | imports that do not fit or are missing |
 //! | [`CallError`], [`TypeMismatch`] | a function called or typed the wrong way |
 //! | [`ValueError`], [`AccessError`], [`GrowError`], [`RefError`], [`WrongStore`] | a table, global, memory or reference used the wrong way |
+//! | [`Removed`], [`RemoveError`] | something used after it was removed from its store; something that cannot be removed by itself |
 //! | [`CannotSuspend`], [`StoreSuspended`] | a host function that has to wait in a call that cannot; a call while another waits |
 //! | [`NeedsAsync`] | a call that is not asynchronous, in a store whose limiter or call hook is |
 //! | [`FuelError`] | fuel set or read where none is counted |
@@ -23,9 +24,9 @@
 pub use anyhow::{Context, Error, anyhow as format_err, bail, ensure};
 pub use cowling_abi::artifact::HeaderError;
 pub use cowling_vm::{
-    AccessError, CallError, Cancelled, CannotSuspend, FuelError, GrowError, InstantiateError,
-    LinkError, LoadError, NeedsAsync, RefError, StoreSuspended, TypeError, TypeMismatch,
-    ValueError, WrongStore,
+    AccessError, CallError, Cancelled, CannotSuspend, FuelError, GrowError, InstanceNumber,
+    InstantiateError, LinkError, LoadError, NeedsAsync, RefError, RemoveError, Removed,
+    StoreSuspended, TypeError, TypeMismatch, ValueError, WrongStore,
 };
 
 /// Result with [`Error`] unless it names another.

@@ -9,9 +9,11 @@
 //! | [`into_func`] | which Rust closures can be host functions |
 //! | [`asynchronous`] | calls and host functions that wait |
 //! | [`caller`] | what a host function knows of its caller |
+//! | [`env`] | state that belongs to host functions |
 
 pub(crate) mod asynchronous;
 pub(crate) mod caller;
+pub(crate) mod env;
 pub(crate) mod into_func;
 pub(crate) mod typed;
 pub(crate) mod unchecked;
@@ -19,11 +21,12 @@ pub(crate) mod wasm_ty;
 
 pub use asynchronous::YieldedInAsyncCall;
 pub use caller::Caller;
+pub use env::{EnvError, FunctionEnv, FunctionEnvMut, IntoEnvFunc};
 pub use into_func::IntoFunc;
 pub use typed::TypedFunc;
 pub use wasm_ty::{WasmParams, WasmResults, WasmRet, WasmTy, WasmTyList};
 
-use crate::error::{Result, WrongStore};
+use crate::error::Result;
 use crate::store::{AsContext, AsContextMut, StoreContext, StoreData};
 use crate::types::FuncType;
 use crate::val::{Val, Values};
@@ -31,7 +34,7 @@ use cowling_vm::{FuncHandle, HostCaller, Value};
 
 /// A function in a store: one that a guest defines, or one that the host does.
 ///
-/// Used with another store, methods that return a `Result` fail with [`WrongStore`]; the others say what they answer.
+/// Used with another store, methods that return a `Result` fail with [`WrongStore`](crate::WrongStore); the others say what they answer.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Func(FuncHandle);
 
@@ -136,7 +139,7 @@ impl Func {
         let store = store.as_context();
         let ty = store.inner().func_registered_type(self.0);
         ty.map_or_else(
-            |WrongStore| FuncType::empty(store.engine().types()),
+            |_| FuncType::empty(store.engine().types()),
             FuncType::from_registered,
         )
     }

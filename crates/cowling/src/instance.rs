@@ -87,7 +87,7 @@ impl Instance {
     /// The module it was made from.
     ///
     /// # Panics
-    /// If it is another store's.
+    /// If it is another store's, or has been removed from it.
     pub fn module<'a, T: 'static>(&self, store: impl Into<StoreContext<'a, T>>) -> &'a Module {
         let store = store.into();
         let code = store.inner().instance_module(self.0);
@@ -130,6 +130,7 @@ impl Instance {
         name: &str,
     ) -> Result<TypedFunc<Params, Results>> {
         let mut store = store.as_context_mut();
+        store.inner().instance_module(self.0)?;
         let Some(export) = self.get_export(&mut store, name) else {
             bail!("instance has no export {name:?}");
         };

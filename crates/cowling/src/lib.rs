@@ -82,6 +82,7 @@ mod nothing;
 mod pool_metrics;
 #[cfg(feature = "profiling")]
 mod profiler;
+mod removal;
 mod rooted;
 mod shared_memory;
 #[cfg(feature = "signing")]
@@ -122,16 +123,16 @@ pub use cowling_vm::{
 pub use engine::{Engine, EngineWeak, Precompiled};
 pub use error::{
     AccessError, CallError, Cancelled, CannotSuspend, Context, Error, FuelError, GrowError,
-    HeaderError, InstantiateError, LinkError, LoadError, NeedsAsync, OutOfMemory, RefError, Result,
-    StoreSuspended, TypeError, TypeMismatch, UnknownImportError, ValueError, WrongStore, bail,
-    ensure, format_err,
+    HeaderError, InstanceNumber, InstantiateError, LinkError, LoadError, NeedsAsync, OutOfMemory,
+    RefError, RemoveError, Removed, Result, StoreSuspended, TypeError, TypeMismatch,
+    UnknownImportError, ValueError, WrongStore, bail, ensure, format_err,
 };
 pub use exception::{ExnRef, ExnRefPre, Tag};
 pub use externref::ExternRef;
 pub use externs::{Export, Extern};
 pub use func::{
-    Caller, Func, IntoFunc, TypedFunc, WasmParams, WasmResults, WasmRet, WasmTy, WasmTyList,
-    YieldedInAsyncCall,
+    Caller, EnvError, Func, FunctionEnv, FunctionEnvMut, IntoEnvFunc, IntoFunc, TypedFunc,
+    WasmParams, WasmResults, WasmRet, WasmTy, WasmTyList, YieldedInAsyncCall,
 };
 pub use gc::{
     AnyRef, ArrayRef, ArrayRefPre, EqRef, GcHeapOutOfMemory, I31, StructRef, StructRefPre,
@@ -151,6 +152,7 @@ pub use nothing::{NoExtern, NoFunc, NoneRef};
 pub use pool_metrics::PoolingAllocatorMetrics;
 #[cfg(feature = "profiling")]
 pub use profiler::GuestProfiler;
+pub use removal::{Holder, Removal};
 pub use rooted::{GcRef, OwnedRooted, RootScope, Rooted, RootedGcRef};
 pub use shared_memory::{SharedMemory, WaitResult};
 #[cfg(feature = "signing")]

@@ -15,11 +15,14 @@ use crate::engine::Engine;
 use crate::error::{Result, UnknownImportError, WrongStore, bail, ensure};
 use crate::externs::Extern;
 use crate::func::asynchronous::{async_host_func, dynamic_async_host_func};
+use crate::func::env::{dynamic_env_func, for_each_store};
 use crate::func::unchecked::raw_host_func;
-use crate::func::{Caller, IntoFunc, WasmRet, WasmTyList, dynamic_host_func};
+use crate::func::{
+    Caller, FunctionEnvMut, IntoEnvFunc, IntoFunc, WasmRet, WasmTyList, dynamic_host_func,
+};
 use crate::instance::{self, Instance, InstancePre};
 use crate::module::Module;
-use crate::store::{AsContext, AsContextMut, StoreData};
+use crate::store::{AsContext, AsContextMut, StoreContextMut, StoreData};
 use crate::types::{FuncType, ImportType};
 use crate::val::Val;
 use cowling_vm::{ImportValue, Trusted, ValRaw};
@@ -177,6 +180,63 @@ impl<T: 'static> Linker<T> {
         func: impl IntoFunc<T, Params, Results>,
     ) -> Result<&mut Self> {
         self.insert(module, name, Definition::Host(func.into_func()))
+    }
+
+    /// Defines a name as a host function with state of its own, from a closure whose type says all. Each store has its own state: `init`
+    /// makes it when the function is first called there, and it is dropped with the store. See
+    /// [`FunctionEnv`](crate::FunctionEnv).
+    ///
+    /// ```
+    /// use cowling::*;
+    ///
+    /// let engine = Engine::default();
+    /// let mut linker = Linker::<()>::new(&engine);
+    /// linker.func_wrap_with_env("host", "next", |_| Ok(10), |mut env: FunctionEnvMut<'_, (), i32>| {
+    ///     *env.data_mut() += 1;
+    ///     *env.data()
+    /// })?;
+    /// let text = r#"(module (import "host" "next" (func $next (result i32))) (export "next" (func $next)))"#;
+    /// let module = Module::new(&engine, text)?;
+    /// for _ in 0..2 {
+    ///     let mut store = Store::new(&engine, ());
+    ///     let instance = linker.instantiate(&mut store, &module)?;
+    ///     let next = instance.get_typed_func::<(), i32>(&mut store, "next")?;
+    ///     assert_eq!((next.call(&mut store, ())?, next.call(&mut store, ())?), (11, 12));
+    /// }
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When the name is defined already. What `init` fails with is the error of the call.
+    pub fn func_wrap_with_env<E: Send + Sync + 'static, Params, Results>(
+        &mut self,
+        module: &str,
+        name: &str,
+        init: impl Fn(StoreContextMut<'_, T>) -> Result<E> + Send + Sync + 'static,
+        func: impl IntoEnvFunc<T, E, Params, Results>,
+    ) -> Result<&mut Self> {
+        let func = func.into_func(for_each_store(init));
+        self.insert(module, name, Definition::Host(func))
+    }
+
+    /// As [`func_wrap_with_env`](Self::func_wrap_with_env), for a type that is known only when the program runs.
+    ///
+    /// # Errors
+    /// As for that.
+    pub fn func_new_with_env<E: Send + Sync + 'static>(
+        &mut self,
+        module: &str,
+        name: &str,
+        ty: FuncType,
+        init: impl Fn(StoreContextMut<'_, T>) -> Result<E> + Send + Sync + 'static,
+        func: impl Fn(FunctionEnvMut<'_, T, E>, &[Val], &mut [Val]) -> Result<()>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Result<&mut Self> {
+        let ty = ty.adopt(self.engine.types())?;
+        let func = dynamic_env_func(ty, for_each_store(init), func);
+        self.insert(module, name, Definition::Host(func))
     }
 
     /// Defines a name as a host function that may wait and whose type is known only when the program runs. See

@@ -20,6 +20,7 @@ pub use interruption::UpdateDeadline;
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::exception::ExnRef;
+use crate::func::env::Envs;
 use crate::gc::GcHeapOutOfMemory;
 use crate::guest::Contexts;
 use crate::rooted::Rooted;
@@ -39,6 +40,8 @@ pub struct StoreData<T> {
     contexts: Mutex<Contexts>,
     /// Modules of its instances that somebody has asked for.
     modules: Modules,
+    /// State of host functions. Most stores have none.
+    pub(crate) envs: Option<Box<Envs>>,
 }
 
 impl<T> StoreData<T> {
@@ -48,12 +51,28 @@ impl<T> StoreData<T> {
             epoch_wait: Mutex::default(),
             contexts: Mutex::default(),
             modules: Modules::default(),
+            envs: None,
         }
     }
 
     /// Modules of its instances that somebody has asked for.
     pub(crate) fn modules(&self) -> &Modules {
         &self.modules
+    }
+
+    /// Forgets them: one may be of an instance that is gone.
+    pub(crate) fn forget_modules(&mut self) {
+        self.modules = Modules::default();
+    }
+
+    /// State of host functions.
+    pub(crate) fn envs(&mut self) -> &mut Option<Box<Envs>> {
+        &mut self.envs
+    }
+
+    /// State of host functions, and the embedder's data.
+    pub(crate) fn envs_and_data(&mut self) -> (&mut Option<Box<Envs>>, &mut T) {
+        (&mut self.envs, &mut self.data)
     }
 
     /// The embedder's contexts.

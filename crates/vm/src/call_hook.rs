@@ -24,7 +24,8 @@
 
 use crate::activation::Execution;
 use crate::error::Result;
-use crate::host::{CallScope, leave};
+use crate::host::leave;
+use crate::host_ref::RootScope;
 use crate::interrupt;
 use crate::store::StoreInner;
 use crate::suspend::{Cancelled, Mark};
@@ -78,6 +79,17 @@ impl Drop for InHook {
     }
 }
 
+/// The root scope of a call of the hook. It ends when that returns or panics.
+struct HookScope(NonNull<StoreInner>, RootScope);
+
+impl Drop for HookScope {
+    fn drop(&mut self) {
+        // SAFETY: whoever makes one has the right to use the store, and no reference into it when the hook has returned or has been
+        // unwound.
+        unsafe { (*self.0.as_ptr()).root_scope_exit(self.1) };
+    }
+}
+
 /// Calls the hook, if there is one that does not run already.
 ///
 /// # Errors
@@ -98,7 +110,7 @@ unsafe fn call(store: NonNull<StoreInner>, hook: CallHook) -> Result<()> {
         }
         let _in_hook = InHook(execution);
         execution.as_ref().note_host_frames();
-        let _scope = CallScope::enter(store);
+        let _scope = HookScope(store, store.as_ref().root_scope_enter());
         access(store, hook)
     }
 }

@@ -50,6 +50,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use template::Template;
+pub(crate) use template::holds_functions;
 use types::ModuleTypes;
 
 /// How much of an artifact is checked when it is loaded.
@@ -468,6 +469,23 @@ impl CompiledModule {
             Some(code) => code.bytes(&code.sections.exceptions),
             None => &[],
         })
+    }
+
+    /// Do references to functions occur in objects of its types?
+    pub(crate) fn has_functions_in_objects(&self) -> bool {
+        self.template.functions_in_objects
+    }
+
+    /// The types of objects it declares, kept.
+    pub(crate) fn object_types(&self) -> impl Iterator<Item = RegisteredType> + '_ {
+        let types = self.info.types.iter();
+        let objects = types.filter(|(_, ty)| ty.composite.as_func().is_none());
+        objects.map(|(index, _)| self.registered_type(index))
+    }
+
+    /// Addresses of the module's text.
+    pub(crate) fn text_addresses(&self) -> Range<usize> {
+        self.code.as_ref().map_or(0..0, Code::text)
     }
 
     /// Offset of an address in the module's text, or `None` if it is elsewhere.

@@ -5,6 +5,7 @@ use crate::pool::PoolFull;
 use cowling_abi::{
     EntityType, FuncType, GlobalType, HeapType, MemoryType, RefType, TableType, ValType,
 };
+use std::fmt;
 
 /// The error of everything that runs guest or embedder code: it carries a [`cowling_abi::Trap`], an error of a host function,
 /// or one of the enums here, each reachable with `downcast_ref`.
@@ -18,6 +19,69 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[error("object used with the wrong store")]
 pub struct WrongStore;
 
+/// A handle was used after what it names had been removed from its store.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what} of instance {instance}, which has been removed from its store")]
+pub struct Removed {
+    /// What it named: `function`, `table`, `memory`, `global`, `tag` or `exports`.
+    pub what: &'static str,
+    /// What was removed.
+    pub instance: InstanceNumber,
+}
+
+/// Names an instance among all that a store ever had. What the host makes in a store counts as an instance of its own.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InstanceNumber {
+    /// Its place in the store.
+    pub(crate) place: u32,
+    /// Changes when what was there is removed, and when it is freed. See [`FIRST_GENERATION`].
+    pub(crate) generation: u32,
+}
+
+/// The generation that places begin with; each is 2 more than the one before. Numbers lie on guest stacks, and so do not look like
+/// references, which are even or small.
+pub(crate) const FIRST_GENERATION: u32 = 1 << 31 | 1;
+
+impl fmt::Display for InstanceNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let generation = (self.generation - FIRST_GENERATION) / 2;
+        write!(f, "{}.{generation}", self.place)
+    }
+}
+
+/// Why a handle cannot be used with a store. Not an error itself: it becomes one of the two, or of an enum that has both.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum HandleError {
+    /// It is another store's.
+    WrongStore(WrongStore),
+    /// What it names has been removed.
+    Removed(Removed),
+}
+
+impl From<HandleError> for Error {
+    fn from(error: HandleError) -> Self {
+        match error {
+            HandleError::WrongStore(error) => Error::new(error),
+            HandleError::Removed(error) => Error::new(error),
+        }
+    }
+}
+
+macro_rules! from_handle_error {
+    ($($error:ident)*) => {$(
+        impl From<HandleError> for $error {
+            fn from(error: HandleError) -> Self {
+                match error {
+                    HandleError::WrongStore(error) => error.into(),
+                    HandleError::Removed(error) => error.into(),
+                }
+            }
+        }
+    )*};
+}
+
+from_handle_error! { RefError GrowError ValueError AccessError TypeMismatch }
+
 /// A reference to a host value cannot be used.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -25,6 +89,9 @@ pub enum RefError {
     /// It belongs to another store.
     #[error(transparent)]
     WrongStore(#[from] WrongStore),
+    /// What it refers to has been removed.
+    #[error(transparent)]
+    Removed(#[from] Removed),
     /// The scope it was rooted in has ended.
     #[error("reference used after the scope that rooted it ended")]
     Unrooted,
@@ -185,6 +252,16 @@ pub enum LinkError {
         /// Second part of the import's name.
         field: String,
     },
+    /// One has been removed from the store.
+    #[error("import {module:?}.{field:?}: {source}")]
+    Removed {
+        /// First part of the import's name.
+        module: String,
+        /// Second part of the import's name.
+        field: String,
+        /// What was removed.
+        source: Removed,
+    },
 }
 
 /// An instance could not be made, for a reason other than its imports or a trap.
@@ -249,6 +326,9 @@ pub enum GrowError {
     /// The handle is another store's.
     #[error(transparent)]
     WrongStore(#[from] WrongStore),
+    /// What the handle names has been removed.
+    #[error(transparent)]
+    Removed(#[from] Removed),
     /// It would pass its maximum.
     #[error("{what} of {current} {unit} cannot grow by {delta}: its maximum is {maximum}")]
     BeyondMaximum {
@@ -356,6 +436,12 @@ impl From<WrongStore> for ValueError {
     }
 }
 
+impl From<Removed> for ValueError {
+    fn from(removed: Removed) -> Self {
+        ValueError::Ref(removed.into())
+    }
+}
+
 /// A table or global was not accessed. It is unchanged.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -363,6 +449,9 @@ pub enum AccessError {
     /// The handle is another store's.
     #[error(transparent)]
     WrongStore(#[from] WrongStore),
+    /// What the handle names has been removed.
+    #[error(transparent)]
+    Removed(#[from] Removed),
     /// The range reaches outside.
     #[error("table access out of bounds: {len} elements at {index} of a table of {size}")]
     OutOfBounds {
@@ -439,6 +528,9 @@ pub enum TypeMismatch {
     /// The handle is another store's.
     #[error(transparent)]
     WrongStore(#[from] WrongStore),
+    /// What the handle names has been removed.
+    #[error(transparent)]
+    Removed(#[from] Removed),
     /// It has another type.
     #[error("type mismatch: expected a function of type {expected}, found {found}")]
     Func {

@@ -85,7 +85,7 @@ impl StoreInner {
         }
         // What the values refer to is rooted by the references they were given as.
         let raw = self.new_exception(Exception {
-            tag: tag.tag,
+            tag: tag.pointer(),
             types,
             values: lowered.into(),
         })?;
@@ -103,7 +103,9 @@ impl StoreInner {
     /// # Errors
     /// When the reference is another store's or its scope has ended.
     pub fn exception_tag(&self, exception: ExnRef) -> Result<TagHandle, RefError> {
-        Ok(TagHandle::new(self.id(), self.exception(exception)?.tag))
+        let tag = self.exception(exception)?.tag;
+        // SAFETY: an exception keeps its tag alive.
+        Ok(unsafe { self.tag_handle(tag) })
     }
 
     /// The values an exception carries; references are rooted in the current scope.
@@ -181,7 +183,8 @@ pub(crate) unsafe fn make(
     tag: NonNull<VmTag>,
     values: *const VmValue,
 ) -> Result<u32, RefError> {
-    let types = store.tag_type(TagHandle::new(store.id(), tag))?.params;
+    // SAFETY: the tag is one of the guest that throws.
+    let types = store.tag_type(unsafe { store.tag_handle(tag) })?.params;
     // SAFETY: the caller vouches for as many values.
     let values = unsafe { std::slice::from_raw_parts(values, types.len()) }.into();
     store.new_exception(Exception { tag, types, values })

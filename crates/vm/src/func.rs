@@ -64,10 +64,10 @@ impl<P: AbiValues, R: AbiValues> TypedHandle<P, R> {
         func: FuncHandle,
         checks: bool,
     ) -> Result<TypedHandle<P, R>, TypeMismatch> {
-        func.check(store.id())?;
+        store.check(&func)?;
         let is_guest = {
             // SAFETY: the function is this store's, and a funcref does not change once it has been handed out.
-            let func = unsafe { func.func.as_ref() };
+            let func = unsafe { func.pointer().as_ref() };
             func.is_host == 0 && !func.code.is_null()
         };
         let counts_fuel = store.config().knobs.consume_fuel;
@@ -217,7 +217,7 @@ impl<T: 'static> StoreMut<'_, T> {
         lower_args(self.inner(), &ty, args, &mut values)?;
         check_results(&ty, results)?;
         // SAFETY: the function is this store's, the arguments have the types it wants, and there is room for its results.
-        unsafe { call_func_ref(self.as_ptr(), func.func, values.as_mut_ptr())? };
+        unsafe { call_func_ref(self.as_ptr(), func.pointer(), values.as_mut_ptr())? };
         // SAFETY: the function has left values of these types.
         unsafe { lift_results(self.inner_mut(), &ty, &values, results) };
         Ok(())
@@ -247,15 +247,18 @@ impl<T: 'static> StoreMut<'_, T> {
         func: &TypedHandle<P, R>,
         params: P,
     ) -> Result<R> {
-        func.func.check(self.id())?;
+        self.inner().check(&func.func)?;
         let params = params.into_registers(self.inner())?;
         // SAFETY: the function is this store's, and has the type that was checked when the handle was made; the arguments are those
         // of this store that were just made ready, and the results what the function has left.
         unsafe {
             let store = self.as_ptr();
             if func.in_registers {
-                let called =
-                    activation::call_in_registers::<P, R>(store.cast(), func.func.func, params);
+                let called = activation::call_in_registers::<P, R>(
+                    store.cast(),
+                    func.func.pointer(),
+                    params,
+                );
                 match called {
                     Ok(left) => return Ok(R::from_registers(self.inner_mut(), left)),
                     Err(Some(raised)) => return Err(stopped(store.as_ref(), raised)),
@@ -283,7 +286,7 @@ unsafe fn call_with_values<P: AbiValues, R: AbiValues>(
     // SAFETY: the caller's promises are the same; the buffer has room for as many values as a list may have.
     unsafe {
         func.check_arguments(store.as_mut(), &values)?;
-        call_func_ref(store, func.func.func, values.as_mut_ptr().cast())?;
+        call_func_ref(store, func.func.pointer(), values.as_mut_ptr().cast())?;
         Ok(R::load(&values))
     }
 }
@@ -382,7 +385,7 @@ pub(crate) unsafe fn call_host(
         if execution.as_ref().is_active() && !execution.as_ref().has_host_stack() {
             return Err(cowling_abi::Trap::StackOverflow.into());
         }
-        host::call_directly(store, record, values)
+        host::call_directly(store, NonNull::new_unchecked(record.cast_mut()), values)
     }
 }
 

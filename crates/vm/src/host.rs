@@ -31,7 +31,7 @@ use crate::code::RegisteredType;
 use crate::error::{CallError, Error, Result};
 use crate::exception;
 use crate::host_ref::RootScope;
-use crate::instance::Instance;
+use crate::instance::{Instance, InstancePtr};
 use crate::interrupt;
 use crate::pool::{self, Counted, HandleCount};
 use crate::registers::{self, HostCode, HostCodes};
@@ -123,8 +123,7 @@ pub(crate) struct Head {
     invoke: Invoke,
 }
 
-type Invoke =
-    unsafe fn(*const Head, NonNull<StoreInner>, *mut VmContext, *mut VmValue) -> Result<()>;
+type Invoke = unsafe fn(*const VmFuncImport, *mut VmValue) -> Result<()>;
 
 /// Offset of a head's code for values in registers, for the assembly.
 pub(crate) const BODY: usize = std::mem::offset_of!(Head, body);
@@ -324,9 +323,9 @@ where
         // for us, so nothing else uses the store; it has put the arguments there.
         unsafe {
             let this = &*(*record).host.cast::<Self>();
-            let store = NonNull::new_unchecked((*record).store).cast::<StoreInner>();
-            boundary(store, || {
-                let _scope = CallScope::enter(store);
+            boundary(record, || {
+                let _scope = CallScope::enter(record);
+                let store = store_of(record);
                 let params = P::from_registers(&mut *store.as_ptr(), params);
                 let caller = HostCaller::new(store, (*record).caller);
                 let results = (this.function)(caller, params)?;
@@ -462,8 +461,10 @@ impl<T: 'static> HostCaller<'_, T> {
     /// As [`HostBody::invoke`].
     unsafe fn new(store: NonNull<StoreInner>, caller: *mut VmContext) -> Self {
         let instance = NonNull::new(caller).map(|vmctx| {
-            // SAFETY: a caller is an instance of this store.
-            unsafe { InstanceHandle::new(store.as_ref().id(), Instance::from_vmctx(vmctx)) }
+            // SAFETY: a caller is a living instance of this store.
+            unsafe {
+                (store.as_ref()).instance_handle(InstancePtr::new(Instance::from_vmctx(vmctx)))
+            }
         });
         HostCaller {
             // SAFETY: the store's data is a `T`, and the caller gives it to us.
@@ -473,40 +474,50 @@ impl<T: 'static> HostCaller<'_, T> {
     }
 }
 
+/// The store of a host function's import record. Read anew each time: whoever asks after the function has returned keeps the record
+/// on the stack or in a register meanwhile, by which [freeing](crate::store) finds that the function runs.
+///
+/// # Safety
+/// The record is one of a living store.
+#[inline(always)]
+unsafe fn store_of(record: *const VmFuncImport) -> NonNull<StoreInner> {
+    // SAFETY: as the caller says; the field is set when the record is made.
+    unsafe { NonNull::new_unchecked((&raw const (*record).store).read_volatile()).cast() }
+}
+
 /// Runs a body in a root scope of its own.
 ///
 /// # Safety
-/// `head` is that of a `B`; the rest is as for [`HostBody::invoke`].
+/// `record` is that of a host function with body `B`, of a store that may be used; `values` is as for [`HostBody::invoke`].
 unsafe fn invoke_scoped<B: HostBody>(
-    head: *const Head,
-    store: NonNull<StoreInner>,
-    caller: *mut VmContext,
+    record: *const VmFuncImport,
     values: *mut VmValue,
 ) -> Result<()> {
-    // SAFETY: a body starts with its head. We have the right to use the store, and no reference into it is alive outside each
-    // statement.
+    // SAFETY: a record's host function starts with its head, which is its body's. We have the right to use the store, and no reference
+    // into it is alive outside each statement.
     unsafe {
-        let body = &*head.cast::<B>();
-        let _scope = CallScope::enter(store);
-        body.invoke(store, caller, values)
+        let body = &*(*record).host.cast::<B>();
+        let _scope = CallScope::enter(record);
+        body.invoke(store_of(record), (*record).caller, values)
     }
 }
 
-/// The root scope of a call of the embedder's code. It ends when that returns or panics.
-pub(crate) struct CallScope {
-    store: NonNull<StoreInner>,
+/// The root scope of a host function's call. It ends when the function returns or panics.
+struct CallScope {
+    record: *const VmFuncImport,
     scope: RootScope,
 }
 
 impl CallScope {
     /// # Safety
-    /// Whoever has it has the right to use the store for as long, and no reference into it when it is dropped.
+    /// The record is that of the host function that is called. Whoever has it has the right to use the store for as long, and no
+    /// reference into it when it is dropped.
     #[inline(always)]
-    pub(crate) unsafe fn enter(store: NonNull<StoreInner>) -> CallScope {
+    unsafe fn enter(record: *const VmFuncImport) -> CallScope {
         CallScope {
-            store,
+            record,
             // SAFETY: as the caller says; the reference ends here.
-            scope: unsafe { store.as_ref() }.root_scope_enter(),
+            scope: unsafe { store_of(record).as_ref().root_scope_enter() },
         }
     }
 }
@@ -515,8 +526,8 @@ impl Drop for CallScope {
     #[inline(always)]
     fn drop(&mut self) {
         // SAFETY: whoever made it has promised the right, and has no reference into the store when its body has returned or has
-        // been unwound.
-        unsafe { (*self.store.as_ptr()).root_scope_exit(self.scope) };
+        // been unwound. The record lives as long as its function runs.
+        unsafe { (*store_of(self.record).as_ptr()).root_scope_exit(self.scope) };
     }
 }
 
@@ -528,18 +539,39 @@ impl Drop for CallScope {
 /// has room for its results.
 pub(crate) unsafe fn call_directly(
     store: NonNull<StoreInner>,
-    record: *const VmFuncImport,
+    record: NonNull<VmFuncImport>,
     values: *mut VmValue,
 ) -> Result<()> {
-    // SAFETY: `host` points at the head of a body, which the store keeps alive.
+    // SAFETY: `host` points at the head of a body, which lives as long as the record, and that as long as it is noted.
     unsafe {
         store.as_ref().execution().note_host_frames();
-        let head = (*record).host.cast::<Head>();
-        let call = || ((*head).invoke)(head, store, (*record).caller, values);
+        let _noted = DirectCall::note(store, record);
+        let head = (*record.as_ptr()).host.cast::<Head>();
+        let call = || ((*head).invoke)(record.as_ptr(), values);
         if store.as_ref().execution().computations().is_hooked() {
             return call_hook::around_direct_call(store, call);
         }
         call()
+    }
+}
+
+/// A host function that the host is calling, noted with the store, as its frames need not be on a guest stack.
+struct DirectCall(NonNull<StoreInner>, NonNull<VmFuncImport>);
+
+impl DirectCall {
+    /// # Safety
+    /// As for [`call_directly`]; the store lives longer than the result.
+    unsafe fn note(store: NonNull<StoreInner>, record: NonNull<VmFuncImport>) -> DirectCall {
+        // SAFETY: as the caller says; the reference ends with the statement.
+        unsafe { (*store.as_ptr()).begin_direct_call(record) };
+        DirectCall(store, record)
+    }
+}
+
+impl Drop for DirectCall {
+    fn drop(&mut self) {
+        // SAFETY: as for `note`; the function has returned or was unwound, so no reference to the store is alive.
+        unsafe { (*self.0.as_ptr()).end_direct_call(self.1) };
     }
 }
 
@@ -558,12 +590,10 @@ unsafe extern "C" fn checked<B: HostBody>(record: *const VmFuncImport, values: *
 /// Called by a host shim for this body: `record` is the import record of a host function with body `B`, `values` are its
 /// arguments with room for its results.
 unsafe extern "C" fn host_entry<B: HostBody>(record: *const VmFuncImport, values: *mut VmValue) {
-    // SAFETY: a record's fields are set when it is made, and `store` points to all of the store. Guest code is waiting for us, so
-    // nothing else uses it; the record is a `B`'s.
+    // SAFETY: a record's fields are set when it is made, and its store is all of it. Guest code is waiting for us, so nothing else uses
+    // it; the record is a `B`'s.
     unsafe {
-        let (head, caller) = ((*record).host.cast::<Head>(), (*record).caller);
-        let store = NonNull::new_unchecked((*record).store).cast::<StoreInner>();
-        boundary(store, || invoke_scoped::<B>(head, store, caller, values));
+        boundary(record, || invoke_scoped::<B>(record, values));
     }
 }
 
@@ -571,11 +601,13 @@ unsafe extern "C" fn host_entry<B: HostBody>(record: *const VmFuncImport, values
 /// the guest goes on.
 ///
 /// # Safety
-/// The innermost guest of the thread, of this store, has called the host function, and waits. The caller has nothing to drop.
+/// The innermost guest of the thread, of the record's store, has called the host function, and waits. The caller has nothing to drop.
 #[inline(always)]
-unsafe fn boundary<R>(store: NonNull<StoreInner>, body: impl FnOnce() -> Result<R>) -> R {
-    // SAFETY: the store lives as long as its guests; each reference ends within its statement.
+unsafe fn boundary<R>(record: *const VmFuncImport, body: impl FnOnce() -> Result<R>) -> R {
+    // SAFETY: the store lives as long as its guests, the record as long as its function runs; each reference ends within its
+    // statement.
     unsafe {
+        let store = store_of(record);
         let execution = store.cast::<Execution>();
         if execution.as_ref().computations().is_hooked() {
             call_hook::calling_host(store);
@@ -583,6 +615,8 @@ unsafe fn boundary<R>(store: NonNull<StoreInner>, body: impl FnOnce() -> Result<
         execution.as_ref().interrupts().host_begins();
         execution.as_ref().interrupts().point(Point::HostEntered);
         let outcome = catch_unwind(AssertUnwindSafe(body));
+        let store = store_of(record);
+        let execution = store.cast::<Execution>();
         execution.as_ref().interrupts().point(Point::HostReturned);
         let asked = execution.as_ref().interrupts().host_ends();
         match outcome {

@@ -259,6 +259,8 @@ struct Objects {
     owned_generation: u64,
     /// Objects found by the collection under way whose references are still to be followed.
     pending: Vec<u32>,
+    /// Has there been an exception since a collection found none?
+    had_exceptions: bool,
 }
 
 /// Where an owned reference is.
@@ -531,6 +533,7 @@ impl ObjectTable {
     /// # Errors
     /// When there are too many.
     pub(crate) fn insert_exception(&mut self, exception: Exception) -> Result<u32, RefError> {
+        self.objects_mut().had_exceptions = true;
         self.insert(Object::Exception(exception))
     }
 
@@ -643,6 +646,21 @@ impl ObjectTable {
         (self.objects.as_ref()).is_some_and(|objects| !objects.pending.is_empty())
     }
 
+    /// Calls `found` with every exception that has been marked.
+    pub(crate) fn each_marked_exception(&self, mut found: impl FnMut(&Exception)) {
+        let slots = self.objects.iter().flat_map(|objects| &objects.slots);
+        for slot in slots.filter(|slot| slot.marked) {
+            if let Some(Object::Exception(exception)) = &slot.object {
+                found(exception);
+            }
+        }
+    }
+
+    /// May there be exceptions?
+    pub(crate) fn may_have_exceptions(&self) -> bool {
+        (self.objects.as_ref()).is_some_and(|objects| objects.had_exceptions)
+    }
+
     /// Frees what was not marked. The values come back to be dropped when the table is whole again: their destructors are the
     /// embedder's code and may panic.
     pub(crate) fn sweep(&mut self) -> Vec<HostValue> {
@@ -650,9 +668,11 @@ impl ObjectTable {
         let Some(objects) = self.objects.as_deref_mut() else {
             return dead;
         };
+        objects.had_exceptions = false;
         debug_assert!(objects.pending.is_empty(), "swept before all was traced");
         for (place, slot) in objects.slots.iter_mut().enumerate() {
             if std::mem::take(&mut slot.marked) || slot.object.is_none() {
+                objects.had_exceptions |= matches!(slot.object, Some(Object::Exception(_)));
                 continue;
             }
             if let Some(Object::Host(value)) = slot.object.take() {

@@ -10,7 +10,8 @@
 //!
 //! # Invariant
 //!
-//! * An instance never moves and lives until its store is dropped. Nobody outside this crate gets a reference to it.
+//! * An instance never moves. It lives until its store frees it, which it does when it is dropped, or when the instance was
+//!   removed and nothing reaches it any more. Nobody outside this crate gets a reference to it.
 //! * `vmctx`, and every pointer made from it, is derived from the pointer to the slot's mapping, so it may be used for all of the
 //!   area; never from a reference to the `Instance`, which covers only its own bytes.
 //! * Compiled code writes to the VMContext and never to the `Instance`. The VMContext is only ever accessed through raw pointers,
@@ -30,6 +31,7 @@ use crate::host::SharedBody;
 use crate::memory::{LinearMemory, MemoryGrowError};
 use crate::shared::SharedMemory;
 use crate::slot::{InstanceArea, MapError};
+use crate::stack::GuestStack;
 use crate::store::StoreInner;
 use crate::table::{Table, TableRef};
 use cowling_abi::entity::EntityRef;
@@ -39,7 +41,7 @@ use recycle::Pooled;
 use smallvec::SmallVec;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
@@ -120,6 +122,94 @@ impl InstancePtr {
 }
 
 impl InstancePtr {
+    /// Its place in its store.
+    #[inline]
+    pub(crate) fn place(self) -> u32 {
+        // SAFETY: the header is in the VMContext of a living instance.
+        unsafe { (&raw const (*self.vmctx.as_ptr()).header.place).read() }
+    }
+
+    /// Notes where in its store it is.
+    pub(crate) fn set_place(self, place: u32) {
+        // SAFETY: header and records are in the VMContext of a living instance.
+        unsafe {
+            (&raw mut (*self.vmctx.as_ptr()).header.place).write(place);
+            for index in (0..self.info().defined_tag_count()).map(DefinedTagIndex::new) {
+                (*self.defined_tag_record(index)).place = place;
+            }
+        }
+    }
+
+    /// The addresses of everything that goes with it, but for its stack if it has one in its slot. Sorted.
+    pub(crate) fn addresses(self) -> Vec<Range<usize>> {
+        let area = self.area.start().addr().get();
+        let mapping = self.area.mapping();
+        let slot = area..mapping.base().addr().get() + mapping.len();
+        let memories = self.memories.iter().map(|memory| match memory {
+            InstanceMemory::Own(memory) => memory.borrow().addresses(),
+            InstanceMemory::Host(memory) => memory.borrow().addresses(),
+            InstanceMemory::Shared(memory) => {
+                let record = memory.record();
+                record.base.addr()..record.base.addr() + record.byte_len
+            }
+        });
+        let tables = (self.tables.iter()).filter_map(|table| table.borrow().addresses());
+        // A memory in the slot is part of that.
+        let elsewhere = memories
+            .chain(tables)
+            .filter(|range| !slot.contains(&range.start));
+        let mut all: Vec<_> = elsewhere.chain([slot.clone()]).collect();
+        all.sort_unstable_by_key(|range| range.start);
+        all
+    }
+
+    /// Calls `found` with every address by which it reaches something, perhaps of another instance, and `kept` with the place in the
+    /// store of each host function that it imports and that is kept there.
+    pub(crate) fn visit_reached(self, mut found: impl FnMut(usize), mut kept: impl FnMut(u32)) {
+        let Origins {
+            functions,
+            tables,
+            memories,
+            globals,
+            ..
+        } = &self.origins;
+        functions.iter().for_each(|func| found(func.addr()));
+        let mut owner = |owner: &InstancePtr| found(owner.as_ptr().addr().get());
+        tables.iter().for_each(|(table, _)| owner(table));
+        memories.iter().for_each(|(memory, _)| owner(memory));
+        globals.iter().for_each(|(global, _)| owner(global));
+        let info = self.info();
+        for index in info.tags.keys() {
+            if info.defined_tag(index).is_none() {
+                found(self.tag(index).addr().get());
+            }
+        }
+        for index in self.imported_functions() {
+            // SAFETY: the record is in the VMContext of a living instance.
+            if let keeper @ 1.. = unsafe { (*self.import_record(index)).keeper } {
+                kept(keeper - 1);
+            }
+        }
+        for (index, global) in info.globals.iter() {
+            if let Some(defined) = info.defined_global(index)
+                && global.content.representation() == Representation::FuncRef
+            {
+                // SAFETY: as above; references to functions take the first 8 bytes.
+                found(unsafe { self.defined_global_record(defined).cast::<usize>().read() });
+            }
+        }
+        for index in info.tables.keys() {
+            if info.defined_table(index).is_some() {
+                self.table(index).built_functions().for_each(&mut found);
+            }
+        }
+    }
+
+    /// Is this stack in its slot?
+    pub(crate) fn has_in_slot(self, stack: &GuestStack) -> bool {
+        stack.is_in(self.area.mapping())
+    }
+
     /// Drops an element segment.
     pub(crate) fn drop_elements(self, segment: ElemIndex) {
         self.dropped_elements.insert(segment.index());
@@ -178,7 +268,7 @@ impl Instance {
         unsafe {
             (&raw mut (*vmctx.as_ptr()).header).write(VmHeader {
                 magic: VM_MAGIC,
-                reserved: 0,
+                place: 0,
                 store: store.as_ptr().cast(),
                 builtins: BUILTINS.as_ptr().cast(),
                 type_ids: module.type_ids().as_ptr(),
@@ -224,7 +314,7 @@ impl Instance {
             let ty = info.tags[info.tag_index(index)];
             let record = VmTag {
                 type_id: instance.module.type_ids()[ty.index()],
-                reserved: 0,
+                place: 0,
             };
             // SAFETY: as above.
             unsafe { instance.defined_tag_record(index).write(record) };

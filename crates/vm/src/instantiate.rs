@@ -8,6 +8,8 @@
 //!   adopt     from here on the instance belongs to the store, whatever happens: others may come to refer to it
 //!   segments  active element segments, then active data segments: a trap leaves what was written before it
 //!   start     the start function
+//!
+//! An instance that fails after it was adopted is removed: it stays only if something has come to refer to it.
 //! ```
 //!
 //! # Invariant
@@ -35,7 +37,7 @@ use crate::pool::{Handle, Kind, Pool, Usage};
 use crate::shared::SharedMemory;
 use crate::slot::{Slot, SlotMemory, SlotSpec};
 use crate::stack::StackSpec;
-use crate::store::{Counts, ExternHandle, InstanceHandle, StoreInner, StoreMut};
+use crate::store::{Adoption, Counts, ExternHandle, InstanceHandle, StoreInner, StoreMut};
 use crate::table::{MAX_TABLE_ELEMENTS, Table};
 use cowling_abi::entity::EntityRef;
 use cowling_abi::layout::VmValue;
@@ -154,9 +156,7 @@ impl<T: 'static> StoreMut<'_, T> {
         imports: &[ImportValue<T>],
     ) -> Result<InstanceHandle> {
         let handle = self.instantiate_without_start(module, imports)?;
-        // SAFETY: the handle is new; `self` has the right to use the store, of which no reference is alive.
-        unsafe { start(self.as_ptr(), InstancePtr::new(handle.instance))? };
-        Ok(handle)
+        self.run_start(handle)
     }
 
     /// As [`instantiate`](Self::instantiate), but leaves it to the caller to run the start function, which
@@ -171,6 +171,7 @@ impl<T: 'static> StoreMut<'_, T> {
     ) -> Result<InstanceHandle> {
         self.asking(|store| {
             check_engine(store, module)?;
+            store.make_room_for(counts(module.info()));
             let given: Result<SmallVec<[Given<'_>; 16]>> = (imports.iter())
                 .map(|import| {
                     Ok(match import {
@@ -198,8 +199,18 @@ impl<T: 'static> StoreMut<'_, T> {
     pub fn instantiate_linked(&mut self, linked: &Linked<T>) -> Result<InstanceHandle> {
         let handle = self.instantiate_linked_without_start(linked)?;
         if linked.module.info().start.is_some() {
-            // SAFETY: the handle is new; `self` has the right to use the store, of which no reference is alive.
-            unsafe { start(self.as_ptr(), InstancePtr::new(handle.instance))? };
+            return self.run_start(handle);
+        }
+        Ok(handle)
+    }
+
+    /// Runs the start function of a new instance, which is removed if that fails.
+    fn run_start(&mut self, handle: InstanceHandle) -> Result<InstanceHandle> {
+        // SAFETY: the handle is new; `self` has the right to use the store, of which no reference is alive.
+        let started = unsafe { start(self.as_ptr(), InstancePtr::new(handle.pointer())) };
+        if let Err(error) = started {
+            self.inner_mut().give_up(handle);
+            return Err(error);
         }
         Ok(handle)
     }
@@ -214,6 +225,7 @@ impl<T: 'static> StoreMut<'_, T> {
     ) -> Result<InstanceHandle> {
         self.asking(|store| {
             check_engine(store, &linked.module)?;
+            store.make_room_for(counts(linked.module.info()));
             create(store, &linked.module, Imports::Linked(linked.bodies.arc()))
         })
     }
@@ -232,11 +244,15 @@ fn create(
     module: &Arc<CompiledModule>,
     imports: Imports<'_>,
 ) -> Result<InstanceHandle> {
-    let instance = allocate(store, module, imports, counts(module.info()))?;
-    let handle = InstanceHandle::new(store.id(), instance.as_ptr());
+    let counts = counts(module.info());
+    let instance = allocate(store, module, imports, counts, Adoption::Guest)?;
+    let handle = store.instance_handle(instance);
     if module.template().active_segments {
         store.execution().touch();
-        apply_segments(instance)?;
+        if let Err(error) = apply_segments(instance) {
+            store.give_up(handle);
+            return Err(error);
+        }
     }
     Ok(handle)
 }
@@ -251,10 +267,11 @@ pub(crate) fn without_imports(
         instances: 0,
         ..counts(module.info())
     };
-    allocate(store, module, Imports::Each(&[]), counts)
+    allocate(store, module, Imports::Each(&[]), counts, Adoption::Made)
 }
 
-/// As [`without_imports`], of a module that defines a memory and nothing else, which is this one.
+/// As [`without_imports`], of a module that defines a memory and nothing else, which is this one. It stays as long as something
+/// imports it.
 pub(crate) fn with_memory(
     store: &mut StoreInner,
     module: &Arc<CompiledModule>,
@@ -264,10 +281,17 @@ pub(crate) fn with_memory(
         instances: 0,
         ..counts(module.info())
     };
-    allocate(store, module, Imports::Memory(memory), counts)
+    allocate(
+        store,
+        module,
+        Imports::Memory(memory),
+        counts,
+        Adoption::Shared,
+    )
 }
 
-fn counts(info: &ModuleInfo) -> Counts {
+/// What an instance of a guest's module counts for.
+pub(crate) fn counts(info: &ModuleInfo) -> Counts {
     Counts {
         instances: 1,
         memories: info.defined_memory_count(),
@@ -282,6 +306,7 @@ fn allocate(
     module: &Arc<CompiledModule>,
     imports: Imports<'_>,
     counts: Counts,
+    adoption: Adoption,
 ) -> Result<InstancePtr> {
     store.count(counts)?;
     // Objects that it begins with are known to the store once it is.
@@ -291,12 +316,14 @@ fn allocate(
         Ok(instance) => {
             let filled = fill_computed(store, instance);
             if filled.is_err() {
-                // Nobody can reach it, but it stays: objects that it has made have types of its module.
                 store.execution().touch();
                 // SAFETY: nobody uses it.
                 unsafe { instance.forget_values() };
+                store.adopt(instance, Adoption::Failed);
+                store.free_unreachable();
+            } else {
+                store.adopt(instance, adoption);
             }
-            store.adopt(instance);
             filled.map(|()| instance)
         }
         Err(error) => {

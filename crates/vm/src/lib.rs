@@ -120,8 +120,9 @@ pub use embedder::{
 };
 pub use epoch::{EpochClock, EpochUpdate};
 pub use error::{
-    AccessError, CallError, Error, GcError, GrowError, InstantiateError, LinkError, ObjectError,
-    RefError, Result, TypeMismatch, ValueError, WrongStore,
+    AccessError, CallError, Error, GcError, GrowError, HandleError, InstanceNumber,
+    InstantiateError, LinkError, ObjectError, RefError, Removed, Result, TypeMismatch, ValueError,
+    WrongStore,
 };
 pub use exception::UncaughtException;
 pub use fuel::FuelError;
@@ -145,8 +146,9 @@ pub use shared::{SharedMemory, SharedMemoryError, WaitResult};
 pub use signals::prepare_thread;
 pub use slot::MapError;
 pub use store::{
-    ExternHandle, FuncHandle, GlobalHandle, InstanceHandle, MemoryHandle, RuntimeConfig, Store,
-    StoreId, StoreInner, StoreMut, StoreRef, StoreSpec, TableHandle, TagHandle,
+    ExternHandle, FuncHandle, GlobalHandle, Holder, InstanceHandle, MemoryHandle, Removal,
+    RemoveError, RuntimeConfig, Store, StoreId, StoreInner, StoreMut, StoreRef, StoreSpec,
+    TableHandle, TagHandle,
 };
 pub use suspend::{
     CallDriver, CallFuture, Cancelled, CannotSuspend, ComputationBody, Expects, Halt, HostFuture,

@@ -393,6 +393,12 @@ impl LinearMemory {
         !self.spoiled
     }
 
+    /// Its addresses, with those reserved for it and its guard.
+    pub(crate) fn addresses(&self) -> Range<usize> {
+        let base = self.base().addr().get();
+        base..base + self.reservation + self.guard
+    }
+
     /// Addresses of what is accessible now.
     pub(crate) fn accessible_addresses(&self) -> Range<usize> {
         let base = self.base().addr().get();

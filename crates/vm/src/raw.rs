@@ -106,16 +106,17 @@ impl StoreInner {
     /// # Errors
     /// When the handle is another store's.
     pub fn func_to_raw(&self, func: FuncHandle) -> Result<*mut c_void, RefError> {
-        func.check(self.id())?;
-        Ok(func.func.as_ptr().cast())
+        self.check(&func)?;
+        Ok(func.pointer().as_ptr().cast())
     }
 
     /// The function at an address; `None` for null.
     ///
-    /// The promise: it is the address of a function of this store.
+    /// The promise: it is the address of a function of this store that is alive.
     pub fn func_from_raw(&self, raw: Trusted<*mut c_void>) -> Option<FuncHandle> {
         let func = NonNull::new(raw.get().cast())?;
-        Some(FuncHandle::new(self.id(), func))
+        // SAFETY: that was promised.
+        Some(unsafe { self.func_handle(func) })
     }
 }
 
@@ -151,8 +152,8 @@ impl<T: 'static> StoreMut<'_, T> {
         func: FuncHandle,
         values: Trusted<*mut [ValRaw]>,
     ) -> Result<()> {
-        func.check(self.id())?;
+        self.inner().check(&func)?;
         // SAFETY: the function is this store's; the rest was promised. A raw value is a value.
-        unsafe { call_func_ref(self.as_ptr(), func.func, values.into_inner().cast()) }
+        unsafe { call_func_ref(self.as_ptr(), func.pointer(), values.into_inner().cast()) }
     }
 }

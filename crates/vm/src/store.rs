@@ -26,6 +26,7 @@ mod handle;
 mod inner;
 mod inventory;
 mod objects;
+mod places;
 pub(crate) mod shell;
 
 pub(crate) use gc_objects::ArrayRef;
@@ -33,7 +34,8 @@ pub use handle::{
     ExternHandle, FuncHandle, GlobalHandle, InstanceHandle, MemoryHandle, TableHandle, TagHandle,
 };
 pub use inner::StoreInner;
-pub(crate) use inner::{Counts, For};
+pub(crate) use inner::{Adoption, Counts, For};
+pub use inner::{Holder, Removal, RemoveError};
 
 use crate::backtrace::Describe;
 use crate::call_hook::{CallHook, CallHookLost};
@@ -94,14 +96,22 @@ impl StoreId {
     }
 
     /// One of the numbers [taken](Self::take), each used once.
+    ///
+    /// Ids lie on guest stacks, in handles and registers, so neither half of one looks like a reference, as small numbers do.
     pub(crate) fn from_raw(raw: u64) -> StoreId {
-        StoreId(raw)
+        let half = |bits: u64| 1 << 31 | (bits & 0x3fff_ffff) << 1 | 1;
+        StoreId(half(raw) | half(raw >> 30) << 32)
+    }
+
+    /// Nobody's.
+    pub(crate) fn nobody() -> StoreId {
+        Self::from_raw(0)
     }
 
     /// An id nobody else has.
     pub(crate) fn next() -> StoreId {
         let local = pool::cache::local(|cached| cached.next_id());
-        local.unwrap_or_else(|| StoreId(Self::take(1).start))
+        local.unwrap_or_else(|| Self::from_raw(Self::take(1).start))
     }
 }
 

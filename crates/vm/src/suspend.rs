@@ -328,7 +328,7 @@ impl<T: 'static> StoreMut<'_, T> {
         func: &TypedHandle<P, R>,
         params: P,
     ) -> Result<Progress> {
-        func.func().check(self.id())?;
+        self.inner().check(&func.func())?;
         let mut buffer: TypedBuffer = [MaybeUninit::uninit(); _];
         params.lower_all(self.inner(), &mut buffer)?;
         // SAFETY: `lower_all` has made them values of these types; the function was just found to be this store's.

@@ -124,6 +124,12 @@ impl Table {
         self.base
     }
 
+    /// Its addresses, if they are not in its instance's area.
+    pub(crate) fn addresses(&self) -> Option<Range<usize>> {
+        let base = self.base.addr().get();
+        (self.capacity > 0 && !self.in_area).then(|| base..base + self.capacity * self.element_size)
+    }
+
     /// Makes its first `len` elements zero.
     ///
     /// # Safety
@@ -214,6 +220,20 @@ impl TableRef {
 
     fn holds_functions(self) -> bool {
         self.ty().element.heap.is_func()
+    }
+
+    /// The functions it refers to, other than those of its instance that were not built yet.
+    pub(crate) fn built_functions(self) -> impl Iterator<Item = usize> {
+        let places = if self.holds_functions() {
+            self.len()
+        } else {
+            0
+        };
+        (0..places).filter_map(move |place| {
+            // SAFETY: the place is in bounds, elements are 8 bytes.
+            let element = unsafe { self.base().cast::<usize>().add(place).read() };
+            Some(element & !TABLE_ELEMENT_BUILT).filter(|&function| function != 0)
+        })
     }
 
     /// An element, built if necessary.

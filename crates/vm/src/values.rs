@@ -286,8 +286,8 @@ unsafe impl AbiTy for FuncHandle {
 
     #[inline]
     fn into_register(self, store: &StoreInner) -> Result<u64, RefError> {
-        self.check(store.id())?;
-        Ok(self.func.as_ptr().expose_provenance() as u64)
+        store.check(&self)?;
+        Ok(self.address() as u64)
     }
 
     #[inline]
@@ -314,7 +314,8 @@ unsafe impl AbiTy for Option<FuncHandle> {
     #[inline]
     unsafe fn from_register(store: &mut StoreInner, register: u64) -> Self {
         let address = std::ptr::with_exposed_provenance_mut(register as usize);
-        std::ptr::NonNull::new(address).map(|func| FuncHandle::new(store.id(), func))
+        // SAFETY: as the caller says.
+        std::ptr::NonNull::new(address).map(|func| unsafe { store.func_handle(func) })
     }
 }
 

@@ -10,6 +10,7 @@ use crate::func::Func;
 use crate::module::Module;
 use crate::store::AsContextMut;
 use crate::types::ExternType;
+use crate::val::Val;
 
 /// What toolchains export from commands besides functions; of no use to another module.
 const IGNORED: &[&str] = &[
@@ -26,8 +27,8 @@ const IGNORED: &[&str] = &[
 impl<T: 'static> Linker<T> {
     /// Defines the exports of a module, with `module_name` as the first part of their names.
     ///
-    /// A module that exports `_start` is a command: each call of an exported function makes a new instance, which lives as long
-    /// as the store. Any other module is instantiated here, and `_initialize` called if it is exported.
+    /// A module that exports `_start` is a command: each call of an exported function makes a new instance, which is
+    /// removed when it returns, unless it returns a reference to a function. Any other module is instantiated here, and `_initialize` called if it is exported.
     ///
     /// # Errors
     /// As [`Linker::instantiate`]; when a name is defined already; when a command exports something other than functions
@@ -90,9 +91,14 @@ impl<T: 'static> Linker<T> {
                         move |mut caller, params, results| {
                             let instance = pre.instantiate(&mut caller)?;
                             let func = instance.get_func(&mut caller, &name);
-                            let func = func
-                                .ok_or_else(|| format_err!("command has no function {name:?}"))?;
-                            func.call(&mut caller, params, results)
+                            let called = func
+                                .ok_or_else(|| format_err!("command has no function {name:?}"))
+                                .and_then(|func| func.call(&mut caller, params, results));
+                            let refers = |result: &Val| matches!(result, Val::FuncRef(Some(_)));
+                            if !results.iter().any(refers) {
+                                instance.remove(&mut caller)?;
+                            }
+                            called
                         },
                     )?;
                 }

@@ -100,12 +100,14 @@ impl<'a, T: 'static> StoreContextMut<'a, T> {
         Ok(self.inner_mut().set_fuel_yield_interval(interval)?)
     }
 
-    /// Frees objects, host values and exceptions that nothing refers to any more. After an object was not made because the heap is
+    /// Frees objects, host values and exceptions that nothing refers to any more, and what was [removed](crate::Instance::remove) and
+    /// is not reached any more. After an object was not made because the heap is
     /// full, the error says how much room to make, if possible. Nothing happens while a guest of the store is interrupted.
     ///
     /// # Errors
     /// A limiter's, when it is asked because the heap would have to grow, and fails.
     pub fn gc(&mut self, why: Option<&GcHeapOutOfMemory<()>>) -> Result<()> {
+        self.0.inner_mut().free_unreachable();
         let bytes = why.map(GcHeapOutOfMemory::bytes_needed);
         crate::gc::make_room(self.0.inner_mut(), bytes)
     }

@@ -1,6 +1,6 @@
 //! What a store keeps of what runs in it.
 
-use super::{Activation, Frame, Frames, OwnStack, Run};
+use super::{Activation, CURRENT, Frame, Frames, OwnStack, Run};
 use crate::arch;
 use crate::control::Phase;
 use crate::embedder::StackCreator;
@@ -288,6 +288,38 @@ impl Execution {
     /// Is guest code of this store on a stack somewhere?
     pub(crate) fn is_active(&self) -> bool {
         !self.innermost.get().is_null()
+    }
+
+    /// Does nothing of the store run, wait, or hold results on its stacks?
+    pub(crate) fn is_idle(&self) -> bool {
+        self.run().is_null() && !self.is_active() && self.computations.is_idle()
+    }
+
+    /// Is all guest code of this store that is not suspended on stacks of this thread? Another thread that waits for this one has
+    /// things in registers that cannot be seen from here.
+    pub(crate) fn is_on_this_thread(&self) -> bool {
+        let mut ours = CURRENT.get();
+        let mut next = self.innermost.get();
+        // SAFETY: activations are in the lists only while they live.
+        while let Some(activation) = unsafe { next.as_ref() } {
+            // SAFETY: as above.
+            while let Some(other) = unsafe { ours.as_ref() }
+                && !ptr::eq(other, activation)
+            {
+                ours = other.previous.get();
+            }
+            if ours.is_null() {
+                return false;
+            }
+            next = activation.outer.get();
+        }
+        true
+    }
+
+    /// Has the store a stack of its own of which this is true?
+    pub(crate) fn has_stack_that(&self, test: impl FnOnce(&GuestStack) -> bool) -> bool {
+        // SAFETY: as for `own_run`.
+        unsafe { (*self.stack.get()).as_ref() }.is_some_and(|own| test(&own.stack))
     }
 
     /// The stacks that guest code of this store is on, innermost activation first; one stack may come several times.

@@ -162,7 +162,7 @@ impl Test {
             context: UnsafeCell::new(Context {
                 header: VmHeader {
                     magic: VM_MAGIC,
-                    reserved: 0,
+                    place: 0,
                     store: ptr::null_mut(),
                     builtins: ptr::null(),
                     type_ids: ptr::null(),

@@ -4,7 +4,10 @@ use crate::const_expr::{ConstScope, Contents, evaluate};
 use crate::error::GcError;
 use cowling_abi::layout::{VmFuncRef, VmGlobal, VmValue};
 use cowling_abi::module::{ConstExpr, ConstOp, SegmentMode};
-use cowling_abi::{FuncIndex, GlobalIndex, ModuleInfo, TypeIndex};
+use cowling_abi::{
+    CompositeType, FieldType, FuncIndex, GlobalIndex, ModuleInfo, Representation, StorageType,
+    TypeIndex,
+};
 use std::ptr;
 
 /// The part of an instance's beginnings that is known when its module is loaded.
@@ -18,6 +21,8 @@ pub(crate) struct Template {
     pub(crate) objects_in_segments: bool,
     /// Will the store need a heap?
     pub(crate) needs_heap: bool,
+    /// Are there types of objects that hold references to functions?
+    pub(crate) functions_in_objects: bool,
     /// Are there segments to be applied?
     pub(crate) active_segments: bool,
 }
@@ -58,6 +63,16 @@ fn is_active<T>(mode: &SegmentMode<T>) -> bool {
     matches!(mode, SegmentMode::Active { .. })
 }
 
+/// Do objects of this type hold references to functions?
+pub(crate) fn holds_functions(ty: &CompositeType) -> bool {
+    let is_function = |field: &FieldType| matches!(field.storage, StorageType::Val(ty) if ty.representation() == Representation::FuncRef);
+    match ty {
+        CompositeType::Func(_) => false,
+        CompositeType::Struct(ty) => ty.fields.iter().any(is_function),
+        CompositeType::Array(ty) => is_function(&ty.element),
+    }
+}
+
 impl Template {
     /// The template of a module whose facts were checked.
     pub(super) fn new(info: &ModuleInfo) -> Template {
@@ -71,6 +86,7 @@ impl Template {
                 .values()
                 .any(|segment| segment.items.make_objects()),
             needs_heap: info.has_object_types(),
+            functions_in_objects: info.types.values().any(|ty| holds_functions(&ty.composite)),
             active_segments: info
                 .elements
                 .values()

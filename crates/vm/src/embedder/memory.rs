@@ -163,6 +163,8 @@ pub(crate) struct HostMemory {
     capacity: usize,
     byte_len: usize,
     maximum: usize,
+    /// Bytes that were asked for, guard included.
+    requested: usize,
     movable: bool,
     /// Does code check its accesses, and keep what it needs for that in registers?
     kept: bool,
@@ -208,6 +210,7 @@ impl HostMemory {
             reserved,
             guard: pages(plan.guard)?,
         };
+        let requested = reserved.unwrap_or(0).saturating_add(request.guard);
         let memory = creator
             .create(request)
             .map_err(|reason| HostMemoryError::Refused {
@@ -230,6 +233,7 @@ impl HostMemory {
             capacity,
             byte_len: minimum,
             maximum: most.min(reserved.unwrap_or(isize::MAX as usize)),
+            requested,
             movable: plan.movable,
             kept: !plan.guarded,
             image: None,
@@ -252,6 +256,12 @@ impl HostMemory {
     /// Lets it have at most so many bytes, or what it has.
     pub(crate) fn limit(&mut self, most: usize) {
         self.maximum = self.maximum.min(most.max(self.byte_len));
+    }
+
+    /// Its addresses, with those reserved for it and its guard.
+    pub(crate) fn addresses(&self) -> Range<usize> {
+        let base = self.base.addr().get();
+        base..base.saturating_add(self.requested.max(self.capacity).max(self.byte_len))
     }
 
     /// Size in bytes.

@@ -255,6 +255,26 @@ impl<'a> Marking<'a> {
         }
     }
 
+    /// Calls `found` with every object that has been marked: its type's number, its length if it is an array, and what reads 8 bytes at
+    /// an offset from its start.
+    pub(crate) fn each_marked(&self, mut found: impl FnMut(u32, u32, &dyn Fn(u32) -> u64)) {
+        let space = &self.heap.space;
+        let (mut next, end) = (FIRST / GRANULE, space.fresh() / GRANULE);
+        while let Some(place) = space
+            .starts(next..end)
+            .iter()
+            .position(|&number| number == self.new)
+        {
+            next += place as u32;
+            let start = next * GRANULE;
+            found(space.read(start), space.read(start + 4), &|offset| {
+                let at = start + offset;
+                u64::from(space.read(at)) | u64::from(space.read(at + 4)) << 32
+            });
+            next += 1;
+        }
+    }
+
     /// Ends the collection: what is not marked is gone. Returns how many bytes the objects take that are alive.
     pub(crate) fn finish(mut self) -> u64 {
         debug_assert!(self.gray.is_empty() && self.arrays.is_empty() && !self.forgotten);

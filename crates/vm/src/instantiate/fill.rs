@@ -5,7 +5,7 @@ use crate::const_expr::{ConstScope, Contents, evaluate};
 use crate::error::{GcError, Result};
 use crate::host::SharedBody;
 use crate::instance::{InstancePtr, Origins};
-use crate::store::{ExternHandle, FuncHandle, StoreInner};
+use crate::store::{ExternHandle, StoreInner};
 use cowling_abi::entity::EntityRef;
 use cowling_abi::layout::{VmFuncImport, VmFuncRef, VmGlobal, VmTag, VmValue};
 use cowling_abi::module::ElementItems;
@@ -17,7 +17,7 @@ pub(super) fn origins(info: &ModuleInfo, given: &[Given<'_>]) -> Origins {
     let mut hosts = Vec::new();
     let mut functions = Vec::with_capacity(info.imported_functions as usize);
     let (mut tables, mut memories, mut globals) = (Vec::new(), Vec::new(), Vec::new());
-    // SAFETY: handles were checked to be of this store, whose instances live as long as it does.
+    // SAFETY: handles were checked to be of this store, and what they name alive.
     let instance = |pointer| unsafe { InstancePtr::new(pointer) };
     for given in given {
         match given {
@@ -25,7 +25,8 @@ pub(super) fn origins(info: &ModuleInfo, given: &[Given<'_>]) -> Origins {
                 functions.push(ptr::null_mut());
                 hosts.push(SharedBody::clone(body));
             }
-            Given::Extern(ExternHandle::Func(FuncHandle { func, .. })) => {
+            Given::Extern(ExternHandle::Func(func)) => {
+                let func = func.pointer();
                 // SAFETY: the function is this store's.
                 let is_host = unsafe { func.as_ref() }.is_host == 1;
                 functions.push(if is_host {
@@ -34,11 +35,13 @@ pub(super) fn origins(info: &ModuleInfo, given: &[Given<'_>]) -> Origins {
                     func.as_ptr()
                 });
             }
-            Given::Extern(ExternHandle::Table(h)) => tables.push((instance(h.instance), h.index)),
+            Given::Extern(ExternHandle::Table(h)) => tables.push((instance(h.pointer()), h.index)),
             Given::Extern(ExternHandle::Memory(h)) => {
-                memories.push((instance(h.instance), h.index))
+                memories.push((instance(h.pointer()), h.index))
             }
-            Given::Extern(ExternHandle::Global(h)) => globals.push((instance(h.instance), h.index)),
+            Given::Extern(ExternHandle::Global(h)) => {
+                globals.push((instance(h.pointer()), h.index))
+            }
             Given::Extern(ExternHandle::Tag(_)) => {}
         }
     }
@@ -84,7 +87,7 @@ pub(super) fn fill_imports(instance: InstancePtr, store: NonNull<StoreInner>, gi
                         .write(owner.defined_global_record(defined));
                 }
                 (EntityIndex::Tag(index), Given::Extern(ExternHandle::Tag(tag))) => {
-                    let tag: *mut VmTag = tag.tag.as_ptr();
+                    let tag: *mut VmTag = tag.pointer().as_ptr();
                     instance.imported_tag_record(index).write(tag);
                 }
                 (EntityIndex::Tag(_), _) => unreachable!("imports were checked to fit"),
@@ -105,13 +108,22 @@ pub(super) unsafe fn import_record(
 ) -> VmFuncImport {
     let module = instance.module();
     let ty = module.info().functions[index].ty;
-    let head = match given {
-        Given::Host(body) => ptr::from_ref(body.head()),
+    let (head, keeper) = match given {
+        Given::Host(body) => (ptr::from_ref(body.head()), 0),
         // SAFETY: as the caller says; the context of a host function is an import record.
         Given::Extern(ExternHandle::Func(func)) => unsafe {
-            let func = func.func.as_ref();
+            let number = func.instance_number();
+            let func = func.pointer().as_ref();
             match func.is_host {
-                1 => (*func.ctx.cast::<VmFuncImport>()).host.cast(),
+                1 => {
+                    let record = func.ctx.cast::<VmFuncImport>();
+                    // Who imports it need not be who keeps it.
+                    let keeper = match (*record).keeper {
+                        0 => number.place + 1,
+                        keeper => keeper,
+                    };
+                    ((*record).host.cast(), keeper)
+                }
                 _ => {
                     return VmFuncImport {
                         code: func.code,
@@ -121,7 +133,7 @@ pub(super) unsafe fn import_record(
                         store: store.as_ptr().cast(),
                         entry: func.entry,
                         type_id: func.type_id,
-                        reserved: 0,
+                        keeper: 0,
                     };
                 }
             }
@@ -138,7 +150,7 @@ pub(super) unsafe fn import_record(
         store: store.as_ptr().cast(),
         entry: ptr::null(),
         type_id: module.type_ids()[ty.index()],
-        reserved: 0,
+        keeper,
     }
 }
 

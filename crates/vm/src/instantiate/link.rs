@@ -2,7 +2,7 @@
 
 use super::Given;
 use crate::code::{CompiledModule, TypeRegistry};
-use crate::error::{LinkError, Result};
+use crate::error::{HandleError, LinkError, Result};
 use crate::host::SharedBody;
 use crate::store::{ExternHandle, StoreInner};
 use cowling_abi::entity::EntityRef;
@@ -22,11 +22,16 @@ pub(super) fn check_imports(
     }
     for (import, given) in imports.iter().zip(given) {
         if let Given::Extern(handle) = given
-            && handle.store_id() != store.id()
+            && let Err(error) = handle.check(store)
         {
-            return Err(LinkError::WrongStore {
-                module: import.module.clone(),
-                field: import.field.clone(),
+            let (module, field) = (import.module.clone(), import.field.clone());
+            return Err(match error {
+                HandleError::WrongStore(_) => LinkError::WrongStore { module, field },
+                HandleError::Removed(source) => LinkError::Removed {
+                    module,
+                    field,
+                    source,
+                },
             });
         }
         if !matches(store, module, import.entity, *given) {
@@ -54,13 +59,13 @@ pub(super) fn matches(
         (EntityIndex::Func(index), Given::Extern(ExternHandle::Func(func))) => {
             let expected = module.type_ids()[info.functions[index].ty.index()];
             // SAFETY: the function is this store's.
-            let found = unsafe { func.func.as_ref() }.type_id;
+            let found = unsafe { func.pointer().as_ref() }.type_id;
             module.type_registry().is_subtype(found, expected)
         }
         (EntityIndex::Tag(index), Given::Extern(ExternHandle::Tag(tag))) => {
             let expected = module.type_ids()[info.tags[index].index()];
             // SAFETY: the tag is this store's.
-            expected == unsafe { tag.tag.as_ref() }.type_id
+            expected == unsafe { tag.pointer().as_ref() }.type_id
         }
         (_, given @ Given::Extern(_)) => {
             let (expected, found) = (info.entity_type(expected), type_of(store, given));

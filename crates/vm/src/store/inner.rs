@@ -1,18 +1,23 @@
 //! The part of a store that does not depend on the embedder's data: what it owns, its limiter, its objects.
 
+mod freeing;
 mod heap;
 
+pub use freeing::{Holder, Removal, RemoveError};
 pub(crate) use heap::For;
 use heap::Gc;
 
+use super::places::{HostFuncRecord, Places, Thing};
 use super::shell::Shell;
-use super::{FuncHandle, MemoryHandle, RuntimeConfig, StoreId, StoreSpec};
+use super::{
+    FuncHandle, InstanceHandle, MemoryHandle, RuntimeConfig, StoreId, StoreSpec, TagHandle,
+};
 use crate::activation::{Execution, Stacks};
 use crate::call_hook::HookAccess;
-use crate::code::RegisteredType;
+use crate::code::{CompiledModule, RegisteredType};
 use crate::control::Control;
 use crate::epoch::EpochCallback;
-use crate::error::{GrowError, InstantiateError, RefError, WrongStore};
+use crate::error::{GrowError, HandleError, InstanceNumber, InstantiateError, RefError};
 use crate::gc::Heap;
 use crate::host::SharedBody;
 use crate::host_ref::{
@@ -30,14 +35,14 @@ use crate::pool::{self, Pool};
 use crate::quota::{self, Quota};
 use crate::repair::RepairCallback;
 use crate::spread::Share;
+use crate::stack::GuestStack;
 use crate::suspend::Mark;
 use crate::values::Value;
 use cowling_abi::entity::EntityRef;
-use cowling_abi::layout::{VmFuncImport, VmFuncRef};
+use cowling_abi::layout::{VmFuncImport, VmFuncRef, VmTag};
 use cowling_abi::{
     DefinedMemoryIndex, DefinedTableIndex, FuncType, MemoryIndex, MemoryType, RefType, TypeIndex,
 };
-use smallvec::SmallVec;
 use std::any::Any;
 use std::fmt;
 use std::ptr::{self, NonNull};
@@ -51,10 +56,12 @@ pub struct StoreInner {
     /// A pointer to all of the store, made when it was allocated.
     this: NonNull<StoreInner>,
     id: StoreId,
+    /// Its id as long as nothing has been removed from it; nobody's from then on, so that handles are looked at closely.
+    unremoved_id: StoreId,
     /// What the next store of the engine gets, too.
     shell: Option<Shell>,
-    /// In order of creation; some are synthetic, made to hold one memory, table, global or tag of the host.
-    instances: SmallVec<[NonNull<Instance>; 2]>,
+    /// What lives in it.
+    places: Places,
     pool: Option<Arc<Share<Pool>>>,
     /// Made when it is first needed: most stores have nothing of it.
     pub(super) brought: Option<Box<Brought>>,
@@ -76,11 +83,14 @@ pub struct StoreInner {
 /// What was brought into a store from outside, other than by imports of its instances.
 #[derive(Default)]
 pub(super) struct Brought {
-    host_funcs: Vec<NonNull<HostFuncRecord>>,
-    /// Those of `host_funcs` for whose type no module with a shim has been instantiated yet.
+    /// Host functions for whose type no module with a shim has been instantiated yet.
     without_shim: Vec<NonNull<HostFuncRecord>>,
     /// Shared memories, as memories of this store.
     pub(super) shared_memories: Vec<MemoryHandle>,
+    /// Modules of instances that are gone, whose code is still on a stack: it may be returned to, which needs no instance.
+    lingering: Vec<Arc<CompiledModule>>,
+    /// Host functions that the host is calling directly, outermost first. Those that guests call are on a guest stack.
+    direct_calls: Vec<NonNull<VmFuncImport>>,
 }
 
 /// How many of each the limiter has allowed so far.
@@ -91,13 +101,6 @@ pub(crate) struct Counts {
     pub(crate) tables: usize,
 }
 
-/// A host function that is not an import: its import record without importer, and its funcref.
-struct HostFuncRecord {
-    import: VmFuncImport,
-    func_ref: VmFuncRef,
-    body: SharedBody,
-}
-
 impl StoreInner {
     pub(super) fn new(shell: Shell, id: StoreId, spec: StoreSpec) -> StoreInner {
         let StoreSpec { quota, pool } = spec;
@@ -106,8 +109,9 @@ impl StoreInner {
             execution: Execution::new(quota.wasm_stack, quota.host_stack_reserve, stacks),
             this: NonNull::dangling(),
             id,
+            unremoved_id: id,
             shell: Some(shell),
-            instances: SmallVec::new(),
+            places: Places::new(),
             pool,
             brought: None,
             objects: ObjectTable::new(id),
@@ -156,17 +160,12 @@ impl StoreInner {
             self.execution.computations().clear();
             self.execution.take_stack()
         };
-        // Instances first: they refer to host functions of the store.
-        for instance in self.instances.drain(..) {
-            // SAFETY: the store owns it, and nobody can use it any more: handles need the store.
-            unsafe { Instance::retire(instance, life, &mut stack) };
+        for thing in self.places.take() {
+            // SAFETY: the store owns it, and nobody can use it any more: handles need the store, and what else refers to it goes
+            // as well, without looking at it.
+            unsafe { retire(thing, life, &mut stack) };
         }
-        if let Some(brought) = self.brought.take() {
-            for record in brought.host_funcs {
-                // SAFETY: it came from a box, and the instances that referred to it are gone.
-                drop(unsafe { Box::from_raw(record.as_ptr()) });
-            }
-        }
+        self.brought = None;
         shell.heap = heap;
         Some(shell)
     }
@@ -263,17 +262,81 @@ impl StoreInner {
 
     // --- instances ---
 
-    /// Takes an instance over: it lives until the store is dropped.
-    pub(crate) fn adopt(&mut self, instance: InstancePtr) {
-        self.instances.push(instance.as_ptr());
+    /// Takes an instance over: it lives as long as it is claimed, or something reaches it, or the store lives.
+    pub(crate) fn adopt(&mut self, instance: InstancePtr, adoption: Adoption) {
+        let pointer = instance.as_ptr();
+        let thing = match adoption {
+            Adoption::Guest | Adoption::Failed => Thing::Instance(pointer),
+            Adoption::Made | Adoption::Shared => Thing::Made(pointer),
+        };
+        let claimed = matches!(adoption, Adoption::Guest | Adoption::Made);
+        let place = self.places.insert(thing, claimed);
+        instance.set_place(place);
+        self.note_functions_in_objects(instance.module().has_functions_in_objects());
         self.give_shims(instance);
     }
 
     pub(super) fn instances(&self) -> impl DoubleEndedIterator<Item = InstancePtr> + '_ {
-        // SAFETY: the store owns its instances until it is dropped.
-        (self.instances)
-            .iter()
-            .map(|&instance| unsafe { InstancePtr::new(instance) })
+        let instances = self.places.iter().filter_map(|(_, thing)| thing.instance());
+        // SAFETY: the store owns its instances until it frees them, which takes `&mut self`.
+        instances.map(|instance| unsafe { InstancePtr::new(instance) })
+    }
+
+    pub(super) fn unremoved_id(&self) -> StoreId {
+        self.unremoved_id
+    }
+
+    pub(super) fn places(&self) -> &Places {
+        &self.places
+    }
+
+    /// What handles have to have of what is in this place now.
+    #[inline]
+    fn number(&self, place: u32) -> InstanceNumber {
+        let number = self.places.number(place);
+        number.unwrap_or_else(|| unreachable!("what is alive has a place"))
+    }
+
+    /// The number of an instance of this store.
+    #[inline]
+    pub(crate) fn number_of(&self, instance: InstancePtr) -> InstanceNumber {
+        self.number(instance.place())
+    }
+
+    /// A handle to an instance of this store.
+    #[inline]
+    pub(crate) fn instance_handle(&self, instance: InstancePtr) -> InstanceHandle {
+        InstanceHandle::new(self.id, self.number_of(instance), instance.as_ptr())
+    }
+
+    /// A handle to a function of this store.
+    ///
+    /// # Safety
+    /// It is alive.
+    pub(crate) unsafe fn func_handle(&self, func: NonNull<VmFuncRef>) -> FuncHandle {
+        // SAFETY: as the caller says: so is what its context is part of.
+        let place = unsafe {
+            let (ctx, is_host) = (func.as_ref().ctx, func.as_ref().is_host == 1);
+            let caller = match is_host {
+                true => (*ctx.cast::<VmFuncImport>()).caller,
+                false => ctx.cast(),
+            };
+            match NonNull::new(caller) {
+                Some(vmctx) => InstancePtr::new(Instance::from_vmctx(vmctx)).place(),
+                None => (*ctx.cast::<VmFuncImport>()).keeper - 1,
+            }
+        };
+        FuncHandle::new(self.id, self.number(place), func)
+    }
+
+    /// A handle to a tag of this store.
+    ///
+    /// # Safety
+    /// It is alive.
+    pub(crate) unsafe fn tag_handle(&self, tag: NonNull<VmTag>) -> TagHandle {
+        // SAFETY: as the caller says.
+        let place = unsafe { tag.as_ref() }.place;
+        TagHandle::new(self.id, self.number(place), tag)
     }
 
     /// Every memory: its index in the module that defines it, its address and its size.
@@ -329,9 +392,14 @@ impl StoreInner {
             None => registry.intern(body.ty()),
         };
         let code = body.head().code(self.config().knobs.consume_fuel);
+        let mut shim = None;
         let code = code.or_else(|| {
             let mut newest_first = self.instances().rev();
-            newest_first.find_map(|instance| host_shim(instance, body.ty()))
+            newest_first.find_map(|instance| {
+                let code = host_shim(instance, body.ty())?;
+                shim = Some(instance.module().clone());
+                Some(code)
+            })
         });
         let code = code.unwrap_or(ptr::null());
         let record = Box::leak(Box::new(HostFuncRecord {
@@ -343,7 +411,7 @@ impl StoreInner {
                 store: self.this.as_ptr().cast(),
                 entry: ptr::null(),
                 type_id,
-                reserved: 0,
+                keeper: 0,
             },
             func_ref: VmFuncRef {
                 code,
@@ -353,11 +421,12 @@ impl StoreInner {
                 is_host: 1,
             },
             body: body.clone(),
+            shim,
         }));
         let record = NonNull::from(record);
-        let brought = self.brought.get_or_insert_default();
-        brought.host_funcs.push(record);
+        let number = self.places.insert(Thing::Func(record), true);
         if code.is_null() {
+            let brought = self.brought.get_or_insert_default();
             brought.without_shim.push(record);
         }
         let place = record.as_ptr();
@@ -365,10 +434,11 @@ impl StoreInner {
         let func = unsafe {
             let ctx = (&raw mut (*place).import).cast::<u8>();
             (*place).import.ctx = ctx;
+            (*place).import.keeper = number + 1;
             (*place).func_ref.ctx = ctx;
             NonNull::new_unchecked(&raw mut (*place).func_ref)
         };
-        FuncHandle::new(self.id, func)
+        FuncHandle::new(self.id, self.number(number), func)
     }
 
     /// Gives host functions that have no shim yet those of a new instance's module. Until a module with a type that is called like
@@ -379,7 +449,7 @@ impl StoreInner {
         };
         brought.without_shim.retain(|record| {
             let record = record.as_ptr();
-            // SAFETY: records live as long as the store; the body is not changed.
+            // SAFETY: records live until they are freed, and are not in this list any more then; the body is not changed.
             let ty = unsafe { &(*record).body }.ty();
             let Some(code) = host_shim(instance, ty) else {
                 return true;
@@ -388,6 +458,7 @@ impl StoreInner {
             unsafe {
                 (*record).import.code = code;
                 (*record).func_ref.code = code;
+                (*record).shim = Some(instance.module().clone());
             }
             false
         });
@@ -397,7 +468,7 @@ impl StoreInner {
     ///
     /// # Errors
     /// When the handle is another store's.
-    pub fn func_type(&self, func: FuncHandle) -> Result<FuncType, WrongStore> {
+    pub fn func_type(&self, func: FuncHandle) -> Result<FuncType, HandleError> {
         let ty = self.config().types.func_type(self.func_type_id(func)?);
         Ok(ty.unwrap_or_else(|| unreachable!("functions of a store have types of its engine")))
     }
@@ -406,7 +477,7 @@ impl StoreInner {
     ///
     /// # Errors
     /// When the handle is another store's.
-    pub fn func_registered_type(&self, func: FuncHandle) -> Result<RegisteredType, WrongStore> {
+    pub fn func_registered_type(&self, func: FuncHandle) -> Result<RegisteredType, HandleError> {
         let ty = self.config().types.get(self.func_type_id(func)?);
         Ok(ty.unwrap_or_else(|| unreachable!("functions of a store have types of its engine")))
     }
@@ -415,10 +486,10 @@ impl StoreInner {
     ///
     /// # Errors
     /// When the handle is another store's.
-    pub fn func_type_id(&self, func: FuncHandle) -> Result<u32, WrongStore> {
-        func.check(self.id)?;
+    pub fn func_type_id(&self, func: FuncHandle) -> Result<u32, HandleError> {
+        self.check(&func)?;
         // SAFETY: the function is this store's.
-        Ok(unsafe { func.func.as_ref() }.type_id)
+        Ok(unsafe { func.pointer().as_ref() }.type_id)
     }
 
     /// Is a function's type what `test` says? Takes no lock for functions of guests: their modules know the type.
@@ -429,14 +500,14 @@ impl StoreInner {
         &self,
         func: FuncHandle,
         test: impl FnOnce(&FuncType) -> bool,
-    ) -> Result<bool, WrongStore> {
-        func.check(self.id)?;
+    ) -> Result<bool, HandleError> {
+        self.check(&func)?;
         // SAFETY: the function is this store's.
-        let record = unsafe { func.func.as_ref() };
+        let record = unsafe { func.pointer().as_ref() };
         if record.is_host == 0
             && let Some(vmctx) = NonNull::new(record.ctx.cast())
         {
-            // SAFETY: the context of a guest's function is the VMContext of an instance, which lives as long as the store.
+            // SAFETY: the context of a guest's function is the VMContext of a living instance, as the function lives.
             let instance = unsafe { InstancePtr::new(Instance::from_vmctx(vmctx)) };
             let ids = instance.module().type_ids().iter();
             if let Some(index) = ids.copied().position(|id| id == record.type_id) {
@@ -708,6 +779,34 @@ impl StoreInner {
     /// How many host values and exceptions guests or host may still refer to, as far as the store knows.
     pub fn host_ref_count(&self) -> usize {
         self.objects.live()
+    }
+}
+
+/// How an instance comes into a store.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Adoption {
+    /// Of a module that somebody wanted an instance of.
+    Guest,
+    /// The same, but it could not be finished: it stays only as long as something reaches it.
+    Failed,
+    /// Made to hold something of the host.
+    Made,
+    /// Made to hold a shared memory that is imported: it stays as long as importers do.
+    Shared,
+}
+
+/// Frees what was in a store.
+///
+/// # Safety
+/// Nobody uses it any more. `stack` is as for [`Instance::retire`].
+unsafe fn retire(thing: Thing, life: Life, stack: &mut Option<GuestStack>) {
+    match thing {
+        // SAFETY: as the caller says.
+        Thing::Instance(instance) | Thing::Made(instance) => unsafe {
+            Instance::retire(instance, life, stack);
+        },
+        // SAFETY: as the caller says; it came from a box.
+        Thing::Func(record) => drop(unsafe { Box::from_raw(record.as_ptr()) }),
     }
 }
 

@@ -5,7 +5,7 @@ use super::{
     TagHandle,
 };
 use crate::code::{CompiledModule, RegisteredType};
-use crate::error::{AccessError, Error, GrowError, InstantiateError, ValueError, WrongStore};
+use crate::error::{AccessError, Error, GrowError, HandleError, InstantiateError, ValueError};
 use crate::instance::{InstanceMemory, InstancePtr};
 use crate::instantiate;
 use crate::memory::{MemoryGrowError, current_len};
@@ -20,22 +20,43 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 impl StoreInner {
+    fn memory_handle(&self, owner: InstancePtr, index: DefinedMemoryIndex) -> MemoryHandle {
+        MemoryHandle::new(self.id(), self.number_of(owner), owner.as_ptr(), index)
+    }
+
+    fn table_handle(&self, TableRef { instance, index }: TableRef) -> TableHandle {
+        TableHandle::new(
+            self.id(),
+            self.number_of(instance),
+            instance.as_ptr(),
+            index,
+        )
+    }
+
+    pub(super) fn global_handle(
+        &self,
+        owner: InstancePtr,
+        index: DefinedGlobalIndex,
+    ) -> GlobalHandle {
+        GlobalHandle::new(self.id(), self.number_of(owner), owner.as_ptr(), index)
+    }
+
     // --- memories ---
 
     fn memory(
         &self,
         memory: MemoryHandle,
-    ) -> Result<(InstancePtr, DefinedMemoryIndex), WrongStore> {
-        memory.check(self.id())?;
-        // SAFETY: instances of this store live as long as it does.
-        Ok((unsafe { InstancePtr::new(memory.instance) }, memory.index))
+    ) -> Result<(InstancePtr, DefinedMemoryIndex), HandleError> {
+        self.check(&memory)?;
+        // SAFETY: it was checked that it is alive in this store.
+        Ok((unsafe { InstancePtr::new(memory.pointer()) }, memory.index))
     }
 
     /// A memory's type as declared: its minimum is not its current size.
     ///
     /// # Errors
     /// When the handle is another store's.
-    pub fn memory_type(&self, memory: MemoryHandle) -> Result<MemoryType, WrongStore> {
+    pub fn memory_type(&self, memory: MemoryHandle) -> Result<MemoryType, HandleError> {
         let (owner, index) = self.memory(memory)?;
         Ok(owner.info().memories[owner.info().memory_index(index)])
     }
@@ -44,7 +65,7 @@ impl StoreInner {
     ///
     /// # Errors
     /// When the handle is another store's.
-    pub fn memory_pages(&self, memory: MemoryHandle) -> Result<u64, WrongStore> {
+    pub fn memory_pages(&self, memory: MemoryHandle) -> Result<u64, HandleError> {
         let (owner, index) = self.memory(memory)?;
         // SAFETY: the record is in the VMContext of a living instance.
         let bytes = unsafe { current_len(owner.defined_memory_record(index)) } as u64;
@@ -55,14 +76,14 @@ impl StoreInner {
     ///
     /// # Errors
     /// When the handle is another store's.
-    pub fn memory_base_ptr(&self, memory: MemoryHandle) -> Result<*mut u8, WrongStore> {
+    pub fn memory_base_ptr(&self, memory: MemoryHandle) -> Result<*mut u8, HandleError> {
         self.execution().touch();
         let (owner, index) = self.memory(memory)?;
         // SAFETY: the record is in the VMContext of a living instance.
         Ok(unsafe { (*owner.defined_memory_record(index)).base })
     }
 
-    fn memory_bytes(&self, memory: MemoryHandle) -> Result<NonNull<[u8]>, WrongStore> {
+    fn memory_bytes(&self, memory: MemoryHandle) -> Result<NonNull<[u8]>, HandleError> {
         let (owner, index) = self.memory(memory)?;
         // SAFETY: the record is in the VMContext of a living instance; its base is never null.
         let (base, len) = unsafe {
@@ -80,7 +101,7 @@ impl StoreInner {
     ///
     /// # Errors
     /// When the handle is another store's.
-    pub fn shared_memory(&self, memory: MemoryHandle) -> Result<Option<SharedMemory>, WrongStore> {
+    pub fn shared_memory(&self, memory: MemoryHandle) -> Result<Option<SharedMemory>, HandleError> {
         let (owner, index) = self.memory(memory)?;
         Ok(owner.memories[index.index()].shared().cloned())
     }
@@ -117,7 +138,7 @@ impl StoreInner {
         let module = CompiledModule::without_code(info, &self.config().types, &[])?;
         let instance = instantiate::with_memory(self, &module, memory)?;
         let index = DefinedMemoryIndex::from_u32(0);
-        let handle = MemoryHandle::new(self.id(), instance.as_ptr(), index);
+        let handle = self.memory_handle(instance, index);
         let brought = self.brought.get_or_insert_default();
         brought.shared_memories.push(handle);
         Ok(handle)
@@ -127,7 +148,7 @@ impl StoreInner {
     ///
     /// # Errors
     /// When the handle is another store's.
-    pub fn memory_data(&self, memory: MemoryHandle) -> Result<&[u8], WrongStore> {
+    pub fn memory_data(&self, memory: MemoryHandle) -> Result<&[u8], HandleError> {
         // SAFETY: the record describes accessible bytes. They are only written by guest code and through `&mut StoreInner`,
         // neither of which can be used while `&self` is borrowed; those of shared memories are left out.
         Ok(unsafe { self.memory_bytes(memory)?.as_ref() })
@@ -137,7 +158,7 @@ impl StoreInner {
     ///
     /// # Errors
     /// When the handle is another store's.
-    pub fn memory_data_mut(&mut self, memory: MemoryHandle) -> Result<&mut [u8], WrongStore> {
+    pub fn memory_data_mut(&mut self, memory: MemoryHandle) -> Result<&mut [u8], HandleError> {
         self.execution().touch();
         // SAFETY: as above, with nobody reading either while `&mut self` is borrowed.
         Ok(unsafe { self.memory_bytes(memory)?.as_mut() })
@@ -229,11 +250,11 @@ impl StoreInner {
 
     // --- tables ---
 
-    fn table(&self, table: TableHandle) -> Result<TableRef, WrongStore> {
-        table.check(self.id())?;
+    fn table(&self, table: TableHandle) -> Result<TableRef, HandleError> {
+        self.check(&table)?;
         Ok(TableRef {
-            // SAFETY: instances of this store live as long as it does.
-            instance: unsafe { InstancePtr::new(table.instance) },
+            // SAFETY: it was checked that it is alive in this store.
+            instance: unsafe { InstancePtr::new(table.pointer()) },
             index: table.index,
         })
     }
@@ -242,7 +263,7 @@ impl StoreInner {
     ///
     /// # Errors
     /// When the handle is another store's.
-    pub fn table_type(&self, table: TableHandle) -> Result<TableType, WrongStore> {
+    pub fn table_type(&self, table: TableHandle) -> Result<TableType, HandleError> {
         Ok(self.table(table)?.ty())
     }
 
@@ -250,7 +271,7 @@ impl StoreInner {
     ///
     /// # Errors
     /// When the handle is another store's.
-    pub fn table_size(&self, table: TableHandle) -> Result<u64, WrongStore> {
+    pub fn table_size(&self, table: TableHandle) -> Result<u64, HandleError> {
         Ok(self.table(table)?.len() as u64)
     }
 
@@ -262,7 +283,7 @@ impl StoreInner {
         &mut self,
         table: TableHandle,
         index: u64,
-    ) -> Result<Option<Value>, WrongStore> {
+    ) -> Result<Option<Value>, HandleError> {
         let table = self.table(table)?;
         if index >= table.len() as u64 {
             return Ok(None);
@@ -361,10 +382,10 @@ impl StoreInner {
 
     // --- globals ---
 
-    fn global(&self, global: GlobalHandle) -> Result<(GlobalType, *mut VmGlobal), WrongStore> {
-        global.check(self.id())?;
-        // SAFETY: instances of this store live as long as it does.
-        let owner = unsafe { InstancePtr::new(global.instance) };
+    fn global(&self, global: GlobalHandle) -> Result<(GlobalType, *mut VmGlobal), HandleError> {
+        self.check(&global)?;
+        // SAFETY: it was checked that it is alive in this store.
+        let owner = unsafe { InstancePtr::new(global.pointer()) };
         let ty = owner.info().globals[owner.info().global_index(global.index)];
         Ok((ty, owner.defined_global_record(global.index)))
     }
@@ -373,7 +394,7 @@ impl StoreInner {
     ///
     /// # Errors
     /// When the handle is another store's.
-    pub fn global_type(&self, global: GlobalHandle) -> Result<GlobalType, WrongStore> {
+    pub fn global_type(&self, global: GlobalHandle) -> Result<GlobalType, HandleError> {
         Ok(self.global(global)?.0)
     }
 
@@ -381,7 +402,7 @@ impl StoreInner {
     ///
     /// # Errors
     /// When the handle is another store's.
-    pub fn global_get(&mut self, global: GlobalHandle) -> Result<Value, WrongStore> {
+    pub fn global_get(&mut self, global: GlobalHandle) -> Result<Value, HandleError> {
         let (ty, record) = self.global(global)?;
         // SAFETY: the record is in the VMContext of a living instance and holds a value of the global's type.
         unsafe {
@@ -414,10 +435,10 @@ impl StoreInner {
     ///
     /// # Errors
     /// When the handle is another store's.
-    pub fn tag_type(&self, tag: TagHandle) -> Result<TagType, WrongStore> {
-        tag.check(self.id())?;
+    pub fn tag_type(&self, tag: TagHandle) -> Result<TagType, HandleError> {
+        self.check(&tag)?;
         // SAFETY: the tag is this store's.
-        let type_id = unsafe { tag.tag.as_ref() }.type_id;
+        let type_id = unsafe { tag.pointer().as_ref() }.type_id;
         let ty = self.config().types.func_type(type_id);
         let ty = ty.unwrap_or_else(|| unreachable!("tags of a store have types of its engine"));
         Ok(TagType { params: ty.params })
@@ -427,10 +448,10 @@ impl StoreInner {
     ///
     /// # Errors
     /// When the handle is another store's.
-    pub fn tag_registered_type(&self, tag: TagHandle) -> Result<RegisteredType, WrongStore> {
-        tag.check(self.id())?;
+    pub fn tag_registered_type(&self, tag: TagHandle) -> Result<RegisteredType, HandleError> {
+        self.check(&tag)?;
         // SAFETY: the tag is this store's.
-        let type_id = unsafe { tag.tag.as_ref() }.type_id;
+        let type_id = unsafe { tag.pointer().as_ref() }.type_id;
         let ty = self.config().types.get(type_id);
         Ok(ty.unwrap_or_else(|| unreachable!("tags of a store have types of its engine")))
     }
@@ -474,11 +495,7 @@ impl StoreInner {
         info.memories.push(ty);
         info.memory_images.push(None);
         let instance = self.host_made(info, &[])?;
-        Ok(MemoryHandle::new(
-            self.id(),
-            instance.as_ptr(),
-            DefinedMemoryIndex::from_u32(0),
-        ))
+        Ok(self.memory_handle(instance, DefinedMemoryIndex::from_u32(0)))
     }
 
     /// Makes a table whose elements have all one value.
@@ -505,7 +522,7 @@ impl StoreInner {
         let instance = self.host_made(info, &[])?;
         let index = DefinedTableIndex::from_u32(0);
         TableRef { instance, index }.fill_new(value);
-        Ok(TableHandle::new(self.id(), instance.as_ptr(), index))
+        Ok(self.table_handle(TableRef { instance, index }))
     }
 
     /// Makes a global.
@@ -534,7 +551,7 @@ impl StoreInner {
                 .defined_global_record(index)
                 .write(VmGlobal { bytes })
         };
-        Ok(GlobalHandle::new(self.id(), instance.as_ptr(), index))
+        Ok(self.global_handle(instance, index))
     }
 
     /// Makes an exception tag of a type, whose results play no part.
@@ -548,18 +565,17 @@ impl StoreInner {
         let mut info = ModuleInfo::default();
         info.tags.push(TypeIndex::from_u32(0));
         let instance = self.host_made(info, std::slice::from_ref(ty))?;
-        Ok(TagHandle::new(
-            self.id(),
-            instance.tag(TagIndex::from_u32(0)),
-        ))
+        let tag = instance.tag(TagIndex::from_u32(0));
+        // SAFETY: the instance was just made.
+        Ok(unsafe { self.tag_handle(tag) })
     }
 
     // --- instances ---
 
-    pub(super) fn instance(&self, instance: InstanceHandle) -> Result<InstancePtr, WrongStore> {
-        instance.check(self.id())?;
-        // SAFETY: instances of this store live as long as it does.
-        Ok(unsafe { InstancePtr::new(instance.instance) })
+    pub(super) fn instance(&self, instance: InstanceHandle) -> Result<InstancePtr, HandleError> {
+        self.check(&instance)?;
+        // SAFETY: it was checked that it is alive in this store.
+        Ok(unsafe { InstancePtr::new(instance.pointer()) })
     }
 
     /// The module an instance was made from.
@@ -569,9 +585,9 @@ impl StoreInner {
     pub fn instance_module(
         &self,
         instance: InstanceHandle,
-    ) -> Result<&Arc<CompiledModule>, WrongStore> {
+    ) -> Result<&Arc<CompiledModule>, HandleError> {
         let instance = self.instance(instance)?;
-        // SAFETY: the instance lives as long as the store, which `&self` borrows.
+        // SAFETY: the instance lives while `&self` borrows the store.
         Ok(unsafe { instance.as_ptr().as_ref() }.module())
     }
 
@@ -582,13 +598,14 @@ impl StoreInner {
     pub fn instance_start(
         &mut self,
         instance: InstanceHandle,
-    ) -> Result<Option<FuncHandle>, WrongStore> {
+    ) -> Result<Option<FuncHandle>, HandleError> {
         let this = self.instance(instance)?;
         let start = this
             .info()
             .start
             .and_then(|index| NonNull::new(this.func_ref(index)));
-        Ok(start.map(|func| FuncHandle::new(self.id(), func)))
+        // SAFETY: it is a function of a living instance.
+        Ok(start.map(|func| unsafe { self.func_handle(func) }))
     }
 
     /// A memory by its index, exported or not. `None` if there is none.
@@ -599,11 +616,11 @@ impl StoreInner {
         &self,
         instance: InstanceHandle,
         index: MemoryIndex,
-    ) -> Result<Option<MemoryHandle>, WrongStore> {
+    ) -> Result<Option<MemoryHandle>, HandleError> {
         let this = self.instance(instance)?;
         Ok(this.info().memories.is_valid(index).then(|| {
             let (owner, index) = this.memory(index);
-            MemoryHandle::new(self.id(), owner.as_ptr(), index)
+            self.memory_handle(owner, index)
         }))
     }
 
@@ -615,7 +632,7 @@ impl StoreInner {
         &mut self,
         instance: InstanceHandle,
         name: &str,
-    ) -> Result<Option<ExternHandle>, WrongStore> {
+    ) -> Result<Option<ExternHandle>, HandleError> {
         let this = self.instance(instance)?;
         match this.info().exports.get(name) {
             Some(&entity) => self.instance_entity(instance, entity),
@@ -632,37 +649,31 @@ impl StoreInner {
         &mut self,
         instance: InstanceHandle,
         entity: EntityIndex,
-    ) -> Result<Option<ExternHandle>, WrongStore> {
+    ) -> Result<Option<ExternHandle>, HandleError> {
         let this = self.instance(instance)?;
-        let (id, info) = (self.id(), this.info());
+        let info = this.info();
         Ok(match entity {
             EntityIndex::Func(index) if info.functions.is_valid(index) => {
-                NonNull::new(this.func_ref(index))
-                    .map(|func| ExternHandle::Func(FuncHandle::new(id, func)))
+                let func = NonNull::new(this.func_ref(index));
+                // SAFETY: it is a function of a living instance.
+                func.map(|func| ExternHandle::Func(unsafe { self.func_handle(func) }))
             }
             EntityIndex::Table(index) if info.tables.is_valid(index) => {
-                let table = this.table(index);
-                let handle = TableHandle::new(id, table.instance.as_ptr(), table.index);
-                Some(ExternHandle::Table(handle))
+                Some(ExternHandle::Table(self.table_handle(this.table(index))))
             }
             EntityIndex::Memory(index) if info.memories.is_valid(index) => {
                 let (owner, index) = this.memory(index);
-                Some(ExternHandle::Memory(MemoryHandle::new(
-                    id,
-                    owner.as_ptr(),
-                    index,
-                )))
+                Some(ExternHandle::Memory(self.memory_handle(owner, index)))
             }
             EntityIndex::Global(index) if info.globals.is_valid(index) => {
                 let (owner, index) = InstancePtr::global(this, index);
-                Some(ExternHandle::Global(GlobalHandle::new(
-                    id,
-                    owner.as_ptr(),
-                    index,
-                )))
+                Some(ExternHandle::Global(self.global_handle(owner, index)))
             }
             EntityIndex::Tag(index) if info.tags.is_valid(index) => {
-                Some(ExternHandle::Tag(TagHandle::new(id, this.tag(index))))
+                // SAFETY: it is a tag of a living instance, or one that it imports.
+                Some(ExternHandle::Tag(unsafe {
+                    self.tag_handle(this.tag(index))
+                }))
             }
             _ => None,
         })

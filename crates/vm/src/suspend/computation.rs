@@ -295,6 +295,13 @@ impl Computations {
         self.any([Mark::Deciding, Mark::Hooked]) || !self.suspended.get().is_null()
     }
 
+    /// Is there none that runs, is suspended, or has left results?
+    pub(crate) fn is_idle(&self) -> bool {
+        // SAFETY: as for `at`.
+        let mut all = unsafe { (&*self.all.get()).iter().map(|one| one.as_ref()) };
+        !self.any([Mark::Deciding]) && all.all(|one| one.state.get() == State::Idle)
+    }
+
     /// Does a guest of the store wait where it was interrupted? What it has read from the VMContext must not change then: the
     /// addresses of tables and memories.
     pub(crate) fn is_interrupted(&self) -> bool {

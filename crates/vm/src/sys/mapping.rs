@@ -80,6 +80,11 @@ impl Mapping {
         Ok(Mapping { base, len })
     }
 
+    /// Its length in bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
     /// Address of the first byte.
     pub(crate) fn base(&self) -> NonNull<u8> {
         self.base

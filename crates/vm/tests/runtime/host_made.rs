@@ -303,18 +303,19 @@ fn every_use_of_another_stores_handle_is_refused() {
     let text = "(module (memory (export \"m\") 1))";
     let i = instantiate(&mut b, text, &[]);
 
+    let wrong = HandleError::WrongStore(WrongStore);
     let mut other = store(());
     let mut other = other.as_mut();
     assert_eq!(other.reborrow().into_memory_and_data(m).0.len(), 0);
     let s = other.inner_mut();
-    assert_eq!(s.func_type(f), Err(WrongStore));
+    assert_eq!(s.func_type(f), Err(wrong));
     assert_eq!(
         (s.memory_type(m), s.memory_pages(m)),
-        (Err(WrongStore), Err(WrongStore))
+        (Err(wrong), Err(wrong))
     );
     assert_eq!(
         (s.memory_data(m), s.memory_base_ptr(m)),
-        (Err(WrongStore), Err(WrongStore))
+        (Err(wrong), Err(wrong))
     );
     assert!(
         s.memory_data_mut(m).is_err()
@@ -322,7 +323,7 @@ fn every_use_of_another_stores_handle_is_refused() {
     );
     assert_eq!(
         (s.table_type(t), s.table_size(t), s.table_get(t, 0)),
-        (Err(WrongStore), Err(WrongStore), Err(WrongStore))
+        (Err(wrong), Err(wrong), Err(wrong))
     );
     assert_eq!(
         s.table_set(t, 0, Value::FuncRef(None)),
@@ -334,18 +335,18 @@ fn every_use_of_another_stores_handle_is_refused() {
     ));
     assert_eq!(
         (s.global_type(g), s.global_get(g)),
-        (Err(WrongStore), Err(WrongStore))
+        (Err(wrong), Err(wrong))
     );
     assert_eq!(
         s.global_set(g, Value::FuncRef(None)),
         Err(AccessError::WrongStore(WrongStore))
     );
-    assert_eq!(s.tag_type(x), Err(WrongStore));
+    assert_eq!(s.tag_type(x), Err(wrong));
     assert!(s.exception_new(x, &[]).is_err());
-    assert_eq!(s.instance_export(i, "m"), Err(WrongStore));
+    assert_eq!(s.instance_export(i, "m"), Err(wrong));
     assert_eq!(
         s.instance_entity(i, EntityIndex::Memory(MemoryIndex::from_u32(0))),
-        Err(WrongStore)
+        Err(wrong)
     );
     assert!(s.instance_module(i).is_err());
     assert_eq!(

@@ -13,8 +13,9 @@
 //! host. It grows in proportion to what is alive, so the work of collecting is in proportion to what is allocated. A store that is
 //! dropped leaves its heap to the next one of its engine on the thread.
 
+use super::freeing::{Holder, Reach};
 use super::{StoreInner, decide};
-use crate::code::RegisteredType;
+use crate::code::{RegisteredType, TypeRegistry, holds_functions};
 use crate::conservative;
 use crate::error::{GcError, GrowError, RefError};
 use crate::gc::layouts::{Layouts, object_size};
@@ -25,7 +26,10 @@ use crate::limits::{Growing, Growth};
 use crate::quota;
 use crate::suspend::Mark;
 use cowling_abi::gc_heap::{HEAP_LIMIT, LARGE_OBJECT, LINE_SIZE, VmGcHeap};
+use cowling_abi::gc_layout::GcLayout;
+use cowling_abi::{CompositeType, FieldType, Representation, StorageType};
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Up to this many live bytes heaps get three times as much as is alive; beyond, twice.
@@ -45,9 +49,16 @@ pub(crate) enum For {
 pub(super) struct Gc {
     heap: Option<Box<Heap>>,
     stats: GcStats,
-    /// Types of objects that the host has made, by number: no module need have them.
+    /// Types of objects that no module need have, by number: of those that the host has made, and those of instances that are gone.
     kept_types: HashMap<u32, RegisteredType>,
+    /// From how many kept types on those without objects are looked for.
+    trim_types_at: usize,
+    /// May objects hold references to functions?
+    holds_functions: bool,
 }
+
+/// Number of kept types from which on those without objects are looked for.
+const FIRST_TRIM: usize = 64;
 
 /// What a collection has to look through.
 struct Collector<'a> {
@@ -95,6 +106,95 @@ impl Collector<'_> {
     }
 }
 
+/// Where objects have references to functions, by their types' numbers. Those of all objects that were looked at.
+#[derive(Default)]
+struct Functions(HashMap<u32, FunctionFields>);
+
+/// Where objects of a type have references to functions.
+#[derive(Default)]
+struct FunctionFields {
+    /// Offsets in a struct.
+    fields: Box<[u32]>,
+    /// Offset of an array's first element, if the elements are such references.
+    elements: Option<u32>,
+}
+
+impl FunctionFields {
+    fn new(ty: &CompositeType) -> FunctionFields {
+        let is_function = |field: &FieldType| matches!(field.storage, StorageType::Val(ty) if ty.representation() == Representation::FuncRef);
+        match (ty, GcLayout::new(ty)) {
+            (CompositeType::Struct(ty), Some(GcLayout::Struct(layout))) => {
+                let fields = layout.offsets.iter().zip(&ty.fields);
+                let fields = fields.filter(|(_, field)| is_function(field));
+                FunctionFields {
+                    fields: fields.map(|(offset, _)| *offset).collect(),
+                    elements: None,
+                }
+            }
+            (CompositeType::Array(ty), Some(GcLayout::Array(layout))) => FunctionFields {
+                elements: is_function(&ty.element).then_some(layout.first),
+                ..FunctionFields::default()
+            },
+            _ => FunctionFields::default(),
+        }
+    }
+}
+
+impl Collector<'_> {
+    /// Marks on: what instances refer to that are found to be reached, and what reaches instances. Everything else that is alive has been
+    /// marked.
+    fn reach(&mut self, types: &Arc<TypeRegistry>, reach: &mut Reach) -> Functions {
+        let mut functions = Functions::default();
+        loop {
+            self.functions(types, &mut functions, &mut |address| {
+                reach.address(address, Holder::Object);
+            });
+            let reached = reach.follow();
+            if reached.is_empty() {
+                return functions;
+            }
+            for instance in reached {
+                instance.visit_references(|raw| self.reference(raw));
+            }
+            self.trace();
+        }
+    }
+
+    /// Calls `found` with what marked objects and exceptions have of references to functions and tags.
+    fn functions(
+        &self,
+        types: &Arc<TypeRegistry>,
+        known: &mut Functions,
+        found: &mut dyn FnMut(usize),
+    ) {
+        self.objects.each_marked_exception(|exception| {
+            found(exception.tag.addr().get());
+            for (ty, value) in exception.types.iter().zip(&exception.values) {
+                if ty.representation() == Representation::FuncRef {
+                    found(value.u64() as usize);
+                }
+            }
+        });
+        let Some(marking) = &self.marking else {
+            return;
+        };
+        marking.each_marked(|type_id, len, read| {
+            let of = known.0.entry(type_id).or_insert_with(|| {
+                let ty = types.get(type_id);
+                ty.map_or_else(FunctionFields::default, |ty| {
+                    FunctionFields::new(&ty.ty().composite)
+                })
+            });
+            of.fields
+                .iter()
+                .for_each(|&offset| found(read(offset) as usize));
+            if let Some(first) = of.elements {
+                (0..len).for_each(|element| found(read(first + 8 * element) as usize));
+            }
+        });
+    }
+}
+
 impl StoreInner {
     fn gc(&mut self) -> &mut Gc {
         self.gc.get_or_insert_default()
@@ -109,8 +209,23 @@ impl StoreInner {
         self.gc.as_deref_mut()?.heap.as_deref_mut()
     }
 
-    /// Keeps a type as long as the store.
+    /// Notes that objects may hold references to functions, if those of a module's types do.
+    pub(super) fn note_functions_in_objects(&mut self, any: bool) {
+        if any {
+            self.gc().holds_functions = true;
+        }
+    }
+
+    /// Does it take a collection to find out which instances are reached?
+    pub(super) fn reaches_through_objects(&self) -> bool {
+        let trims = |gc: &Gc| gc.kept_types.len() >= gc.trim_types_at.max(FIRST_TRIM);
+        self.objects.may_have_exceptions()
+            || (self.gc.as_deref()).is_some_and(|gc| gc.holds_functions || trims(gc))
+    }
+
+    /// Keeps a type as long as there are objects of it.
     pub(in crate::store) fn keep_type(&mut self, ty: &RegisteredType) {
+        self.note_functions_in_objects(holds_functions(&ty.ty().composite));
         let kept = self.gc().kept_types.entry(ty.id());
         kept.or_insert_with(|| ty.clone());
     }
@@ -320,7 +435,7 @@ impl StoreInner {
     }
 
     /// Does the store's call hook run?
-    fn is_in_hook(&self) -> bool {
+    pub(super) fn is_in_hook(&self) -> bool {
         self.execution.computations().any([Mark::InHook])
     }
 
@@ -344,14 +459,22 @@ impl StoreInner {
         if interrupted && self.heap().is_some() || self.is_in_hook() {
             return;
         }
+        self.collect_reaching(stack, None);
+    }
+
+    /// Collects. If `reach` is given, it finds out which of its instances are reached, and what others refer to is not kept alive.
+    pub(super) fn collect_reaching(&mut self, stack: Option<usize>, mut reach: Option<&mut Reach>) {
         let started = Instant::now();
         let layouts = self.layouts();
+        let types = self.config().types.clone();
         let instances: Vec<_> = self.instances().collect();
+        let (heap, kept_types) = match self.gc.as_deref_mut() {
+            Some(gc) => (gc.heap.as_deref_mut(), Some(&mut gc.kept_types)),
+            None => (None, None),
+        };
         let mut collector = Collector {
             objects: &mut self.objects,
-            marking: (self.gc.as_deref_mut())
-                .and_then(|gc| gc.heap.as_deref_mut())
-                .map(|heap| Marking::begin(heap, layouts)),
+            marking: heap.map(|heap| Marking::begin(heap, layouts)),
         };
         let marking = &mut collector.marking;
         collector.objects.mark_roots(|object| {
@@ -360,17 +483,29 @@ impl StoreInner {
             }
         });
         for instance in instances {
-            instance.visit_references(|raw| collector.reference(raw));
+            if reach.as_ref().is_none_or(|reach| reach.is_kept(instance)) {
+                instance.visit_references(|raw| collector.reference(raw));
+            }
         }
         conservative::scan_stacks(&self.execution, stack, |word| collector.word(word));
         collector.trace();
+        let mut trim_types_at = None;
+        if let Some(reach) = &mut reach {
+            let functions = collector.reach(&types, reach);
+            if let Some(kept) = kept_types {
+                kept.retain(|id, _| functions.0.contains_key(id));
+                trim_types_at = Some(kept.len() * 2);
+            }
+        }
         let live_bytes = collector.marking.map_or(0, Marking::finish);
         let dead = self.objects.sweep();
         if let Some(heap) = self.heap() {
             // SAFETY: guest code of this store does not run; when it goes on it finds no room, and asks.
             unsafe { self.execution.gc_heap().write(heap.for_code()) };
         }
-        self.gc().stats.note(started.elapsed(), live_bytes);
+        let gc = self.gc();
+        gc.stats.note(started.elapsed(), live_bytes);
+        gc.trim_types_at = trim_types_at.unwrap_or(gc.trim_types_at);
         // Destructors are the embedder's code. All is whole again, so one that panics harms nothing.
         drop(dead);
     }

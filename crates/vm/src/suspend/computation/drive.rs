@@ -152,7 +152,7 @@ unsafe fn enter<T: 'static>(
         Entry::Func(func) => {
             // SAFETY: a funcref lives as long as its store and does not change once it has been handed out.
             let (is_host, entry, ctx, code) = unsafe {
-                let func = func.func.as_ref();
+                let func = func.pointer().as_ref();
                 (func.is_host == 1, func.entry, func.ctx, func.code)
             };
             if !is_host {
@@ -161,7 +161,7 @@ unsafe fn enter<T: 'static>(
             }
             // SAFETY: as above.
             catch_unwind(AssertUnwindSafe(|| unsafe {
-                host::call_directly(store, ctx.cast(), values)
+                host::call_directly(store, NonNull::new_unchecked(ctx.cast()), values)
             }))
         }
         Entry::Body(body) => {
