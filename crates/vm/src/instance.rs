@@ -148,10 +148,7 @@ impl InstancePtr {
         let memories = self.memories.iter().map(|memory| match memory {
             InstanceMemory::Own(memory) => memory.borrow().addresses(),
             InstanceMemory::Host(memory) => memory.borrow().addresses(),
-            InstanceMemory::Shared(memory) => {
-                let record = memory.record();
-                record.base.addr()..record.base.addr() + record.byte_len
-            }
+            InstanceMemory::Shared(memory) => memory.addresses(),
         });
         let tables = (self.tables.iter()).filter_map(|table| table.borrow().addresses());
         // A memory in the slot is part of that.

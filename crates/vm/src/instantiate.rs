@@ -171,7 +171,7 @@ impl<T: 'static> StoreMut<'_, T> {
     ) -> Result<InstanceHandle> {
         self.asking(|store| {
             check_engine(store, module)?;
-            store.make_room_for(counts(module.info()));
+            make_room(store, module, imports);
             let given: Result<SmallVec<[Given<'_>; 16]>> = (imports.iter())
                 .map(|import| {
                     Ok(match import {
@@ -229,6 +229,22 @@ impl<T: 'static> StoreMut<'_, T> {
             create(store, &linked.module, Imports::Linked(linked.bodies.arc()))
         })
     }
+}
+
+/// Makes room for an instance and for the shared memories that it brings into the store.
+fn make_room<T>(store: &mut StoreInner, module: &CompiledModule, imports: &[ImportValue<T>]) {
+    let mut wanted = counts(module.info());
+    let mut brought: SmallVec<[&SharedMemory; 1]> = SmallVec::new();
+    for import in imports {
+        if let ImportValue::Shared(memory) = import
+            && !brought.iter().any(|other| other.is_same(memory))
+            && store.shared_as(memory).is_none()
+        {
+            brought.push(memory);
+        }
+    }
+    wanted.memories += brought.len();
+    store.make_room_for(wanted);
 }
 
 fn check_engine(store: &StoreInner, module: &CompiledModule) -> Result<(), InstantiateError> {
@@ -315,14 +331,13 @@ fn allocate(
     let filled = match allocated {
         Ok(instance) => {
             let filled = fill_computed(store, instance);
+            store.adopt(instance, adoption, filled.is_ok());
             if filled.is_err() {
                 store.execution().touch();
                 // SAFETY: nobody uses it.
                 unsafe { instance.forget_values() };
-                store.adopt(instance, Adoption::Failed);
+                // It is over: nobody uses what was given any more.
                 store.free_unreachable();
-            } else {
-                store.adopt(instance, adoption);
             }
             filled.map(|()| instance)
         }

@@ -178,6 +178,12 @@ impl SharedMemory {
         self.byte_len() as u64 >> self.0.ty.page_size_log2
     }
 
+    /// Its addresses, with those reserved for it and its guard.
+    pub(crate) fn addresses(&self) -> Range<usize> {
+        let base = self.0.mapping.base().addr().get();
+        base..base + self.0.mapping.len()
+    }
+
     /// Is it the same memory?
     pub fn is_same(&self, other: &SharedMemory) -> bool {
         Arc::ptr_eq(&self.0, &other.0)

@@ -126,7 +126,9 @@ impl Func {
         ) -> Option<Func> => Func::from_raw_trusted;
     }
 
-    /// Its address, by which guest code knows it, good until the store is dropped. Of a function of another store: null.
+    /// Its address, by which guest code knows it, good until the function is freed: that is when its store is dropped, unless it, or
+    /// the instance that defines it, is [removed](crate::Instance::remove) before. Of a function of another store, or one that was
+    /// removed: null.
     pub fn to_raw(&self, mut store: impl AsContextMut) -> *mut c_void {
         let raw = store.as_context_mut().inner().func_to_raw(self.to_vm());
         raw.unwrap_or(std::ptr::null_mut())

@@ -10,6 +10,7 @@ mod coredumps;
 mod exceptions;
 mod externrefs;
 mod freeing;
+mod freeing_in_between;
 mod fuel;
 mod funcs;
 mod function_envs;

@@ -2,6 +2,7 @@
 
 mod freeing;
 mod heap;
+mod spans;
 
 pub use freeing::{Holder, Removal, RemoveError};
 pub(crate) use heap::For;
@@ -9,9 +10,7 @@ use heap::Gc;
 
 use super::places::{HostFuncRecord, Places, Thing};
 use super::shell::Shell;
-use super::{
-    FuncHandle, InstanceHandle, MemoryHandle, RuntimeConfig, StoreId, StoreSpec, TagHandle,
-};
+use super::{FuncHandle, InstanceHandle, RuntimeConfig, StoreId, StoreSpec, TagHandle};
 use crate::activation::{Execution, Stacks};
 use crate::call_hook::HookAccess;
 use crate::code::{CompiledModule, RegisteredType};
@@ -85,8 +84,8 @@ pub struct StoreInner {
 pub(super) struct Brought {
     /// Host functions for whose type no module with a shim has been instantiated yet.
     without_shim: Vec<NonNull<HostFuncRecord>>,
-    /// Shared memories, as memories of this store.
-    pub(super) shared_memories: Vec<MemoryHandle>,
+    /// What holds shared memories as memories of this store.
+    pub(super) shared_memories: Vec<NonNull<Instance>>,
     /// Modules of instances that are gone, whose code is still on a stack: it may be returned to, which needs no instance.
     lingering: Vec<Arc<CompiledModule>>,
     /// Host functions that the host is calling directly, outermost first. Those that guests call are on a guest stack.
@@ -262,14 +261,15 @@ impl StoreInner {
 
     // --- instances ---
 
-    /// Takes an instance over: it lives as long as it is claimed, or something reaches it, or the store lives.
-    pub(crate) fn adopt(&mut self, instance: InstancePtr, adoption: Adoption) {
+    /// Takes an instance over: it lives as long as it is claimed, or something reaches it, or the store lives. One that could not be
+    /// `finished` is not claimed.
+    pub(crate) fn adopt(&mut self, instance: InstancePtr, adoption: Adoption, finished: bool) {
         let pointer = instance.as_ptr();
-        let thing = match adoption {
-            Adoption::Guest | Adoption::Failed => Thing::Instance(pointer),
-            Adoption::Made | Adoption::Shared => Thing::Made(pointer),
+        let (thing, claimed) = match adoption {
+            Adoption::Guest => (Thing::Instance(pointer), finished),
+            Adoption::Made => (Thing::Made(pointer), finished),
+            Adoption::Shared => (Thing::Made(pointer), false),
         };
-        let claimed = matches!(adoption, Adoption::Guest | Adoption::Made);
         let place = self.places.insert(thing, claimed);
         instance.set_place(place);
         self.note_functions_in_objects(instance.module().has_functions_in_objects());
@@ -787,8 +787,6 @@ impl StoreInner {
 pub(crate) enum Adoption {
     /// Of a module that somebody wanted an instance of.
     Guest,
-    /// The same, but it could not be finished: it stays only as long as something reaches it.
-    Failed,
     /// Made to hold something of the host.
     Made,
     /// Made to hold a shared memory that is imported: it stays as long as importers do.

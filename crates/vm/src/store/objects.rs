@@ -1,8 +1,8 @@
 //! What the host can do with the memories, tables, globals, tags and instances of a store, through handles.
 
 use super::{
-    ExternHandle, FuncHandle, GlobalHandle, InstanceHandle, MemoryHandle, StoreInner, TableHandle,
-    TagHandle,
+    Counts, ExternHandle, FuncHandle, GlobalHandle, InstanceHandle, MemoryHandle, StoreInner,
+    TableHandle, TagHandle,
 };
 use crate::code::{CompiledModule, RegisteredType};
 use crate::error::{AccessError, Error, GrowError, HandleError, InstantiateError, ValueError};
@@ -111,14 +111,9 @@ impl StoreInner {
     /// # Errors
     /// When it was made under other settings, or the limiter does not allow it.
     pub fn share_memory(&mut self, memory: &SharedMemory) -> Result<MemoryHandle, Error> {
-        let known = self.brought.iter().flat_map(|b| &b.shared_memories);
-        for &handle in known {
-            if self
-                .shared_memory(handle)?
-                .is_some_and(|known| known.is_same(memory))
-            {
-                return Ok(handle);
-            }
+        let index = DefinedMemoryIndex::from_u32(0);
+        if let Some(instance) = self.shared_as(memory) {
+            return Ok(self.memory_handle(instance, index));
         }
         let ty = memory.ty();
         if !memory.fits(&self.config().knobs) {
@@ -137,11 +132,20 @@ impl StoreInner {
         info.memory_images.push(None);
         let module = CompiledModule::without_code(info, &self.config().types, &[])?;
         let instance = instantiate::with_memory(self, &module, memory)?;
-        let index = DefinedMemoryIndex::from_u32(0);
-        let handle = self.memory_handle(instance, index);
         let brought = self.brought.get_or_insert_default();
-        brought.shared_memories.push(handle);
-        Ok(handle)
+        brought.shared_memories.push(instance.as_ptr());
+        Ok(self.memory_handle(instance, index))
+    }
+
+    /// What holds a shared memory, if it was brought into this store.
+    pub(crate) fn shared_as(&self, memory: &SharedMemory) -> Option<InstancePtr> {
+        let known = self.brought.iter().flat_map(|b| &b.shared_memories);
+        // SAFETY: it is taken out of this list before it is freed.
+        let mut known = known.map(|&instance| unsafe { InstancePtr::new(instance) });
+        known.find(|instance| {
+            let held = instance.memories.first().and_then(InstanceMemory::shared);
+            held.is_some_and(|held| held.is_same(memory))
+        })
     }
 
     /// A memory's bytes. None of a shared memory's, which others may be changing.
@@ -491,6 +495,10 @@ impl StoreInner {
             }
             .into());
         }
+        self.make_room_for(Counts {
+            memories: 1,
+            ..Counts::default()
+        });
         let mut info = ModuleInfo::default();
         info.memories.push(ty);
         info.memory_images.push(None);
@@ -503,6 +511,10 @@ impl StoreInner {
     /// # Errors
     /// When its type makes no sense, the value is of another type, or the limiter or the system does not allow it.
     pub fn create_table(&mut self, ty: TableType, value: Value) -> Result<TableHandle, Error> {
+        self.make_room_for(Counts {
+            tables: 1,
+            ..Counts::default()
+        });
         let value = value.lower(self, ValType::Ref(ty.element))?;
         if ty.minimum > ty.maximum.unwrap_or(u64::MAX) {
             let reason = "its minimum is more than its maximum".into();

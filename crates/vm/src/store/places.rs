@@ -8,7 +8,8 @@
 //! ```
 //!
 //! A place's generation changes when what is there is removed, and again when it is freed. Handles have it, so those made before are told
-//! from those made after; a place whose generations are used up is never used again.
+//! from those made after; a place whose generations are used up is never used again. What was removed, and is reached through something
+//! else, can be removed again, with the same effect on handles.
 //!
 //! What is *claimed* has not been removed: it stays whatever happens. The rest stays as long as something reaches it.
 
@@ -23,6 +24,8 @@ use std::sync::Arc;
 
 /// No place.
 const NONE: u32 = u32::MAX;
+/// Generations below leave two for what comes next: removal, and being freed.
+const LAST_GENERATIONS: u32 = u32::MAX - 4;
 
 /// A host function that is not an import: its import record without importer, and its funcref.
 pub(super) struct HostFuncRecord {
@@ -164,14 +167,15 @@ impl Places {
         self.unclaimed > 0
     }
 
-    /// Gives up the claim to what is in a place: handles made before are no good any more.
+    /// Gives up the claim to what is in a place, if there is one: handles made before are no good any more. Only what is removed so often
+    /// that generations run out keeps its last.
     pub(super) fn release(&mut self, place: u32) {
         let place = &mut self.all[place as usize];
-        if place.claimed {
-            place.claimed = false;
+        if place.generation < LAST_GENERATIONS {
             place.generation += 2;
-            self.unclaimed += 1;
         }
+        self.unclaimed += u32::from(place.claimed);
+        place.claimed = false;
     }
 
     /// Empties the place of something that is not claimed.
@@ -182,8 +186,7 @@ impl Places {
         self.unclaimed -= 1;
         place.kind = Kind::Free;
         place.generation += 2;
-        // Two are needed for the next life.
-        if place.generation < u32::MAX - 4 {
+        if place.generation < LAST_GENERATIONS {
             place.pointer = ptr::without_provenance_mut(next as usize);
             self.first_free = number;
         }
@@ -230,6 +233,25 @@ mod tests {
         let next = places.number(a);
         assert!(next != first && next != released && next.is_some());
         assert_eq!(places.iter().count(), 2);
+    }
+
+    #[test]
+    fn each_removal_of_the_same_thing_ends_the_handles_before_it_until_generations_run_out() {
+        let mut places = Places::new();
+        let place = places.insert(thing(64), false);
+        let first = places.number(place);
+        places.release(place);
+        assert_ne!(places.number(place), first);
+        assert_eq!(places.unclaimed().count(), 1, "it is not counted again");
+        places.all[0].generation = u32::MAX - 6;
+        for _ in 0..9 {
+            places.release(place);
+        }
+        let last = places.number(place);
+        places.free(place);
+        assert!(!places.has_unclaimed());
+        assert_ne!(places.insert(thing(64), true), place);
+        assert_ne!(places.number(place), last);
     }
 
     #[test]

@@ -22,12 +22,14 @@
 //!
 //! * What is freed is in no frame, table, global, object, exception or import record that is itself alive.
 //! * Nothing is freed while a guest waits at an instruction that is no call, where it may have anything derived from anything in its
-//!   registers; nor while another thread waits with things in its registers; nor while the call hook runs, with arguments and results
-//!   in flight.
+//!   registers; nor while another thread waits with things in its registers; nor while the call hook runs: then the function that is
+//!   about to be called, its arguments, or results that nobody has looked at yet are in buffers that are not searched.
+//! * Nothing is freed between the check of a handle and the end of its use. What makes something makes room for it first.
 //! * Code stays while there may be a return address into it. A frame of a guest need not hold its instance: one that only returns
 //!   needs none.
 //! * A slot that has the store's stack is not given back while that is in use.
 
+use super::spans::Spans;
 use super::{StoreInner, retire};
 use crate::arch;
 use crate::code::CompiledModule;
@@ -41,6 +43,7 @@ use crate::store::{
     Counts, FuncHandle, GlobalHandle, InstanceHandle, MemoryHandle, StoreId, TableHandle, TagHandle,
 };
 use cowling_abi::layout::VmFuncImport;
+use smallvec::SmallVec;
 use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -64,7 +67,7 @@ pub enum Holder {
     /// It runs or is suspended, or something that does refers to it.
     Stack,
     /// A guest of the store was interrupted, its call hook runs, or another thread waits for this one: until that goes on nothing can
-    /// be freed.
+    /// be freed, and nothing is looked for.
     Interrupted,
 }
 
@@ -93,8 +96,8 @@ struct Candidate {
 pub(super) struct Reach {
     /// In order of their places.
     candidates: Vec<Candidate>,
-    /// Addresses of each, with its position among them. Sorted; they do not overlap.
-    ranges: Vec<(Range<usize>, usize)>,
+    /// Addresses of each, with its position among them.
+    spans: Spans,
     /// Positions of those that were reached and have not been followed.
     pending: Vec<usize>,
     /// Code that may be returned to after nothing else refers to it.
@@ -113,7 +116,7 @@ impl Reach {
             .collect();
         let mut ranges = Vec::new();
         for (position, candidate) in candidates.iter().enumerate() {
-            let mut add = |range| ranges.push((range, position));
+            let mut add = |range: Range<usize>| ranges.push((range, position));
             match candidate.thing {
                 Thing::Instance(instance) | Thing::Made(instance) => {
                     // SAFETY: what is in a place lives.
@@ -127,10 +130,9 @@ impl Reach {
                 }
             }
         }
-        ranges.sort_unstable_by_key(|(range, _)| range.start);
         Reach {
             candidates,
-            ranges,
+            spans: Spans::new(ranges),
             pending: Vec::new(),
             texts: Vec::new(),
             store: store.id,
@@ -139,14 +141,8 @@ impl Reach {
 
     /// Notes that an address was found.
     pub(super) fn address(&mut self, address: usize, by: Holder) {
-        let after = self
-            .ranges
-            .partition_point(|(range, _)| range.start <= address);
-        if let Some((range, position)) = after.checked_sub(1).map(|last| &self.ranges[last])
-            && range.contains(&address)
-        {
-            self.found(*position, by);
-        }
+        let owners: SmallVec<[usize; 2]> = self.spans.owners(address).collect();
+        owners.into_iter().for_each(|owner| self.found(owner, by));
     }
 
     /// Notes that what is in a place was found.
@@ -284,8 +280,13 @@ impl StoreInner {
 
     fn remove(&mut self, place: u32) -> Removal {
         self.places.release(place);
-        self.unremoved_id = StoreId::nobody();
+        self.look_closely();
         self.free(Some(place))
+    }
+
+    /// From now on handles have to have the right numbers.
+    fn look_closely(&mut self) {
+        self.unremoved_id = StoreId::nobody();
     }
 
     /// Removes an instance that failed. Its handle is nobody's.
@@ -300,7 +301,7 @@ impl StoreInner {
     }
 
     /// Frees what has been removed and is not reached any more if the store's limits do not allow this much more otherwise. To be called
-    /// before handles are looked at: they keep nothing.
+    /// before handles are looked at, values lowered, or shared memories brought in: none of that keeps anything.
     pub(crate) fn make_room_for(&mut self, wanted: Counts) {
         if !self.places.has_unclaimed() {
             return;
@@ -403,6 +404,9 @@ impl StoreInner {
             .brought
             .as_mut()
             .map_or(Vec::new(), |b| std::mem::take(&mut b.lingering));
+        if !dead.is_empty() {
+            self.look_closely();
+        }
         for Candidate { number, thing, .. } in &dead {
             self.places.free(number.place);
             lingering.extend(module(*thing));
@@ -458,9 +462,7 @@ impl StoreInner {
         }
         if let Some(brought) = &mut self.brought {
             let own = instance.as_ptr();
-            brought
-                .shared_memories
-                .retain(|memory| memory.pointer() != own);
+            brought.shared_memories.retain(|memory| *memory != own);
         }
         if self.heap().is_some() {
             let types: Vec<_> = instance.module().object_types().collect();

@@ -463,7 +463,9 @@ impl StoreInner {
     }
 
     /// Collects. If `reach` is given, it finds out which of its instances are reached, and what others refer to is not kept alive.
+    /// Not to be called while the call hook runs, nor, if there is a heap, while a guest is interrupted.
     pub(super) fn collect_reaching(&mut self, stack: Option<usize>, mut reach: Option<&mut Reach>) {
+        debug_assert!(!self.is_in_hook());
         let started = Instant::now();
         let layouts = self.layouts();
         let types = self.config().types.clone();
