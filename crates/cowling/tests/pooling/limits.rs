@@ -298,9 +298,10 @@ fn an_instance_that_is_refused_takes_nothing() {
 
 #[test]
 fn an_instance_for_which_there_is_no_room_takes_nothing() {
-    let text = r#"(module (memory 2) (table 5 funcref) (func (export "run")))"#;
+    // Each memory takes half of what there is for a process: there is no room for both.
+    let text = r#"(module (memory 2) (memory 1) (table 5 funcref) (func (export "run")))"#;
     let mut config = Config::new();
-    config.memory_reservation(1 << 60);
+    config.memory_reservation(1 << 46);
     let engine = Engine::new(&config).unwrap();
     let huge = pre(&engine, text);
     for _ in 0..3 {

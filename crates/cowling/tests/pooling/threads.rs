@@ -176,12 +176,16 @@ fn a_host_function_that_is_resumed_by_another_thread_uses_that_threads_slots() {
     assert_eq!(inner.figures(), (0, 1, 1, 0));
     // This thread keeps its slot for itself, so the next one needs another.
     let (send, receive) = channel();
+    let (counted, wait) = channel::<()>();
     let other = thread::spawn(move || {
         assert!(matches!(guest.resume(), Ok(RunResult::Yielded(_))));
         send.send(guest).unwrap();
+        // What it kept goes elsewhere as it ends, which is not to be counted meanwhile.
+        wait.recv().unwrap_err();
     });
     let mut guest = receive.recv().unwrap();
     assert_eq!(inner.figures(), (0, 2, 2, 0));
+    drop(counted);
     other.join().unwrap();
     // Here, the first one is found again.
     assert!(matches!(guest.resume(), Ok(RunResult::Yielded(_))));
