@@ -14,7 +14,7 @@ fn main() -> Result<()> {
     // ANCHOR: link
     let engine = Engine::default();
     let mut linker = Linker::new(&engine);
-    p1::add_to_linker(&mut linker, |ctx| ctx)?;
+    p1::add_to_linker_sync(&mut linker, |ctx| ctx)?;
     // ANCHOR_END: link
 
     // ANCHOR: words

@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt as _;
 
 /// Defines the functions of WASI preview 1.
 pub(crate) fn add_to_linker(linker: &mut Linker<WasiP1Ctx>) -> Result<()> {
-    p1::add_to_linker(linker, |context| context)
+    p1::add_to_linker_sync(linker, |context| context)
 }
 
 /// What the guest sees of the world: standard streams as ours, and what the command line grants.

@@ -379,6 +379,54 @@ pub(crate) unsafe fn look_with(
     }
 }
 
+/// [`look`] in the midst of a host function that takes long, if there is anything to look at.
+///
+/// Requests that cannot be acted on from here stay: they are looked at when the host function returns.
+///
+/// # Errors
+/// Why the host function should return.
+///
+/// # Panics
+/// If what is asked at an epoch's end panics.
+///
+/// # Safety
+/// `execution` is valid, and no reference to the store is alive.
+#[inline]
+pub(crate) unsafe fn look_in_host(execution: NonNull<Execution>) -> Result<(), Error> {
+    // SAFETY: as the caller says; the reference ends with the statement.
+    if !unsafe { execution.as_ref() }.interrupts().is_asked() {
+        return Ok(());
+    }
+    // SAFETY: the caller's promises are the same.
+    unsafe { look_in_host_now(execution) }
+}
+
+#[cold]
+unsafe fn look_in_host_now(execution: NonNull<Execution>) -> Result<(), Error> {
+    {
+        // SAFETY: as the caller says; the reference ends with the block.
+        let this = unsafe { execution.as_ref() };
+        if let Some(why) = this.interrupts().shall_end() {
+            return Err(ended(why));
+        }
+        // Others than the host function may call this: on another thread, or between two stores.
+        let calls_here = Activation::current().is_some_and(|innermost| {
+            innermost.execution() == execution && innermost.stack().contains(arch::stack_pointer())
+        });
+        if !calls_here || !this.can_stop_here() {
+            return Ok(());
+        }
+    }
+    // SAFETY: that was just checked. What the host functions have is dropped as they return the error.
+    match unsafe { look(execution) } {
+        Ok(()) => Ok(()),
+        Err(TrapReason::Terminated(why)) => Err(ended(why)),
+        Err(TrapReason::Host(error)) => Err(error),
+        Err(TrapReason::Wasm { trap, .. }) => Err(Error::new(trap)),
+        Err(TrapReason::Panic(payload)) => std::panic::resume_unwind(payload),
+    }
+}
+
 /// What becomes of the requests that were taken.
 enum Decision {
     GoOn,

@@ -110,6 +110,7 @@ use crate::activation::{EnterError, Execution};
 use crate::control::Terminated;
 use crate::error::{Error, Result};
 use crate::func::{self, TypedHandle};
+use crate::interrupt;
 use crate::store::{FuncHandle, StoreInner, StoreMut, StoreRef};
 use crate::sys::altstack;
 use crate::values::{AbiValues, TypedBuffer, Value};
@@ -509,6 +510,21 @@ impl<T: 'static> StoreMut<'_, T> {
         let yielded = Yielded { value, expects };
         // SAFETY: the store is borrowed for change, so no other reference to it is alive.
         unsafe { Execution::suspend_yielding(self.as_ptr().cast(), yielded) }
+    }
+}
+
+impl<T: 'static> StoreMut<'_, T> {
+    /// For host functions that take long: does what other threads and clocks have asked for since the guest called, as far as
+    /// that can be done from here.
+    ///
+    /// The computation may be suspended and resumed on another thread, as by [`yield_now`](Self::yield_now).
+    ///
+    /// # Errors
+    /// Why the guest shall end. The host function should return.
+    #[inline]
+    pub fn heed_requests(&mut self) -> Result<()> {
+        // SAFETY: the store is borrowed for change, so no other reference to it is alive.
+        unsafe { interrupt::look_in_host(self.as_ptr().cast()) }
     }
 }
 

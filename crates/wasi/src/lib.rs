@@ -1,6 +1,6 @@
 //! WASI for Cowling: what a guest program sees of the world, and nothing it was not given.
 //!
-//! [`WasiCtxBuilder`] puts together what one guest can reach; [`p1::add_to_linker`] defines the functions of WASI preview 1 for
+//! [`WasiCtxBuilder`] puts together what one guest can reach; [`p1::add_to_linker_sync`] defines the functions of WASI preview 1 for
 //! it. All that is done for a guest is done in one *host core*; a front end per WASI version translates.
 //!
 //! | module | what it is for |
@@ -30,7 +30,7 @@
 //! )?;
 //!
 //! let mut linker = Linker::new(&engine);
-//! p1::add_to_linker(&mut linker, |ctx| ctx)?;
+//! p1::add_to_linker_sync(&mut linker, |ctx| ctx)?;
 //!
 //! let output = MemoryOutput::new(1 << 20);
 //! let ctx = WasiCtxBuilder::new().stdout(output.clone()).build_p1();

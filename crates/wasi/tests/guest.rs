@@ -90,7 +90,7 @@ fn module(engine: &Engine, rest: &str) -> Module {
 fn instantiate(rest: &str, builder: &mut WasiCtxBuilder) -> (Store<WasiP1Ctx>, Instance) {
     let engine = Engine::default();
     let mut linker = Linker::new(&engine);
-    p1::add_to_linker(&mut linker, |ctx| ctx).unwrap();
+    p1::add_to_linker_sync(&mut linker, |ctx| ctx).unwrap();
     let mut store = Store::new(&engine, builder.build_p1());
     let instance = linker
         .instantiate(&mut store, &module(&engine, rest))
@@ -114,8 +114,8 @@ fn all_functions_are_defined_with_their_types() {
 #[test]
 fn functions_cannot_be_added_twice() {
     let mut linker = Linker::<WasiP1Ctx>::new(&Engine::default());
-    p1::add_to_linker(&mut linker, |ctx| ctx).unwrap();
-    assert!(p1::add_to_linker(&mut linker, |ctx| ctx).is_err());
+    p1::add_to_linker_sync(&mut linker, |ctx| ctx).unwrap();
+    assert!(p1::add_to_linker_sync(&mut linker, |ctx| ctx).is_err());
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn the_context_may_be_any_part_of_a_stores_data() {
     }
     let engine = Engine::default();
     let mut linker = Linker::<Data>::new(&engine);
-    p1::add_to_linker(&mut linker, |data: &mut Data| {
+    p1::add_to_linker_sync(&mut linker, |data: &mut Data| {
         data.calls += 1;
         &mut data.wasi
     })
@@ -135,7 +135,7 @@ fn the_context_may_be_any_part_of_a_stores_data() {
     let mut store = Store::new(&engine, Data { calls: 0, wasi });
     let module = module(
         &engine,
-        r#"(func (export "run") (drop (call $sched_yield)) (drop (call $fd_sync (i32.const 9))))"#,
+        r#"(func (export "run") (drop (call $fd_close (i32.const 9))) (drop (call $fd_sync (i32.const 9))))"#,
     );
     let instance = linker.instantiate(&mut store, &module).unwrap();
     let run = instance
@@ -245,7 +245,7 @@ fn a_guest_without_a_memory_is_told_what_is_missing() {
     )
     .unwrap();
     let mut linker = Linker::new(&engine);
-    p1::add_to_linker(&mut linker, |ctx| ctx).unwrap();
+    p1::add_to_linker_sync(&mut linker, |ctx| ctx).unwrap();
     let mut store = Store::new(&engine, WasiCtxBuilder::new().build_p1());
     let instance = linker.instantiate(&mut store, &module).unwrap();
     let mut call = |name| {
@@ -283,7 +283,7 @@ fn guests_whose_memory_is_missing_or_shared_are_told_so() -> Result<()> {
     ] {
         let engine = Engine::default();
         let mut linker = Linker::new(&engine);
-        p1::add_to_linker(&mut linker, |ctx| ctx)?;
+        p1::add_to_linker_sync(&mut linker, |ctx| ctx)?;
         let module = Module::new(
             &engine,
             format!(

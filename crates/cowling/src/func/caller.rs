@@ -67,6 +67,41 @@ impl<'a, T: 'static> Caller<'a, T> {
         self.store.engine()
     }
 
+    /// For host functions that take long: does now what would otherwise be done when the function returns to the guest, if
+    /// anybody asked for something meanwhile. An epoch's callback is called, and a guest that is to let others run is
+    /// suspended here, so that this, like [`yield_`](Self::yield_), may return on another thread. Costs a load when nobody asked.
+    ///
+    /// Waiting for something, call it often, or whenever a system call fails with `EINTR`: requests come with a signal.
+    ///
+    /// ```
+    /// # use cowling::*;
+    /// # use std::time::{Duration, Instant};
+    /// let mut linker = Linker::new(&Engine::default());
+    /// linker.func_wrap("host", "sleep", |mut caller: Caller<'_, ()>, ms: u64| {
+    ///     let until = Instant::now() + Duration::from_millis(ms);
+    ///     while Instant::now() < until {
+    ///         caller.check_interruption()?;
+    ///         std::thread::sleep(Duration::from_millis(1));
+    ///     }
+    ///     Ok(())
+    /// })?;
+    /// let module = Module::new(linker.engine(), r#"(module (import "host" "sleep" (func (param i64)))
+    ///     (func (export "run") (call 0 (i64.const 3_600_000))))"#)?;
+    /// let mut store = Store::new(linker.engine(), ());
+    /// let run = linker.instantiate(&mut store, &module)?.get_typed_func::<(), ()>(&mut store, "run")?;
+    /// store.set_timeout(Duration::from_millis(10))?;
+    /// let error = run.call(&mut store, ()).unwrap_err();
+    /// assert_eq!(error.downcast_ref(), Some(&Terminated::Deadline));
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Why the guest is to end; the host function should return it. What other errors it returns instead do not keep the guest
+    /// alive.
+    pub fn check_interruption(&mut self) -> Result<()> {
+        self.vm_mut().heed_requests()
+    }
+
     /// Gives the guest that much fuel, in place of what it had left. See [`Store::set_fuel`](crate::Store::set_fuel).
     ///
     /// # Errors

@@ -553,6 +553,15 @@ impl Execution {
         Ok(computation)
     }
 
+    /// May the code that runs be left for what a request wants? A plain call is never suspended, but left for the embedder to decide.
+    pub(crate) fn can_stop_here(&self) -> bool {
+        match self.suspendable() {
+            Ok(_) => true,
+            Err(CannotSuspend::PlainCall) => !std::thread::panicking(),
+            Err(_) => false,
+        }
+    }
+
     /// Suspends the computation that called the host function or builtin that runs now, until it is resumed.
     ///
     /// # Errors

@@ -39,11 +39,10 @@ impl FileFlags {
         .union(FileFlags::RSYNC)
         .union(FileFlags::SYNC);
 
-    /// The operating system's flags for opening. *Append* is done with each write instead.
+    /// The operating system's flags for opening. *Append* is done with each write instead, and nothing ever waits.
     pub(crate) fn open_flags(self) -> OFlags {
-        let mut flags = OFlags::empty();
+        let mut flags = OFlags::NONBLOCK;
         flags.set(OFlags::DSYNC, self.contains(FileFlags::DSYNC));
-        flags.set(OFlags::NONBLOCK, self.contains(FileFlags::NONBLOCK));
         flags.set(
             OFlags::SYNC,
             self.intersects(FileFlags::SYNC | FileFlags::RSYNC),
@@ -53,6 +52,9 @@ impl FileFlags {
 }
 
 /// An open file.
+///
+/// The operating system never makes anyone wait for a pipe or a device here (`O_NONBLOCK`); whether the guest wants to is only
+/// noted.
 #[derive(Debug)]
 pub(crate) struct File {
     file: cap_std::fs::File,
@@ -121,11 +123,6 @@ impl File {
         let changed = self.flags ^ flags;
         if changed.intersects(FileFlags::AT_OPEN) {
             return Err(Errno::INVAL.into());
-        }
-        if changed.contains(FileFlags::NONBLOCK) {
-            let mut status = rustix::fs::fcntl_getfl(&self.file)?;
-            status.set(OFlags::NONBLOCK, flags.contains(FileFlags::NONBLOCK));
-            rustix::fs::fcntl_setfl(&self.file, status)?;
         }
         self.flags = flags;
         Ok(())

@@ -13,7 +13,8 @@
 //! | `listing` | reading a directory from any place |
 //! | `stat` | kinds of objects, their facts and times |
 //! | `socket` | granted sockets and those accepted from them |
-//! | `poll` | waiting for descriptors and time |
+//! | `waiting` | the same as a future |
+//! | `patience` | waiting for descriptors and time, interruptibly |
 //! | `table` | objects under small numbers |
 //! | `error` | what goes wrong |
 
@@ -22,9 +23,10 @@ pub(crate) mod dir;
 pub(crate) mod error;
 pub(crate) mod file;
 pub(crate) mod listing;
-pub(crate) mod poll;
+pub(crate) mod patience;
 pub(crate) mod random;
 pub(crate) mod socket;
 pub(crate) mod stat;
 pub(crate) mod stdio;
 pub(crate) mod table;
+pub(crate) mod waiting;

@@ -3,6 +3,7 @@
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use rustix::event::PollFlags;
 use rustix::fs::OFlags;
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{
@@ -12,8 +13,9 @@ use rustix::net::{
 
 use super::error::Result;
 use super::stat::FileKind;
+use super::stdio::{self, Readiness};
 
-/// A socket.
+/// A socket. Nothing here waits: what would fails with `EAGAIN`, whether the guest wants that or not.
 #[derive(Debug)]
 pub(crate) struct Socket {
     fd: OwnedFd,
@@ -39,14 +41,15 @@ impl Socket {
         self.kind
     }
 
-    /// Accepts a connection.
+    /// Accepts a connection that is there already.
     pub(crate) fn accept(&self, nonblocking: bool) -> Result<Socket> {
+        stdio::require_ready(Readiness::Descriptor(self.fd.as_fd()), PollFlags::IN)?;
         let mut flags = SocketFlags::CLOEXEC;
         flags.set(SocketFlags::NONBLOCK, nonblocking);
         Socket::new(retry_on_intr(|| rustix::net::accept_with(&self.fd, flags))?)
     }
 
-    /// Receives into `buffers`; answers the count and whether the rest of a datagram was cut off.
+    /// Receives what is there into `buffers`; answers the count and whether the rest of a datagram was cut off.
     pub(crate) fn receive(
         &self,
         buffers: &mut [IoSliceMut<'_>],
@@ -54,16 +57,17 @@ impl Socket {
     ) -> Result<(usize, bool)> {
         let message = retry_on_intr(|| {
             let mut control = RecvAncillaryBuffer::default();
-            rustix::net::recvmsg(&self.fd, buffers, &mut control, flags)
+            rustix::net::recvmsg(&self.fd, buffers, &mut control, flags | RecvFlags::DONTWAIT)
         })?;
         Ok((message.bytes, message.flags.contains(ReturnFlags::TRUNC)))
     }
 
-    /// Sends from `buffers`. A closed peer is `EPIPE`, never a signal.
+    /// Sends from `buffers` what there is room for. A closed peer is `EPIPE`, never a signal.
     pub(crate) fn send(&self, buffers: &[IoSlice<'_>]) -> Result<usize> {
         Ok(retry_on_intr(|| {
             let mut control = SendAncillaryBuffer::default();
-            rustix::net::sendmsg(&self.fd, buffers, &mut control, SendFlags::NOSIGNAL)
+            let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+            rustix::net::sendmsg(&self.fd, buffers, &mut control, flags)
         })?)
     }
 

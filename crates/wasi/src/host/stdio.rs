@@ -7,10 +7,15 @@ use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::io::{Errno, retry_on_intr};
+use std::time::Duration;
+
+use rustix::event::PollFlags;
+use rustix::fs::FileType;
+use rustix::io::{Errno, ReadWriteFlags, retry_on_intr};
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
 
 use super::error::Result;
+use super::patience::{nothing, poll};
 
 /// Whether reading or writing would go ahead without blocking.
 #[derive(Clone, Copy, Debug)]
@@ -23,7 +28,10 @@ pub enum Readiness<'a> {
 
 /// Where a guest reads bytes from.
 pub trait InputStream: Send {
-    /// Reads into `buffer`, waiting for at least one byte; `Ok(0)` is the end of the stream.
+    /// Reads into `buffer` at least one byte; `Ok(0)` is the end of the stream.
+    ///
+    /// A stream may wait for bytes; the guest can then not be interrupted. Better it fails with [`io::ErrorKind::WouldBlock`] and
+    /// lets [`readiness`](Self::readiness) tell when to try again.
     ///
     /// # Errors
     ///
@@ -47,6 +55,9 @@ pub trait OutputStream: Send {
     ///
     /// Bytes that were accepted must be out when this returns: guests do their own buffering.
     ///
+    /// A stream may wait for room; the guest can then not be interrupted. Better it takes what it has room for, or fails with
+    /// [`io::ErrorKind::WouldBlock`] and lets [`readiness`](Self::readiness) tell when to try again.
+    ///
     /// # Errors
     ///
     /// Any; the guest gets the error's operating system code, or the nearest one to its kind.
@@ -64,41 +75,129 @@ pub trait OutputStream: Send {
 }
 
 /// A stream over a descriptor: the process's own streams, a file, a pipe. Nothing is buffered.
+///
+/// The descriptor may be one that blocks: whether it does is shared with whoever else has it, so that is left alone, and yet
+/// nothing here waits. (Two exceptions: another reader takes what there was between the look for it and the read; a terminal has
+/// room for less than a guest writes at once.)
 #[derive(Debug)]
-pub struct DescriptorStream<F>(F);
+pub struct DescriptorStream<F> {
+    descriptor: F,
+    kind: Kind,
+}
+
+/// How a descriptor is used without waiting.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    /// Always: regular files never wait for others.
+    Ready,
+    /// With a flag for each call.
+    Pipe,
+    /// With another flag.
+    Socket,
+    /// After a look whether it is ready.
+    Other,
+}
 
 impl<F: AsFd + Send> DescriptorStream<F> {
     /// Reads from and writes to `descriptor`.
     pub fn new(descriptor: F) -> Self {
-        DescriptorStream(descriptor)
+        let file_type = rustix::fs::fstat(&descriptor)
+            .map(|stat| FileType::from_raw_mode(stat.st_mode))
+            .unwrap_or(FileType::Unknown);
+        DescriptorStream {
+            descriptor,
+            kind: match file_type {
+                FileType::RegularFile | FileType::Directory | FileType::BlockDevice => Kind::Ready,
+                FileType::Fifo => Kind::Pipe,
+                FileType::Socket => Kind::Socket,
+                _ => Kind::Other,
+            },
+        }
     }
+
+    /// Fails with `EAGAIN` unless the descriptor is ready.
+    fn require_ready(&self, flags: PollFlags) -> io::Result<()> {
+        let readiness = Readiness::Descriptor(self.descriptor.as_fd());
+        require_ready(readiness, flags).map_err(|error| error.0.into())
+    }
+}
+
+/// The flags did not exist when this system was made, or not for such a descriptor.
+fn is_unsupported(errno: Errno) -> bool {
+    matches!(errno, Errno::OPNOTSUPP | Errno::NOSYS | Errno::SPIPE)
 }
 
 impl<F: AsFd + Send> InputStream for DescriptorStream<F> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        Ok(retry_on_intr(|| rustix::io::read(&self.0, &mut *buffer))?)
+        let fd = &self.descriptor;
+        match self.kind {
+            Kind::Ready => {}
+            Kind::Pipe => {
+                let read = retry_on_intr(|| {
+                    let buffers = &mut [io::IoSliceMut::new(buffer)];
+                    rustix::io::preadv2(fd, buffers, u64::MAX, ReadWriteFlags::NOWAIT)
+                });
+                match read {
+                    Err(errno) if is_unsupported(errno) => self.kind = Kind::Other,
+                    read => return Ok(read?),
+                }
+                self.require_ready(PollFlags::IN)?;
+            }
+            Kind::Socket => {
+                let flags = RecvFlags::DONTWAIT;
+                return Ok(retry_on_intr(|| rustix::net::recv(fd, &mut *buffer, flags))?.0);
+            }
+            Kind::Other => self.require_ready(PollFlags::IN)?,
+        }
+        Ok(retry_on_intr(|| {
+            rustix::io::read(&self.descriptor, &mut *buffer)
+        })?)
     }
 
     fn is_terminal(&self) -> bool {
-        rustix::termios::isatty(&self.0)
+        rustix::termios::isatty(&self.descriptor)
     }
 
     fn readiness(&self) -> Readiness<'_> {
-        Readiness::Descriptor(self.0.as_fd())
+        Readiness::Descriptor(self.descriptor.as_fd())
     }
 }
 
 impl<F: AsFd + Send> OutputStream for DescriptorStream<F> {
     fn write(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
-        Ok(retry_on_intr(|| rustix::io::writev(&self.0, buffers))?)
+        let fd = &self.descriptor;
+        match self.kind {
+            Kind::Ready => {}
+            Kind::Pipe => {
+                let written = retry_on_intr(|| {
+                    rustix::io::pwritev2(fd, buffers, u64::MAX, ReadWriteFlags::NOWAIT)
+                });
+                match written {
+                    Err(errno) if is_unsupported(errno) => self.kind = Kind::Other,
+                    written => return Ok(written?),
+                }
+                self.require_ready(PollFlags::OUT)?;
+            }
+            Kind::Socket => {
+                let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+                return Ok(retry_on_intr(|| {
+                    let mut control = SendAncillaryBuffer::default();
+                    rustix::net::sendmsg(fd, buffers, &mut control, flags)
+                })?);
+            }
+            Kind::Other => self.require_ready(PollFlags::OUT)?,
+        }
+        Ok(retry_on_intr(|| {
+            rustix::io::writev(&self.descriptor, buffers)
+        })?)
     }
 
     fn is_terminal(&self) -> bool {
-        rustix::termios::isatty(&self.0)
+        rustix::termios::isatty(&self.descriptor)
     }
 
     fn readiness(&self) -> Readiness<'_> {
-        Readiness::Descriptor(self.0.as_fd())
+        Readiness::Descriptor(self.descriptor.as_fd())
     }
 }
 
@@ -220,11 +319,10 @@ impl OutputStream for MemoryOutput {
 
 /// Fails with `EAGAIN` when `readiness` says that the operation would block.
 pub(crate) fn require_ready(readiness: Readiness<'_>, flags: PollFlags) -> Result<()> {
-    if let Readiness::Descriptor(fd) = readiness {
-        let mut fds = [PollFd::from_borrowed_fd(fd, flags)];
-        if retry_on_intr(|| rustix::event::poll(&mut fds, Some(&Timespec::default())))? == 0 {
-            return Err(Errno::AGAIN.into());
-        }
+    if let Readiness::Descriptor(fd) = readiness
+        && nothing(&poll(&[(fd, flags)], Duration::ZERO)?)
+    {
+        return Err(Errno::AGAIN.into());
     }
     Ok(())
 }

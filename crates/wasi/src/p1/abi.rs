@@ -271,6 +271,21 @@ pub(crate) fn filestat(stat: &FileStat) -> [u8; 64] {
     bytes
 }
 
+/// The same as `wasi_unstable` has it, where fewer links could be counted.
+pub(crate) fn unstable_filestat(stat: &FileStat) -> [u8; 56] {
+    let mut bytes = [0; 56];
+    put(&mut bytes, 0, stat.device.to_le_bytes());
+    put(&mut bytes, 8, stat.inode.to_le_bytes());
+    bytes[16] = file_type(stat.kind);
+    let links = u32::try_from(stat.links).unwrap_or(u32::MAX);
+    put(&mut bytes, 20, links.to_le_bytes());
+    put(&mut bytes, 24, stat.size.to_le_bytes());
+    put(&mut bytes, 32, stat.accessed.to_le_bytes());
+    put(&mut bytes, 40, stat.modified.to_le_bytes());
+    put(&mut bytes, 48, stat.changed.to_le_bytes());
+    bytes
+}
+
 /// `prestat` of a directory whose name has `name_len` bytes.
 pub(crate) fn prestat(name_len: u32) -> [u8; 8] {
     let mut bytes = [0; 8];
@@ -338,6 +353,20 @@ pub(crate) enum Subscription {
     },
     Read(u32),
     Write(u32),
+}
+
+/// Bytes of a `subscription` of `wasi_unstable`.
+pub(crate) const UNSTABLE_SUBSCRIPTION_SIZE: usize = 56;
+
+/// The user data and the subscription of `wasi_unstable` in `bytes`, where clocks have a second number for the guest's use.
+pub(crate) fn unstable_subscription(
+    bytes: &[u8; UNSTABLE_SUBSCRIPTION_SIZE],
+) -> Result<(u64, Subscription), Errno> {
+    let mut newer = [0; SUBSCRIPTION_SIZE];
+    let identifier = 16..if bytes[8] == 0 { 24 } else { 16 };
+    newer[..16].copy_from_slice(&bytes[..16]);
+    newer[16..].copy_from_slice(&bytes[identifier.end..][..SUBSCRIPTION_SIZE - 16]);
+    Subscription::decode(&newer)
 }
 
 impl Subscription {

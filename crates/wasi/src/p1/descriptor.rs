@@ -9,15 +9,19 @@
 //!
 //! What the embedder granted is not a right: the objects of the host core see to it (`EPERM`).
 
+use std::time::Duration;
+
 use rustix::event::PollFlags;
 
 use crate::host::dir::Directory;
 use crate::host::error::Result;
 use crate::host::file::{File, FileFlags};
+use crate::host::patience::Patience;
 use crate::host::socket::Socket;
 use crate::host::stat::{FileKind, FileStat};
 use crate::host::stdio::{self, InputStream, OutputStream, Readiness};
 
+use super::Stop;
 use super::abi::{Errno, Rights};
 
 /// An object a descriptor can stand for.
@@ -40,6 +44,9 @@ pub(super) struct Descriptor {
     /// process, whose own setting is left alone.
     stream_nonblocking: bool,
 }
+
+/// How long to wait where nothing tells when.
+pub(super) const RETRY: Duration = Duration::from_millis(5);
 
 const STREAM: Rights = Rights::FD_FDSTAT_SET_FLAGS
     .union(Rights::FD_FILESTAT_GET)
@@ -217,6 +224,30 @@ impl Descriptor {
         }
     }
 
+    /// What came of an attempt to read (or to write) that does not wait, or a wait if that is what the guest wants.
+    pub(super) fn or_wait<R>(
+        &self,
+        attempt: Result<R, Errno>,
+        writing: bool,
+        patience: &mut Patience,
+    ) -> Result<R, Stop> {
+        match attempt {
+            Err(Errno::Again) if !self.flags()?.contains(FileFlags::NONBLOCK) => {
+                match self.readiness(writing)? {
+                    Readiness::Descriptor(fd) => {
+                        patience.wait(&[(fd, wanted(writing))], None)?;
+                    }
+                    // A stream that does not know itself when it will go on.
+                    Readiness::Now(_) => {
+                        patience.wait(&[], Some(RETRY))?;
+                    }
+                }
+                Err(Stop::Wait)
+            }
+            outcome => Ok(outcome?),
+        }
+    }
+
     /// The file, or why it is none, with `rights`.
     pub(super) fn file(&self, rights: Rights) -> Result<&File, Errno> {
         match &self.object {
@@ -267,6 +298,15 @@ impl Descriptor {
             Object::Socket(socket) => Ok(Readiness::Descriptor(socket.as_fd())),
             _ => Err(Errno::BadF),
         }
+    }
+}
+
+/// The state of a descriptor that reading (or writing) needs.
+pub(super) fn wanted(writing: bool) -> PollFlags {
+    if writing {
+        PollFlags::OUT
+    } else {
+        PollFlags::IN
     }
 }
 

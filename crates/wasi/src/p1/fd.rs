@@ -5,13 +5,14 @@ use std::io;
 use rustix::fs::{Advice, SeekFrom};
 use rustix::net::RecvFlags;
 
-use super::WasiP1Ctx;
 use super::abi::{self, Errno, Rights, SetTimes};
 use super::descriptor::{Descriptor, Object};
 use super::memory::{Buffers, BuffersMut, GuestMemory};
+use super::{Stop, WasiP1Ctx};
 use crate::host::error::Error;
 use crate::host::file::{self, FileFlags};
-use crate::host::stat::SetTime;
+use crate::host::patience::Patience;
+use crate::host::stat::{FileStat, SetTime};
 
 /// A count of bytes for the guest. One call moves less than 2 GiB.
 fn count(count: usize) -> [u8; 4] {
@@ -49,6 +50,7 @@ pub(super) fn set_times(
 }
 
 impl Descriptor {
+    /// Reads what is there.
     fn read(&mut self, mut buffers: BuffersMut<'_>) -> Result<usize, Errno> {
         let rights = Rights::FD_READ;
         match &self.object {
@@ -74,6 +76,7 @@ impl Descriptor {
         }
     }
 
+    /// Writes what there is room for.
     fn write(&mut self, buffers: Buffers<'_>) -> Result<usize, Errno> {
         let rights = Rights::FD_WRITE;
         match &self.object {
@@ -205,9 +208,15 @@ impl WasiP1Ctx {
         fd: u32,
         result: u32,
     ) -> Result<(), Errno> {
+        let stat = self.filestat(fd)?;
+        memory.store(result, abi::filestat(&stat))
+    }
+
+    /// The facts about what is open as `fd`.
+    pub(super) fn filestat(&self, fd: u32) -> Result<FileStat, Errno> {
         let descriptor = self.table.get(fd)?;
         descriptor.require(Rights::FD_FILESTAT_GET)?;
-        memory.store(result, abi::filestat(&descriptor.stat()?))
+        Ok(descriptor.stat()?)
     }
 
     pub(super) fn fd_filestat_set_size(&mut self, fd: u32, size: u64) -> Result<(), Errno> {
@@ -234,10 +243,12 @@ impl WasiP1Ctx {
         iovs: u32,
         iovs_len: u32,
         result: u32,
-    ) -> Result<(), Errno> {
+        patience: &mut Patience,
+    ) -> Result<(), Stop> {
         let result = memory.slot(result)?;
         let descriptor = self.table.get_mut(fd)?;
-        let read = descriptor.read(memory.buffers_mut(iovs, iovs_len)?)?;
+        let attempt = descriptor.read(memory.buffers_mut(iovs, iovs_len)?);
+        let read = descriptor.or_wait(attempt, false, patience)?;
         memory.put(result, count(read));
         Ok(())
     }
@@ -266,10 +277,12 @@ impl WasiP1Ctx {
         iovs: u32,
         iovs_len: u32,
         result: u32,
-    ) -> Result<(), Errno> {
+        patience: &mut Patience,
+    ) -> Result<(), Stop> {
         let result = memory.slot(result)?;
         let descriptor = self.table.get_mut(fd)?;
-        let written = descriptor.write(memory.buffers(iovs, iovs_len)?)?;
+        let attempt = descriptor.write(memory.buffers(iovs, iovs_len)?);
+        let written = descriptor.or_wait(attempt, true, patience)?;
         memory.put(result, count(written));
         Ok(())
     }

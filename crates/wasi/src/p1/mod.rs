@@ -1,6 +1,6 @@
 //! WASI preview 1: all 46 functions of `wasi_snapshot_preview1`.
 //!
-//! [`add_to_linker`] defines them for a store whose data holds a [`WasiP1Ctx`], which
+//! [`add_to_linker_sync`] (or [`add_to_linker_async`]) defines them for a store whose data holds a [`WasiP1Ctx`], which
 //! [`WasiCtxBuilder::build_p1`](crate::WasiCtxBuilder::build_p1) makes.
 //!
 //! | file | what it is for |
@@ -10,6 +10,7 @@
 //! | `abi` | numbers and layouts |
 //! | `descriptor` | what a descriptor stands for, and its rights |
 //! | `process` | arguments, environment, clocks, random, ending |
+//! | `unstable` | what was different in `wasi_unstable` |
 //! | `fd`, `path`, `socket`, `poll` | the functions of those names, as methods of [`WasiP1Ctx`] |
 //!
 //! Where the contract leaves room:
@@ -31,11 +32,12 @@ mod path;
 mod poll;
 mod process;
 mod socket;
+mod unstable;
 
 #[cfg(test)]
 mod tests;
 
-pub use linker::add_to_linker;
+pub use linker::{add_to_linker_async, add_to_linker_sync};
 
 use abi::{Errno, Rights};
 use descriptor::Descriptor;
@@ -56,6 +58,22 @@ pub struct WasiP1Ctx {
     start: u64,
     random: Box<dyn RandomSource>,
     table: Table<Descriptor>,
+}
+
+/// Why an attempt at a call that may wait did not finish it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stop {
+    /// The call failed.
+    Failed(Errno),
+    /// It is to be made again, with the same [`Patience`](crate::host::patience::Patience): something that it waits for has
+    /// not happened yet, or has only just.
+    Wait,
+}
+
+impl<E: Into<Errno>> From<E> for Stop {
+    fn from(error: E) -> Self {
+        Stop::Failed(error.into())
+    }
 }
 
 impl std::fmt::Debug for WasiP1Ctx {

@@ -8,7 +8,7 @@ use super::memory::GuestMemory;
 use crate::host::dir::{OpenRequest, Opened};
 
 /// Whether to follow a link in the last place; `EINVAL` for flags that do not exist.
-fn follows(flags: u32) -> Result<bool, Errno> {
+pub(super) fn follows(flags: u32) -> Result<bool, Errno> {
     match flags {
         0 => Ok(false),
         SYMLINK_FOLLOW => Ok(true),

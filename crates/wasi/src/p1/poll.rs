@@ -1,18 +1,23 @@
 //! `poll_oneoff`: waiting for whichever comes first of many.
 
-use rustix::event::{PollFd, PollFlags};
+use std::time::Duration;
+
+use rustix::event::PollFlags;
 use rustix::io::ioctl_fionread;
 
-use super::WasiP1Ctx;
-use super::abi::{
-    ClockId, EVENT_SIZE, Errno, Event, EventType, Rights, SUBSCRIPTION_SIZE, Subscription,
-};
+use super::abi::{ClockId, EVENT_SIZE, Errno, Event, EventType, Rights, Subscription};
+use super::descriptor::wanted;
 use super::memory::GuestMemory;
-use crate::host::poll::{Waited, wait};
+use super::{Stop, WasiP1Ctx};
+use crate::host::clocks::nanoseconds;
+use crate::host::patience::{Began, On, Patience, nothing, poll};
 use crate::host::stdio::Readiness;
 
 /// The most subscriptions of one call; more are refused with `EINVAL`, as `poll` refuses more descriptors than may be open.
 const MAX_SUBSCRIPTIONS: u32 = 16_384;
+
+/// Reads the user data and the subscription in bytes.
+pub(super) type Decode<const SIZE: usize> = fn(&[u8; SIZE]) -> Result<(u64, Subscription), Errno>;
 
 /// What a subscription waits for, once looked up.
 enum Pending {
@@ -32,22 +37,44 @@ impl WasiP1Ctx {
         events: u32,
         count: u32,
         result: u32,
-    ) -> Result<(), Errno> {
+        patience: &mut Patience,
+    ) -> Result<(), Stop> {
+        let decode = Subscription::decode;
+        self.poll(
+            memory,
+            (subscriptions, decode),
+            events,
+            count,
+            result,
+            patience,
+        )
+    }
+
+    /// `poll_oneoff`, with `count` subscriptions of `SIZE` bytes that are read by `decode`.
+    pub(super) fn poll<const SIZE: usize>(
+        &mut self,
+        memory: &mut GuestMemory<'_>,
+        (subscriptions, decode): (u32, Decode<SIZE>),
+        events: u32,
+        count: u32,
+        result: u32,
+        patience: &mut Patience,
+    ) -> Result<(), Stop> {
         if count == 0 || count > MAX_SUBSCRIPTIONS {
-            return Err(Errno::Inval);
+            return Err(Errno::Inval.into());
         }
         let result = memory.slot(result)?;
         let events_size = count * EVENT_SIZE as u32;
         memory.slice(events, events_size)?;
-        let subscriptions = memory.slice(subscriptions, count * SUBSCRIPTION_SIZE as u32)?;
+        let subscriptions = memory.slice(subscriptions, count * SIZE as u32)?;
         let subscriptions = subscriptions
             .as_chunks()
             .0
             .iter()
-            .map(Subscription::decode)
+            .map(decode)
             .collect::<Result<Vec<_>, _>>()?;
 
-        let happened = self.wait_for(&subscriptions)?;
+        let happened = self.wait_for(&subscriptions, patience)?;
         let places = memory.slice_mut(events, events_size)?;
         for (place, event) in places.chunks_exact_mut(EVENT_SIZE).zip(&happened) {
             place.copy_from_slice(&event.encode());
@@ -56,28 +83,49 @@ impl WasiP1Ctx {
         Ok(())
     }
 
-    /// Waits until at least one of `subscriptions`, each with its user data, is over; answers those that are.
-    fn wait_for(&self, subscriptions: &[(u64, Subscription)]) -> Result<Vec<Event>, Errno> {
-        let start = self.now(ClockId::Monotonic);
-        let mut fds = Vec::new();
-        let mut timeout = None;
-        let mut at_most = |time: u64| timeout = Some(timeout.map_or(time, |t: u64| t.min(time)));
+    /// Which of `subscriptions`, each with its user data, are over; waits if none is.
+    fn wait_for(
+        &self,
+        subscriptions: &[(u64, Subscription)],
+        patience: &mut Patience,
+    ) -> Result<Vec<Event>, Stop> {
+        let monotonic = &self.clocks.monotonic;
+        let began = *patience.began.get_or_insert_with(|| Began {
+            monotonic: monotonic.now(),
+            wall: self.now(ClockId::Realtime),
+        });
+        // Whatever the clock says, and whoever made it: what has been waited for is over.
+        let elapsed =
+            |waited| nanoseconds(waited).max(monotonic.now().saturating_sub(began.monotonic));
+        let mut on = Vec::new();
+        let mut shortest: Option<u64> = None;
         let mut pending = Vec::with_capacity(subscriptions.len());
         for &(_, subscription) in subscriptions {
-            let wait = self.pending(subscription, &mut fds);
-            match wait {
-                Pending::Over(_) => at_most(0),
-                Pending::Time(time) => at_most(time),
-                Pending::Descriptor(_) => {}
-            }
+            let wait = self.pending(subscription, began, &mut on);
+            let at = match wait {
+                Pending::Over(_) => Some(0),
+                Pending::Time(time) => Some(time),
+                Pending::Descriptor(_) => None,
+            };
+            shortest = at
+                .map(|at| shortest.map_or(at, |other| other.min(at)))
+                .or(shortest);
             pending.push(wait);
         }
 
-        let waited = wait(&mut fds, timeout, &*self.clocks.monotonic)?;
-        let mut elapsed = self.now(ClockId::Monotonic).saturating_sub(start);
-        if waited == Waited::TimedOut {
-            // Whatever the clock says, and whoever made it: the time has been waited for.
-            elapsed = elapsed.max(timeout.unwrap_or(0));
+        let mut passed = elapsed(patience.waited);
+        let mut reached = poll(&on, Duration::ZERO)?;
+        if nothing(&reached) && shortest.is_none_or(|time| time > passed) {
+            let left = shortest.map(|time| time - passed);
+            if left.is_some_and(|left| monotonic.skip(left)) {
+                passed = elapsed(patience.waited).max(shortest.unwrap_or(0));
+            } else {
+                reached = patience.wait(&on, left.map(Duration::from_nanos))?;
+                passed = elapsed(patience.waited);
+                if nothing(&reached) && shortest.is_none_or(|time| time > passed) {
+                    return Err(Stop::Wait);
+                }
+            }
         }
 
         let mut events = Vec::new();
@@ -85,11 +133,10 @@ impl WasiP1Ctx {
             let mut hangup = false;
             let outcome = match pending {
                 Pending::Over(outcome) => outcome,
-                Pending::Time(time) if time <= elapsed => Ok(0),
+                Pending::Time(time) if time <= passed => Ok(0),
                 Pending::Time(_) => continue,
                 Pending::Descriptor(index) => {
-                    let fd = &fds[index];
-                    let flags = fd.revents();
+                    let flags = reached[index];
                     if flags.is_empty() {
                         continue;
                     }
@@ -98,7 +145,7 @@ impl WasiP1Ctx {
                         Err(Errno::BadF)
                     } else if matches!(subscription, Subscription::Read(_)) {
                         // Not everything can say how many; 0 is "not known".
-                        Ok(ioctl_fionread(fd).unwrap_or(0))
+                        Ok(ioctl_fionread(on[index].0).unwrap_or(0))
                     } else {
                         Ok(0)
                     }
@@ -119,8 +166,13 @@ impl WasiP1Ctx {
         Ok(events)
     }
 
-    /// Looks up what `subscription` waits for; a descriptor to wait for goes to the end of `fds`.
-    fn pending<'a>(&'a self, subscription: Subscription, fds: &mut Vec<PollFd<'a>>) -> Pending {
+    /// Looks up what `subscription` of a call that began then waits for; a descriptor to wait for goes to the end of `on`.
+    fn pending<'a>(
+        &'a self,
+        subscription: Subscription,
+        began: Began,
+        on: &mut Vec<On<'a>>,
+    ) -> Pending {
         let (fd, writing) = match subscription {
             Subscription::Clock {
                 id,
@@ -128,7 +180,16 @@ impl WasiP1Ctx {
                 absolute,
             } => {
                 return match ClockId::from_number(id) {
-                    Ok(clock) if absolute => Pending::Time(timeout.saturating_sub(self.now(clock))),
+                    Ok(clock) if absolute => {
+                        let began = match clock {
+                            ClockId::Realtime => began.wall,
+                            ClockId::Monotonic => began.monotonic,
+                            ClockId::ProcessCpu | ClockId::ThreadCpu => {
+                                began.monotonic.saturating_sub(self.start)
+                            }
+                        };
+                        Pending::Time(timeout.saturating_sub(began))
+                    }
                     Ok(_) => Pending::Time(timeout),
                     Err(errno) => Pending::Over(Err(errno)),
                 };
@@ -139,13 +200,8 @@ impl WasiP1Ctx {
         match self.readiness(fd, writing) {
             Ok(Readiness::Now(bytes)) => Pending::Over(Ok(bytes)),
             Ok(Readiness::Descriptor(fd)) => {
-                let flags = if writing {
-                    PollFlags::OUT
-                } else {
-                    PollFlags::IN
-                };
-                fds.push(PollFd::from_borrowed_fd(fd, flags));
-                Pending::Descriptor(fds.len() - 1)
+                on.push((fd, wanted(writing)));
+                Pending::Descriptor(on.len() - 1)
             }
             Err(errno) => Pending::Over(Err(errno)),
         }

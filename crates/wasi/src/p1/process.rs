@@ -144,11 +144,6 @@ impl WasiP1Ctx {
             .fill(buffer)
             .map_err(crate::host::error::Error::from)?)
     }
-
-    pub(super) fn sched_yield(&mut self) -> Result<(), Errno> {
-        std::thread::yield_now();
-        Ok(())
-    }
 }
 
 /// What raising `signal` comes to: nothing, an error for the guest, or its end.

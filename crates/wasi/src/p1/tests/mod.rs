@@ -5,6 +5,7 @@ mod files;
 mod poll;
 mod process;
 mod streams;
+mod unstable;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -19,6 +20,7 @@ use super::memory::GuestMemory;
 use super::process::raise;
 use super::*;
 use crate::exit::I32Exit;
+use crate::host::patience::Patience;
 use crate::{
     DescriptorStream, DirPerms, FilePerms, MemoryInput, MemoryOutput, SeededRandom, VirtualClock,
     WasiCtxBuilder,
@@ -73,6 +75,26 @@ impl Guest {
         function(&mut self.ctx, &mut GuestMemory::new(&mut self.bytes))
     }
 
+    /// A call that may wait: made as often as it takes.
+    fn call_waiting(
+        &mut self,
+        mut function: impl FnMut(
+            &mut WasiP1Ctx,
+            &mut GuestMemory<'_>,
+            &mut Patience,
+        ) -> Result<(), Stop>,
+    ) -> Outcome {
+        let mut patience = Patience::blocking();
+        loop {
+            let memory = &mut GuestMemory::new(&mut self.bytes);
+            match function(&mut self.ctx, memory, &mut patience) {
+                Ok(()) => return Ok(()),
+                Err(Stop::Failed(errno)) => return Err(errno),
+                Err(Stop::Wait) => {}
+            }
+        }
+    }
+
     fn u32_at(&self, at: u32) -> u32 {
         u32::from_le_bytes(self.bytes[at as usize..][..4].try_into().unwrap())
     }
@@ -105,7 +127,9 @@ impl Guest {
     fn write(&mut self, fd: u32, bytes: &[u8]) -> Outcome<u32> {
         self.put(BUFFER, bytes);
         let (iovs, count) = self.iovs(&[bytes.len() as u32]);
-        self.call(|ctx, memory| ctx.fd_write(memory, fd, iovs, count, RESULT))?;
+        self.call_waiting(|ctx, memory, patience| {
+            ctx.fd_write(memory, fd, iovs, count, RESULT, patience)
+        })?;
         Ok(self.u32_at(RESULT))
     }
 
@@ -118,7 +142,9 @@ impl Guest {
 
     fn read(&mut self, fd: u32, lens: &[u32]) -> Outcome<Vec<u8>> {
         let (iovs, count) = self.iovs(lens);
-        self.call(|ctx, memory| ctx.fd_read(memory, fd, iovs, count, RESULT))?;
+        self.call_waiting(|ctx, memory, patience| {
+            ctx.fd_read(memory, fd, iovs, count, RESULT, patience)
+        })?;
         Ok(self.bytes[BUFFER as usize..][..self.u32_at(RESULT) as usize].to_vec())
     }
 
@@ -199,7 +225,9 @@ impl Guest {
     fn poll(&mut self, subscriptions: &[[u8; 48]]) -> Outcome<Vec<Event>> {
         self.put(IOVS, subscriptions.as_flattened());
         let count = subscriptions.len() as u32;
-        self.call(|ctx, memory| ctx.poll_oneoff(memory, IOVS, BUFFER, count, RESULT))?;
+        self.call_waiting(|ctx, memory, patience| {
+            ctx.poll_oneoff(memory, IOVS, BUFFER, count, RESULT, patience)
+        })?;
         let events = &self.bytes[BUFFER as usize..][..self.u32_at(RESULT) as usize * 32];
         Ok(events
             .chunks(32)
@@ -218,6 +246,17 @@ impl Guest {
                 hangup: event[24] == 1,
             })
             .collect())
+    }
+}
+
+/// A call that could wait but has no reason to, as one that cannot.
+fn at_once(
+    function: impl FnOnce(&mut WasiP1Ctx, &mut GuestMemory<'_>, &mut Patience) -> Result<(), Stop>,
+) -> impl FnOnce(&mut WasiP1Ctx, &mut GuestMemory<'_>) -> Outcome {
+    |ctx, memory| match function(ctx, memory, &mut Patience::blocking()) {
+        Ok(()) => Ok(()),
+        Err(Stop::Failed(errno)) => Err(errno),
+        Err(Stop::Wait) => panic!("waits"),
     }
 }
 

@@ -94,6 +94,7 @@ fn polling_descriptors_tells_what_is_ready_and_what_is_wrong() {
     let mut unknown = readable(1, STDIN);
     unknown[8] = 3;
     assert_eq!(guest.poll(&[unknown]), Err(Errno::Inval));
-    let too_many = guest.call(|ctx, memory| ctx.poll_oneoff(memory, 0, 0, u32::MAX, 0));
+    let too_many = guest
+        .call_waiting(|ctx, memory, patience| ctx.poll_oneoff(memory, 0, 0, u32::MAX, 0, patience));
     assert_eq!(too_many, Err(Errno::Inval));
 }

@@ -104,12 +104,14 @@ fn bad_pointers_are_faults_and_nothing_happens() {
             Box::new(|c, m| c.fd_filestat_get(m, DIR, bad)),
             Box::new(|c, m| c.fd_prestat_get(m, DIR, bad)),
             Box::new(|c, m| c.fd_prestat_dir_name(m, DIR, bad, 4)),
-            Box::new(|c, m| c.fd_read(m, STDIN, bad, 1, 0)),
-            Box::new(|c, m| c.fd_read(m, STDIN, IOVS, u32::MAX, 0)),
-            Box::new(|c, m| c.fd_read(m, STDIN, IOVS, 1, bad)),
-            Box::new(|c, m| c.fd_write(m, STDOUT, bad, 1, 0)),
-            Box::new(|c, m| c.fd_write(m, STDOUT, IOVS, u32::MAX, 0)),
-            Box::new(|c, m| c.fd_write(m, STDOUT, IOVS, 1, bad)),
+            Box::new(at_once(|c, m, p| c.fd_read(m, STDIN, bad, 1, 0, p))),
+            Box::new(at_once(|c, m, p| c.fd_read(m, STDIN, IOVS, u32::MAX, 0, p))),
+            Box::new(at_once(|c, m, p| c.fd_read(m, STDIN, IOVS, 1, bad, p))),
+            Box::new(at_once(|c, m, p| c.fd_write(m, STDOUT, bad, 1, 0, p))),
+            Box::new(at_once(|c, m, p| {
+                c.fd_write(m, STDOUT, IOVS, u32::MAX, 0, p)
+            })),
+            Box::new(at_once(|c, m, p| c.fd_write(m, STDOUT, IOVS, 1, bad, p))),
             Box::new(|c, m| c.fd_readdir(m, DIR, bad, 100, 0, 0)),
             Box::new(|c, m| c.fd_readdir(m, DIR, BUFFER, u32::MAX, 0, 0)),
             Box::new(|c, m| c.fd_readdir(m, DIR, BUFFER, 100, 0, bad)),
@@ -123,14 +125,18 @@ fn bad_pointers_are_faults_and_nothing_happens() {
             Box::new(|c, m| c.path_symlink(m, PATH, 1, DIR, bad, 4)),
             Box::new(|c, m| c.path_link(m, DIR, 0, PATH, 1, DIR, bad, 4)),
             Box::new(|c, m| c.path_unlink_file(m, DIR, bad, 4)),
-            Box::new(|c, m| c.poll_oneoff(m, bad, BUFFER, 1, 0)),
-            Box::new(|c, m| c.poll_oneoff(m, IOVS, bad, 1, 0)),
-            Box::new(|c, m| c.poll_oneoff(m, IOVS, BUFFER, 1, bad)),
+            Box::new(at_once(|c, m, p| c.poll_oneoff(m, bad, BUFFER, 1, 0, p))),
+            Box::new(at_once(|c, m, p| c.poll_oneoff(m, IOVS, bad, 1, 0, p))),
+            Box::new(at_once(|c, m, p| c.poll_oneoff(m, IOVS, BUFFER, 1, bad, p))),
             Box::new(|c, m| c.random_get(m, bad, 4)),
-            Box::new(|c, m| c.sock_accept(m, DIR, 0, bad)),
-            Box::new(|c, m| c.sock_recv(m, DIR, IOVS, 1, 0, bad, 0)),
-            Box::new(|c, m| c.sock_recv(m, DIR, IOVS, 1, 0, 0, bad)),
-            Box::new(|c, m| c.sock_send(m, DIR, IOVS, 1, 0, bad)),
+            Box::new(at_once(|c, m, p| c.sock_accept(m, DIR, 0, bad, p))),
+            Box::new(at_once(|c, m, p| {
+                c.sock_recv(m, DIR, IOVS, 1, 0, bad, 0, p)
+            })),
+            Box::new(at_once(|c, m, p| {
+                c.sock_recv(m, DIR, IOVS, 1, 0, 0, bad, p)
+            })),
+            Box::new(at_once(|c, m, p| c.sock_send(m, DIR, IOVS, 1, 0, bad, p))),
         ];
         for (index, call) in calls.into_iter().enumerate() {
             assert_eq!(

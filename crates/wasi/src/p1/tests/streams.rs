@@ -19,7 +19,9 @@ fn streams_carry_bytes_and_have_no_position() {
     guest.put(BUFFER, b"output");
     let (iovs, count) = guest.iovs(&[3, 0, 3]);
     guest
-        .call(|ctx, memory| ctx.fd_write(memory, STDOUT, iovs, count, RESULT))
+        .call_waiting(|ctx, memory, patience| {
+            ctx.fd_write(memory, STDOUT, iovs, count, RESULT, patience)
+        })
         .unwrap();
     assert_eq!(guest.u32_at(RESULT), 6);
     assert_eq!(output.contents(), b"some output");
@@ -72,44 +74,46 @@ fn sockets_accept_send_receive_and_shut_down() {
     let mut guest = Guest::new(&mut builder);
     let listening = 3;
     let accept = |flags| {
-        move |ctx: &mut WasiP1Ctx, memory: &mut GuestMemory<'_>| {
-            ctx.sock_accept(memory, listening, flags, RESULT)
+        move |ctx: &mut WasiP1Ctx, memory: &mut GuestMemory<'_>, patience: &mut Patience| {
+            ctx.sock_accept(memory, listening, flags, RESULT, patience)
         }
     };
 
     guest.ctx.fd_fdstat_set_flags(listening, NONBLOCK).unwrap();
     assert_eq!(guest.fdstat(listening).unwrap().1, NONBLOCK as u8);
-    assert_eq!(guest.call(accept(0)), Err(Errno::Again));
+    assert_eq!(guest.call_waiting(accept(0)), Err(Errno::Again));
     guest.ctx.fd_fdstat_set_flags(listening, 0).unwrap();
-    assert_eq!(guest.call(accept(APPEND)), Err(Errno::Inval));
+    assert_eq!(guest.call_waiting(accept(APPEND)), Err(Errno::Inval));
 
     let mut client = TcpStream::connect(address).unwrap();
-    assert_eq!(guest.call(accept(0)), Ok(()));
+    assert_eq!(guest.call_waiting(accept(0)), Ok(()));
     let fd = guest.u32_at(RESULT);
     assert_eq!(guest.fdstat(fd).unwrap().0, 6);
 
     client.write_all(b"hello").unwrap();
     guest.poll(&[readable(1, fd)]).unwrap();
     let recv = |flags| {
-        move |ctx: &mut WasiP1Ctx, memory: &mut GuestMemory<'_>| {
-            ctx.sock_recv(memory, fd, IOVS, 2, flags, RESULT, RESULT + 4)
+        move |ctx: &mut WasiP1Ctx, memory: &mut GuestMemory<'_>, patience: &mut Patience| {
+            ctx.sock_recv(memory, fd, IOVS, 2, flags, RESULT, RESULT + 4, patience)
         }
     };
     guest.iovs(&[2, 9]);
     for peek in [1, 0] {
-        assert_eq!(guest.call(recv(peek)), Ok(()));
+        assert_eq!(guest.call_waiting(recv(peek)), Ok(()));
         assert_eq!(
             (guest.u32_at(RESULT), guest.u32_at(RESULT + 4) as u16),
             (5, 0)
         );
         assert_eq!(&guest.bytes[BUFFER as usize..][..5], b"hello");
     }
-    assert_eq!(guest.call(recv(4)), Err(Errno::Inval));
+    assert_eq!(guest.call_waiting(recv(4)), Err(Errno::Inval));
 
     guest.put(BUFFER, b"world");
     guest.iovs(&[5]);
     guest
-        .call(|ctx, memory| ctx.sock_send(memory, fd, IOVS, 1, 0, RESULT))
+        .call_waiting(|ctx, memory, patience| {
+            ctx.sock_send(memory, fd, IOVS, 1, 0, RESULT, patience)
+        })
         .unwrap();
     assert_eq!(guest.write(fd, b"!"), Ok(1));
     assert_eq!(guest.ctx.sock_shutdown(fd, 0), Err(Errno::Inval));
@@ -123,11 +127,17 @@ fn sockets_accept_send_receive_and_shut_down() {
     for (other, expected) in [(STDOUT, Errno::NotSock), (99, Errno::BadF)] {
         let expected = Err(expected);
         assert_eq!(guest.ctx.sock_shutdown(other, 1), expected);
-        let outcome = guest.call(|ctx, memory| ctx.sock_accept(memory, other, 0, RESULT));
+        let outcome = guest.call_waiting(|ctx, memory, patience| {
+            ctx.sock_accept(memory, other, 0, RESULT, patience)
+        });
         assert_eq!(outcome, expected);
-        let outcome = guest.call(|ctx, memory| ctx.sock_send(memory, other, IOVS, 1, 0, RESULT));
+        let outcome = guest.call_waiting(|ctx, memory, patience| {
+            ctx.sock_send(memory, other, IOVS, 1, 0, RESULT, patience)
+        });
         assert_eq!(outcome, expected);
-        let outcome = guest.call(|ctx, memory| ctx.sock_recv(memory, other, IOVS, 1, 0, 0, 4));
+        let outcome = guest.call_waiting(|ctx, memory, patience| {
+            ctx.sock_recv(memory, other, IOVS, 1, 0, 0, 4, patience)
+        });
         assert_eq!(outcome, expected);
     }
 }
