@@ -120,6 +120,7 @@ examples! {
     a_fault_is_looked_into_and_repaired: "faults",
     a_plugin_is_killed_at_its_deadline_and_used_again: "plugin",
     a_backtrace_has_files_and_lines: "backtraces",
+    every_transition_is_told_of: "call_hooks",
 }
 
 #[test]
