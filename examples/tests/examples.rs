@@ -121,6 +121,8 @@ examples! {
     a_plugin_is_killed_at_its_deadline_and_used_again: "plugin",
     a_backtrace_has_files_and_lines: "backtraces",
     every_transition_is_told_of: "call_hooks",
+    a_core_dump_shows_what_the_guest_was: "core_dump",
+    a_profile_names_the_functions_that_take_time: "profiler",
 }
 
 #[test]
