@@ -123,6 +123,10 @@ examples! {
     every_transition_is_told_of: "call_hooks",
     a_core_dump_shows_what_the_guest_was: "core_dump",
     a_profile_names_the_functions_that_take_time: "profiler",
+    artifacts_from_elsewhere_are_signed: "signing",
+    the_second_start_does_not_compile: "cache",
+    instances_come_and_go: "freeing",
+    host_functions_have_state_of_their_own: "host_env",
 }
 
 #[test]
