@@ -34,6 +34,8 @@ pub struct EpochClock {
 pub(crate) struct EpochDeadline {
     /// `u64::MAX` for none.
     at: AtomicU64,
+    /// How far away the deadline is from when the guest goes on that waits now; `u64::MAX` if it has one already.
+    after_yield: AtomicU64,
     /// Is the store among those the clock looks at?
     listed: AtomicBool,
 }
@@ -43,7 +45,8 @@ pub(crate) struct EpochDeadline {
 pub enum EpochUpdate {
     /// The guest goes on, with a deadline so many ticks from now.
     Continue(u64),
-    /// The computation is suspended, with a deadline so many ticks from now. A computation that cannot be suspended goes on.
+    /// The computation is suspended, with a deadline so many ticks from when it goes on: others may take as long as they want. A
+    /// computation that cannot be suspended goes on at once.
     Yield(u64),
 }
 
@@ -73,6 +76,7 @@ impl EpochDeadline {
     pub(crate) const fn none() -> EpochDeadline {
         EpochDeadline {
             at: AtomicU64::new(u64::MAX),
+            after_yield: AtomicU64::new(u64::MAX),
             listed: AtomicBool::new(false),
         }
     }
@@ -86,6 +90,7 @@ impl EpochDeadline {
 impl Control {
     fn set_epoch_deadline(self: &Arc<Self>, ticks: u64) {
         let at = self.clock.current().saturating_add(ticks);
+        self.epoch.after_yield.store(u64::MAX, SeqCst);
         self.epoch.at.store(at, SeqCst);
         if !self.epoch.listed.swap(true, SeqCst) {
             let stores = self.clock.stores.lock();
@@ -95,6 +100,21 @@ impl Control {
         // The clock may have gone on between.
         if self.epoch.has_come(self.clock.current()) {
             self.request(Word::EPOCH);
+        }
+    }
+
+    /// No deadline while the guest waits, and one so many ticks away when it goes on.
+    fn set_epoch_deadline_after_yield(&self, ticks: u64) {
+        self.epoch.at.store(u64::MAX, SeqCst);
+        self.epoch.after_yield.store(ticks, SeqCst);
+    }
+
+    /// A guest that was interrupted for its epoch deadline goes on.
+    pub(crate) fn goes_on_after_epoch(self: &Arc<Self>) {
+        let ticks = self.epoch.after_yield.load(SeqCst);
+        // Unless it was set otherwise meanwhile.
+        if ticks != u64::MAX {
+            self.set_epoch_deadline(ticks);
         }
     }
 }
@@ -143,14 +163,18 @@ pub(crate) unsafe fn decide(store: NonNull<StoreInner>, why: Interruption) -> Re
         // It was changed since the interruption.
         (OnEpoch::Trap | OnEpoch::Call, _) => return Err(interrupt::ended(Terminated::Epoch)),
     };
-    let (ticks, suspend) = match update {
-        EpochUpdate::Continue(ticks) => (ticks, false),
-        EpochUpdate::Yield(ticks) => (ticks, true),
-    };
     // SAFETY: as the caller says.
     let control = unsafe { store.as_ref() }.control();
-    control.set_epoch_deadline(ticks);
-    Ok(suspend)
+    Ok(match update {
+        EpochUpdate::Continue(ticks) => {
+            control.set_epoch_deadline(ticks);
+            false
+        }
+        EpochUpdate::Yield(ticks) => {
+            control.set_epoch_deadline_after_yield(ticks);
+            true
+        }
+    })
 }
 
 /// Code of the host that a guest's interruption has called, until it is dropped.
@@ -196,7 +220,7 @@ impl<T: 'static> StoreMut<'_, T> {
         self.inner().execution().interrupts().trap_at_epoch();
     }
 
-    /// At its epoch deadline the computation is suspended, with [`Interruption::Epoch`], and the next deadline is `ticks` later.
+    /// At its epoch deadline the computation is suspended, with [`Interruption::Epoch`], and the next deadline is `ticks` after it goes on.
     /// A computation that cannot be suspended goes on.
     ///
     /// # Errors

@@ -465,7 +465,14 @@ unsafe fn stop(
     registers: Range<usize>,
 ) -> Result<(), TrapReason> {
     // SAFETY: the callers' promises are the same.
-    unsafe { Execution::suspend_interrupted(execution, why, registers) }
+    let result = unsafe { Execution::suspend_interrupted(execution, why, registers) };
+    if why == Interruption::Epoch {
+        // SAFETY: as above: the execution is valid. The reference ends here.
+        if let Some(control) = unsafe { execution.as_ref() }.interrupts().control.get() {
+            control.goes_on_after_epoch();
+        }
+    }
+    result
 }
 
 /// Handles the signal. Async-signal-safe.

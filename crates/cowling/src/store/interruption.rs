@@ -30,10 +30,10 @@ pub enum UpdateDeadline {
     Interrupt,
     /// The guest goes on; the next deadline is so many ticks from now.
     Continue(u64),
-    /// The executor may run others before the guest goes on; the next deadline is so many ticks from now. In a call that is not
+    /// The executor may run others before the guest goes on; the next deadline is so many ticks from then. In a call that is not
     /// asynchronous this is `Continue`.
     Yield(u64),
-    /// The guest goes on when a future is ready; the next deadline is so many ticks from now. In a call that is not
+    /// The guest goes on when a future is ready; the next deadline is so many ticks from then. In a call that is not
     /// asynchronous this is `Continue`, and the future is dropped.
     YieldCustom(u64, Pin<Box<dyn Future<Output = ()> + Send>>),
 }
@@ -118,8 +118,8 @@ impl<T: 'static> Store<T> {
         self.as_context_mut().epoch_deadline_callback(callback);
     }
 
-    /// At the epoch deadline asynchronous calls let the executor run others; the next deadline is `delta` ticks later. Other
-    /// calls just go on.
+    /// At the epoch deadline asynchronous calls let the executor run others; the next deadline is `delta` ticks after
+    /// the guest goes on. Other calls just go on.
     pub fn epoch_deadline_async_yield_and_update(&mut self, delta: u64) {
         self.as_context_mut()
             .epoch_deadline_async_yield_and_update(delta);

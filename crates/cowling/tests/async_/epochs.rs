@@ -180,6 +180,23 @@ fn asynchronous_calls_let_the_executor_run_at_their_deadline() {
 }
 
 #[test]
+fn the_deadline_after_a_yield_counts_from_when_the_guest_goes_on() {
+    let (mut store, instance) = guest();
+    let engine = store.engine().clone();
+    let ticks = ticks(&mut store, &instance);
+    store.epoch_deadline_async_yield_and_update(2);
+    store.set_epoch_deadline(1);
+    let mut call = pin!(ticks.call_async(&mut store, 2));
+    assert!(poll_once(call.as_mut()).is_pending());
+    // Others take their time.
+    for _ in 0..5 {
+        engine.increment_epoch();
+    }
+    // One tick is left, and two until the deadline.
+    ready_at_poll(call, 1).unwrap();
+}
+
+#[test]
 fn a_spinning_guest_lets_the_executor_run_at_each_epoch() {
     let (mut store, instance) = guest();
     store.epoch_deadline_async_yield_and_update(1);
