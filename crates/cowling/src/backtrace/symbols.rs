@@ -135,8 +135,9 @@ impl<'a> Lookup<'a> {
 
     /// Finds what is in this unit of what was not found yet.
     fn in_unit(&self, unit: &Unit<'a>, wanted: &mut [Wanted]) {
+        // One that says it in a way that nobody else does may cover anything, like one that does not say it.
         let covered = |w: &&mut Wanted| {
-            w.symbols.is_empty() && self.unit_covers(unit, w.address).unwrap_or(false)
+            w.symbols.is_empty() && self.unit_covers(unit, w.address).unwrap_or(true)
         };
         let mut wanted: Vec<_> = wanted.iter_mut().filter(covered).collect();
         if wanted.is_empty() {

@@ -115,6 +115,7 @@ const NAME: u8 = gimli::DW_AT_name.0 as u8;
 const ORIGIN: u8 = gimli::DW_AT_abstract_origin.0 as u8;
 const ADDRESS: u8 = gimli::DW_FORM_addr.0 as u8;
 const DATA1: u8 = gimli::DW_FORM_data1.0 as u8;
+const DATA4: u8 = gimli::DW_FORM_data4.0 as u8;
 const OFFSET: u8 = gimli::DW_FORM_sec_offset.0 as u8;
 const STRING: u8 = gimli::DW_FORM_string.0 as u8;
 const REFERENCE: u8 = gimli::DW_FORM_ref4.0 as u8;
@@ -207,6 +208,34 @@ fn units_that_share_a_long_list_of_ranges_end_at_the_budget() {
             if found { &["f"][..] } else { &[] },
             "{before}"
         );
+    }
+}
+
+/// The text format's assembler writes the address at which a unit begins as a number that is no address.
+#[test]
+fn units_whose_extent_cannot_be_read_are_looked_into() {
+    let function = [[LOW_PC, ADDRESS], [HIGH_PC, DATA1], [NAME, STRING]];
+    // The unit says 64 to 80, and has a function from 16 to 32.
+    let entries = [1, 64, 0, 0, 0, 16, 2, 16, 0, 0, 0, 16, b'f', 0, 0];
+    for (form, address, found) in [
+        (DATA4, 20, Some("f")),
+        (DATA4, 70, None),
+        (ADDRESS, 20, None),
+    ] {
+        let abbreviations = [
+            abbreviation(
+                1,
+                gimli::DW_TAG_compile_unit,
+                true,
+                &[[LOW_PC, form], [HIGH_PC, DATA1]],
+            ),
+            abbreviation(2, gimli::DW_TAG_subprogram, false, &function),
+        ]
+        .concat();
+        let info = unit(&entries);
+        let debug = sections(&info, &abbreviations, b"\0");
+        let wanted = find(&debug, [address].into_iter(), BUDGET);
+        assert_eq!(names(&wanted), Vec::from_iter(found), "{form} {address}");
     }
 }
 
