@@ -370,8 +370,8 @@ fn try_allocate(
     module: &Arc<CompiledModule>,
     imports: Imports<'_>,
 ) -> Result<InstancePtr> {
-    allow_tables(store, module.info())?;
     allow_memories(store, module.info())?;
+    allow_tables(store, module.info())?;
     if module.template().needs_heap {
         store.provided_heap()?;
     }
@@ -488,7 +488,7 @@ fn allow_tables(store: &mut StoreInner, info: &ModuleInfo) -> Result<()> {
         let index = info.table_index(index);
         let ty = info.tables[index];
         store
-            .table_growing(0, ty.minimum, ty.maximum)
+            .table_growing(0, ty.minimum, ty.largest())
             .map_err(|error| refused(error, |reason| table_error(info, index, reason)))?;
     }
     Ok(())

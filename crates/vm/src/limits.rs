@@ -19,7 +19,8 @@ pub const DEFAULT_MEMORY_LIMIT: usize = 10_000;
 /// It is asked when a memory or table is created (then `current` is 0) and whenever one should grow, by a guest or by the host,
 /// before anything is allocated. Host functions that guests call must account for what they allocate themselves.
 pub trait ResourceLimiter: Send {
-    /// May a memory go from `current` to `desired` bytes? `maximum` is the one its type declares, in bytes.
+    /// May a memory go from `current` to `desired` bytes? `maximum` is the one its type declares, in bytes, or else what addresses of
+    /// its type reach. `None` means that there is none, as for the heap of objects.
     ///
     /// `Ok(false)` makes `memory.grow` return -1. An error stops the guest and is returned to whoever called it.
     ///
@@ -42,7 +43,8 @@ pub trait ResourceLimiter: Send {
         Ok(())
     }
 
-    /// May a table go from `current` to `desired` elements? `maximum` is the one its type declares.
+    /// May a table go from `current` to `desired` elements? `maximum` is the one its type declares, or else what indices of its type
+    /// reach.
     ///
     /// `Ok(false)` makes `table.grow` return -1. An error stops the guest and is returned to whoever called it.
     ///

@@ -339,7 +339,7 @@ impl TableRef {
         let current = self.len();
         let declared = ty.maximum.unwrap_or(u64::MAX);
         let desired = (current as u64).saturating_add(delta);
-        store.table_growing(current as u64, desired, ty.maximum)?;
+        store.table_growing(current as u64, desired, ty.largest())?;
         let maximum = (declared.min(MAX_TABLE_ELEMENTS)).min(self.instance.table_limit());
         if desired > maximum {
             let error = GrowError::BeyondMaximum {

@@ -20,6 +20,18 @@ pub struct TableType {
     pub table64: bool,
 }
 
+impl TableType {
+    /// The most elements it can have: its maximum, or what its indices reach.
+    pub fn largest(&self) -> u64 {
+        let reach = if self.table64 {
+            u64::MAX
+        } else {
+            u32::MAX.into()
+        };
+        self.maximum.unwrap_or(reach)
+    }
+}
+
 impl fmt::Display for TableType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("(table ")?;
@@ -58,6 +70,12 @@ impl MemoryType {
     /// Does it end where pages of the machine do, so that what lies behind it can be made inaccessible?
     pub fn has_whole_pages(&self) -> bool {
         self.page_size() >= crate::artifact::IMAGE_ALIGN
+    }
+
+    /// The most pages it can have: its maximum, or what its addresses reach.
+    pub fn largest(&self) -> u64 {
+        let reach = if self.memory64 { u64::MAX } else { 1 << 32 };
+        self.maximum.unwrap_or(reach / self.page_size())
     }
 
     /// Initial size in bytes, or `None` if it does not fit in 64 bits.

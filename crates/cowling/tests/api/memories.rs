@@ -248,6 +248,61 @@ fn a_limiter_can_stop_the_guest() {
     assert_says(&grow.call(&mut store, ()).unwrap_err(), &["131072"]);
 }
 
+#[derive(Default)]
+struct Asked(Vec<(&'static str, usize, usize, Option<usize>)>);
+
+impl ResourceLimiter for Asked {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> Result<bool> {
+        self.0.push(("memory", current, desired, maximum));
+        Ok(true)
+    }
+
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> Result<bool> {
+        self.0.push(("table", current, desired, maximum));
+        Ok(true)
+    }
+}
+
+#[test]
+fn limiters_are_asked_for_memories_first_and_told_what_addresses_reach() {
+    const PAGE: usize = 65536;
+    for (text, asked) in [
+        (
+            "(module (table 2 5 funcref) (memory 1 3) (table 1 funcref) (memory 2))",
+            &[
+                ("memory", 0, PAGE, Some(3 * PAGE)),
+                ("memory", 0, 2 * PAGE, Some(1 << 32)),
+                ("table", 0, 2, Some(5)),
+                ("table", 0, 1, Some(u32::MAX as usize)),
+            ][..],
+        ),
+        (
+            "(module (table i64 1 funcref) (memory i64 1) (memory i64 0 9))",
+            &[
+                ("memory", 0, PAGE, Some(usize::MAX - (PAGE - 1))),
+                ("memory", 0, 0, Some(9 * PAGE)),
+                ("table", 0, 1, Some(usize::MAX)),
+            ],
+        ),
+    ] {
+        let mut store = Store::new(&Engine::default(), Asked::default());
+        store.limiter(|limiter| limiter);
+        let module = Module::new(store.engine(), text).unwrap();
+        Instance::new(&mut store, &module, &[]).unwrap();
+        assert_eq!(store.data().0, asked, "{text}");
+    }
+}
+
 struct Moody;
 
 impl ResourceLimiter for Moody {

@@ -165,7 +165,7 @@ fn instantiation_waits_for_each_memory_and_table_in_turn_and_asks_each_once() {
         let (module, linker, mut store) = engine_linker_store();
         store.data_mut().when = when;
         block_on(linker.instantiate_async(&mut store, &module)).unwrap();
-        let expected = [('t', 0, 3), ('m', 0, PAGE), ('m', 0, 2 * PAGE)];
+        let expected = [('m', 0, PAGE), ('m', 0, 2 * PAGE), ('t', 0, 3)];
         assert_eq!(store.data().asked, expected, "{when:?}");
         let pre = linker.instantiate_pre(&module).unwrap();
         block_on(pre.instantiate_async(&mut store)).unwrap();

@@ -604,12 +604,12 @@ impl StoreInner {
             what: Growing::Memory,
             current: bytes(current),
             desired: bytes(desired),
-            maximum: ty.maximum.map(bytes),
+            maximum: Some(bytes(ty.largest())),
         });
         decide(answer, "memory", "pages", current, desired)
     }
 
-    /// Asks the limiter whether a table may grow from `current` to `desired` elements.
+    /// Asks the limiter whether a table that can have `largest` elements may grow from `current` to `desired`.
     ///
     /// # Errors
     /// When it says no or fails.
@@ -617,7 +617,7 @@ impl StoreInner {
         &mut self,
         current: u64,
         desired: u64,
-        maximum: Option<u64>,
+        largest: u64,
     ) -> Result<(), GrowError> {
         let used = || self.table_elements();
         let limit = self.quota.table_elements;
@@ -627,7 +627,7 @@ impl StoreInner {
             what: Growing::Table,
             current: size(current),
             desired: size(desired),
-            maximum: maximum.map(size),
+            maximum: Some(size(largest)),
         });
         decide(answer, "table", "elements", current, desired)
     }

@@ -199,8 +199,8 @@ fn the_limiter_sees_every_growth_and_may_stop_the_guest() {
     assert_eq!(call::<_, i32, i32>(&mut s, i, "memory", 100).unwrap(), -1);
     assert_eq!(call::<_, i32, i32>(&mut s, i, "table", -1).unwrap(), -1);
     let expected = [
-        ("table", 0, 1, Some(10)),
         ("memory", 0, 1, Some(10)),
+        ("table", 0, 1, Some(10)),
         ("memory", 1, 2, Some(10)),
         ("table", 1, 3, Some(10)),
         ("memory", 2, 102, Some(10)),
