@@ -17,6 +17,11 @@ macro_rules! costs {
         }
 
         impl $name {
+            /// The default.
+            pub fn new() -> Self {
+                Self::default()
+            }
+
             /// Notes what differs from the default.
             fn differences(&self, costs: &mut OperatorCosts) {
                 let default = Self::default();

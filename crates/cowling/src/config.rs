@@ -27,7 +27,6 @@ use std::num::NonZeroUsize;
 
 /// Which version artifacts say they are of, and must say to be loaded: [`Config::module_version`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub enum ModuleVersionStrategy {
     /// Cowling's, with the code generator's.
     #[default]

@@ -260,7 +260,6 @@ impl fmt::Debug for EngineWeak {
 
 /// A kind of precompiled artifact.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Precompiled {
     /// A module: what [`Module::serialize`](crate::Module::serialize) gives.
     Module,

@@ -21,7 +21,7 @@
 //! | [`CompileError`](crate::CompileError) | a module that does not compile |
 //! | [`KnobError`](crate::KnobError) | a setting that does not exist |
 
-pub use anyhow::{Context, Error, anyhow as format_err, bail, ensure};
+pub use anyhow::{Chain, Context, Error, Ok, anyhow as format_err, bail, ensure};
 pub use cowling_abi::artifact::HeaderError;
 pub use cowling_vm::{
     AccessError, CallError, Cancelled, CannotSuspend, FuelError, GrowError, InstanceNumber,

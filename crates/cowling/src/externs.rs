@@ -14,7 +14,6 @@ use cowling_vm::{ExternHandle, ImportValue, StoreInner};
 
 /// Something an instance can export or import.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub enum Extern {
     /// A function.
     Func(Func),

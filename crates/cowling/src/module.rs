@@ -245,7 +245,6 @@ impl fmt::Debug for ModuleExport {
 
 /// What an instance of a module takes, before anything grows.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct ResourcesRequired {
     /// Number of memories it defines.
     pub num_memories: u32,

@@ -16,7 +16,6 @@ use smallvec::SmallVec;
 ///
 /// Floats are kept as their bits, so that no NaN changes on the way.
 #[derive(Copy, Clone, Debug)]
-#[non_exhaustive]
 pub enum Val {
     /// 32-bit integer.
     I32(i32),
@@ -228,7 +227,6 @@ from! {
 
 /// A reference of any type.
 #[derive(Copy, Clone, Debug)]
-#[non_exhaustive]
 pub enum Ref {
     /// To a function.
     Func(Option<Func>),

@@ -54,6 +54,12 @@ numbers! {
 }
 
 impl ValRaw {
+    /// The null reference, of any type.
+    #[inline]
+    pub fn null() -> ValRaw {
+        ValRaw(VmValue::from_u128(0))
+    }
+
     /// A value that is a reference to a function.
     #[inline]
     pub fn funcref(func: *mut c_void) -> ValRaw {

@@ -6,7 +6,6 @@ use std::ops::Range;
 
 /// A function of a module, and where its machine code is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct ModuleFunction {
     /// Its number in the module; imported functions come first.
     pub index: FuncIndex,

@@ -396,7 +396,6 @@ impl fmt::Display for ExnType {
 
 /// The type of an import or export, whatever its kind.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub enum ExternType {
     /// A function.
     Func(FuncType),

@@ -289,7 +289,6 @@ impl fmt::Display for RefType {
 ///   '- none (below all of them)
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub enum HeapType {
     /// Any host value.
     Extern,
