@@ -5,7 +5,7 @@
 //! ```
 
 use cowling::{
-    Config, Engine, InstanceAllocationStrategy, InstantiateError, Linker, Module,
+    Config, Engine, InstanceAllocationStrategy, Linker, Module, PoolConcurrencyLimitError,
     PoolingAllocationConfig, Result, Store,
 };
 use std::thread;
@@ -85,7 +85,7 @@ fn main() -> Result<()> {
     let result = (0..).try_for_each(|_| pre.instantiate(&mut store).map(drop));
     let error = result.unwrap_err();
     println!("all at once: {error:#}");
-    if let Some(InstantiateError::PoolFull(full)) = error.downcast_ref() {
+    if let Some(full) = error.downcast_ref::<PoolConcurrencyLimitError>() {
         println!("the limit is {} {}", full.limit, full.what);
     }
     // ANCHOR_END: full

@@ -29,7 +29,8 @@ impl Instance {
     ///
     /// # Errors
     /// [`LinkError`](crate::LinkError) when number or types of the imports do not fit;
-    /// [`InstantiateError`](crate::InstantiateError) when there is no room or the module is of another engine; a
+    /// [`InstantiateError`](crate::InstantiateError) when there is no room or the module is of another engine;
+    /// [`PoolConcurrencyLimitError`](crate::PoolConcurrencyLimitError) when the engine's pool is full; a
     /// [`Trap`](crate::Trap) of a segment or the start function. Segments before the one that trapped stay written, as the
     /// specification says.
     pub fn new(

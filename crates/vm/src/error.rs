@@ -264,7 +264,7 @@ pub enum LinkError {
     },
 }
 
-/// An instance could not be made, for a reason other than its imports or a trap.
+/// An instance could not be made, for a reason other than its imports, a trap, or a pool that is full ([`PoolFull`]).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InstantiateError {
@@ -301,9 +301,6 @@ pub enum InstantiateError {
     /// There is no room for the instance.
     #[error("no room for an instance: {0}")]
     Slot(String),
-    /// The pool that the instance's slot would come from has none left.
-    #[error(transparent)]
-    PoolFull(#[from] PoolFull),
     /// The module needs more than the pool gives an instance.
     #[error("the module needs {wanted} {what}, its pool allows {limit}")]
     PoolLimit {

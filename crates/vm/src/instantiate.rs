@@ -423,7 +423,7 @@ fn allocate_new(
                 tables: info.defined_table_count(),
                 stacks: usize::from(stack.is_some()),
             };
-            let admission = Admission::new(pool, usage).map_err(InstantiateError::from)?;
+            let admission = Admission::new(pool, usage)?;
             Some(Pooled::new(kind, admission))
         }
         None => None,

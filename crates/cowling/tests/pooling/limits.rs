@@ -73,8 +73,7 @@ fn each_total_is_kept_to_and_named() {
             for _ in 0..3 {
                 let error = live(&engine, &pre).unwrap_err();
                 assert_eq!(error.to_string(), message);
-                let error = error.downcast_ref::<InstantiateError>();
-                assert!(matches!(error, Some(InstantiateError::PoolFull(_))));
+                assert!(error.is::<PoolConcurrencyLimitError>());
                 assert_eq!(figures(engine.pool_metrics()), figures(before));
             }
             stores.remove(1);
