@@ -380,8 +380,7 @@ fn try_allocate(
         module.info().defined_func_count() > 0 && store.execution().wants_stack_in_slot();
     let stack = wants_stack.then(|| store.execution().stack_spec());
     let kind = Kind::new(module, stack);
-    // What the host makes has no code, and modules of its own.
-    let pool = (module.info().defined_func_count() > 0).then(|| store.pool());
+    let pool = (!module.is_of_host()).then(|| store.pool());
     let warm = pool.and_then(|pool| pool.take(kind));
     let (instance, relink) = match warm {
         Some(warm) => {

@@ -114,7 +114,17 @@ fn instances_of_several_memories_and_tables_count_as_such() {
 fn what_one_instance_may_have_is_kept_to_and_named() {
     let globals = "(global i64 (i64.const 0))".repeat(10_000);
     let many = format!(r#"(module {globals} (func (export "run")))"#);
-    let cases: [(Limit, &str, &str); 5] = [
+    let cases: [(Limit, &str, &str); 7] = [
+        (
+            |c| c.max_memory_size(3 << 16),
+            "(module (memory 4))",
+            "262144 bytes in a memory, its pool allows 196608",
+        ),
+        (
+            |c| c.table_elements(10),
+            "(module (table 11 externref))",
+            "11 elements in a table, its pool allows 10",
+        ),
         (
             |c| c,
             "(module (memory 1) (memory 1) (func))",

@@ -205,19 +205,44 @@ fn an_instance_that_nobody_used_is_not_repaired_and_still_as_new() {
 }
 
 #[test]
-fn a_module_without_code_takes_no_slot_of_the_pool() {
+fn what_a_module_without_code_defines_is_as_new_when_its_slot_is_used_again() {
     let engine = Engine::default();
-    let module = Module::new(
-        &engine,
-        r#"(module (memory (export "m") 1) (data (i32.const 0) "x"))"#,
+    let module = |text| Module::new(&engine, text).unwrap();
+    let library = module(
+        r#"(module (memory (export "m") 1) (table (export "t") 3 funcref) (data (i32.const 0) "x"))"#,
     );
-    let module = module.unwrap();
-    for _ in 0..3 {
+    let writer = module(
+        r#"(module (memory (import "library" "m") 1) (table (import "library" "t") 3 funcref)
+            (func $f (export "write")
+                (i32.store8 (i32.const 40000) (i32.const 7))
+                (table.set (i32.const 2) (ref.func $f))
+                (drop (memory.grow (i32.const 1)))
+                (drop (table.grow (ref.func $f) (i32.const 1)))))"#,
+    );
+    for life in 0..5 {
         let mut store = store(&engine, 0);
-        let instance = Instance::new(&mut store, &module, &[]).unwrap();
+        let mut linker = Linker::new(&engine);
+        let instance = linker.instantiate(&mut store, &library).unwrap();
         let memory = memory(&mut store, instance, "m");
-        assert_eq!(&memory.data(&store)[..2], b"x\0");
-        memory.data_mut(&mut store).fill(1);
+        let table = instance.get_table(&mut store, "t").unwrap();
+        assert_eq!((memory.size(&store), table.size(&store)), (1, 3), "{life}");
+        let data = memory.data(&store);
+        assert!(data[0] == b'x' && data[1..].iter().all(|&byte| byte == 0));
+        assert!(table.get(&mut store, 2).unwrap().is_null());
+        // Nobody writes to it, the host does, and another instance does.
+        if life % 3 == 1 {
+            memory.data_mut(&mut store).fill(1);
+        } else if life % 3 == 2 {
+            linker.instance(&mut store, "library", instance).unwrap();
+            let writer = linker.instantiate(&mut store, &writer).unwrap();
+            let write = writer
+                .get_typed_func::<(), ()>(&mut store, "write")
+                .unwrap();
+            write.call(&mut store, ()).unwrap();
+            assert_eq!((memory.size(&store), table.size(&store)), (2, 4));
+        }
     }
-    assert_eq!(engine.pool_metrics().mapped, 0);
+    // A slot of the library and one of the writer.
+    let metrics = engine.pool_metrics();
+    assert_eq!((metrics.mapped, metrics.reused), (2, 4));
 }
