@@ -1,0 +1,4 @@
+//! The embeddings, compiled with wasmtime.
+
+#[path = "../../embeddings/mod.rs"]
+pub mod embeddings;
