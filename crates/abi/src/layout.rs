@@ -1,23 +1,24 @@
 //! The VMContext: the memory that compiled code reads and writes directly.
 //!
-//! A VMContext is the tail of an instance's allocation. Its head is the same for every module, the arrays behind it depend on
-//! the module. Hot things come first.
+//! A VMContext is the tail of an instance's allocation, and is named by the address where it *ends*: the last thing in it is the
+//! same for every module, the arrays in front of it depend on the module. A memory in the slot begins where the VMContext ends, so that
+//! the context register is the address of the memory's first byte. Hot things come last: what is less than 128 bytes
+//! away is reached by the shortest instructions.
 //!
 //! ```text
-//!  vmctx ->  0 | magic, store, builtins, types           VmHeader
-//!              | defined memories                        [VmMemory]
-//!              | imported memories                       [*mut VmMemory]
-//!              | defined globals                         [VmGlobal]       (16-aligned)
-//!              | imported globals                        [*mut VmGlobal]
-//!              | defined tables                          [VmTable]
-//!              | imported tables                         [*mut VmTable]
-//!              | imported functions                      [VmFuncImport]
-//!              | funcrefs of escaping functions          [VmFuncRef]
-//!              | defined exception tags                  [VmTag]
-//!              | imported exception tags                 [*mut VmTag]
-//!         size +
-//!              | padding to a multiple of 64
-//!   memory 0 ->| memory0_distance()                      (only a memory whose plan says `MemoryBase::Slot`)
+//!  vmctx - size()  | imported exception tags                 [*mut VmTag]
+//!  (64-aligned)    | defined exception tags                  [VmTag]
+//!                  | funcrefs of escaping functions          [VmFuncRef]
+//!                  | imported functions                      [VmFuncImport]
+//!                  | imported tables                         [*mut VmTable]
+//!                  | defined tables                          [VmTable]
+//!                  | imported globals                        [*mut VmGlobal]
+//!                  | defined globals                         [VmGlobal]       (16-aligned)
+//!                  | imported memories                       [*mut VmMemory]
+//!                  | defined memories                        [VmMemory]
+//!                  | magic, store, builtins, types           VmHeader
+//!  vmctx        -> +---------------------------------------------------------------------------
+//!  (64-aligned)    | memory 0                                (only one whose plan says `MemoryBase::Slot`)
 //! ```
 //!
 //! Records are `#[repr(C)]` structs here; the compiler takes offsets from them with [`core::mem::offset_of`], the runtime uses
@@ -27,34 +28,53 @@ use crate::gc_heap::VmGcHeap;
 use crate::gc_layout::GcLayout;
 use crate::index::*;
 use crate::module::ModuleInfo;
-use std::mem::{align_of, size_of};
+use std::mem::{align_of, offset_of, size_of};
 use std::sync::atomic::AtomicUsize;
 
-/// First word of every VMContext: catches wrong pointer arithmetic.
+/// Last word of every VMContext: catches wrong pointer arithmetic.
 pub const VM_MAGIC: u32 = u32::from_le_bytes(*b"cowl");
 
-/// The VMContext itself: only ever used behind a pointer, its size depends on the module.
-#[repr(C, align(16))]
+/// The VMContext itself, named by the address of its end: only ever used behind a pointer, its size depends on the module.
+#[repr(C, align(64))]
 pub struct VmContext {
-    /// The part every module has.
-    pub header: VmHeader,
+    _only_behind_a_pointer: [u8; 0],
 }
 
-/// The head of every VMContext.
-#[repr(C)]
+impl VmContext {
+    /// The part every module has.
+    #[inline]
+    pub fn header(context: *mut VmContext) -> *mut VmHeader {
+        context
+            .wrapping_byte_offset(VmHeader::OFFSET as isize)
+            .cast()
+    }
+}
+
+/// The end of every VMContext.
+#[repr(C, align(16))]
 pub struct VmHeader {
-    /// [`VM_MAGIC`]
-    pub magic: u32,
-    /// The instance's place in its store, by which the runtime finds out whose it is. Of no interest to compiled code.
-    pub place: u32,
-    /// The store this instance lives in.
-    pub store: *mut StoreContext,
-    /// Addresses of the functions in [`crate::builtins`], in order of their number.
-    pub builtins: *const usize,
+    /// The types of the engine: what is known of each, by its id.
+    pub type_rows: *const TypeRow,
     /// For each [`TypeIndex`] of the module the engine-wide id (`u32`) of that type.
     pub type_ids: *const u32,
-    /// What is known of each type of the engine, by its id.
-    pub type_rows: *const TypeRow,
+    /// Addresses of the functions in [`crate::builtins`], in order of their number.
+    pub builtins: *const usize,
+    /// The store this instance lives in.
+    pub store: *mut StoreContext,
+    /// The runtime's record of the instance. Of no interest to compiled code.
+    pub instance: *mut u8,
+    /// The instance's place in its store, by which the runtime finds out whose it is. Of no interest to compiled code.
+    pub place: u32,
+    /// [`VM_MAGIC`]
+    pub magic: u32,
+}
+
+impl VmHeader {
+    /// Where the header is, from the VMContext's address.
+    pub const OFFSET: i32 = -(size_of::<VmHeader>() as i32);
+
+    /// Where [`VmHeader::store`] is, from the VMContext's address.
+    pub const STORE: i32 = VmHeader::OFFSET + offset_of!(VmHeader, store) as i32;
 }
 
 /// What compiled code and the collector know of a type: one for each id of the engine. The rows of an engine do not move. Id 0 is no
@@ -253,31 +273,28 @@ value_accessors! {
     u128 from_u128 u128;
 }
 
-/// Offsets inside the VMContext of one module.
+/// Where things are in the VMContext of one module: offsets from its address, so all of them are negative.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VmLayout {
-    memories: u32,
-    imported_memories: u32,
-    globals: u32,
-    imported_globals: u32,
-    tables: u32,
-    imported_tables: u32,
-    imported_functions: u32,
-    funcrefs: u32,
-    tags: u32,
-    imported_tags: u32,
+    memories: i32,
+    imported_memories: i32,
+    globals: i32,
+    imported_globals: i32,
+    tables: i32,
+    imported_tables: i32,
+    imported_functions: i32,
+    funcrefs: i32,
+    tags: i32,
+    imported_tags: i32,
     size: u32,
 }
-
-/// The memory behind a VMContext starts at a multiple of this many bytes from it.
-const MEMORY0_ALIGN: u32 = 64;
 
 macro_rules! element_offsets {
     ($($(#[$doc:meta])* $name:ident($index:ident: $Index:ty) = $field:ident [$Record:ty];)*) => {
         impl VmLayout {$(
             $(#[$doc])*
-            pub fn $name(&self, $index: $Index) -> u32 {
-                self.$field + $index.as_u32() * size_of::<$Record>() as u32
+            pub fn $name(&self, $index: $Index) -> i32 {
+                self.$field + ($index.as_u32() * size_of::<$Record>() as u32) as i32
             }
         )*}
     };
@@ -309,11 +326,10 @@ element_offsets! {
 impl VmLayout {
     /// Computes the layout for a module, or `None` if it would pass 1 GiB (validation limits keep real modules far below).
     pub fn new(info: &ModuleInfo) -> Option<VmLayout> {
-        let mut end = size_of::<VmHeader>() as u64;
+        let mut taken = size_of::<VmHeader>() as u64;
         let mut array = |count: usize, size: usize, align: usize| {
-            let start = end.next_multiple_of(align as u64);
-            end = start + count as u64 * size as u64;
-            start as u32
+            taken = (taken + count as u64 * size as u64).next_multiple_of(align as u64);
+            (taken as i32).wrapping_neg()
         };
         fn pointers(count: u32) -> (usize, usize, usize) {
             (count as usize, size_of::<usize>(), align_of::<usize>())
@@ -342,21 +358,16 @@ impl VmLayout {
             imported_tags: pointers!(info.imported_tags),
             size: 0,
         };
-        let size = end.next_multiple_of(align_of::<VmContext>() as u64);
+        let size = taken.next_multiple_of(align_of::<VmContext>() as u64);
         (size <= 1 << 30).then_some(VmLayout {
             size: size as u32,
             ..layout
         })
     }
 
-    /// Size of the VMContext in bytes.
+    /// How many bytes the VMContext takes in front of its address: a multiple of 64.
     pub fn size(&self) -> u32 {
         self.size
-    }
-
-    /// Distance in bytes from the VMContext up to byte 0 of a memory in the slot.
-    pub fn memory0_distance(&self) -> u32 {
-        self.size.next_multiple_of(MEMORY0_ALIGN)
     }
 }
 
@@ -390,14 +401,17 @@ mod tests {
             layout.defined_global(DefinedGlobalIndex::from_u32(0)) % 16,
             0
         );
+        // What comes first in the list of fields is nearest.
+        let after_memories = layout.defined_memory(DefinedMemoryIndex::from_u32(0));
+        assert_eq!(after_memories, VmHeader::OFFSET);
         let import1 = layout.imported_function(FuncIndex::from_u32(1));
+        let tables = layout.imported_table(TableIndex::from_u32(0));
+        assert_eq!(import1 + size_of::<VmFuncImport>() as i32, tables);
         let funcref0 = layout.funcref(FuncRefIndex::from_u32(0));
-        assert_eq!(
-            import1 as usize + size_of::<VmFuncImport>(),
-            funcref0 as usize
-        );
-        assert!(layout.size() as usize >= funcref0 as usize + size_of::<VmFuncRef>());
-        assert_eq!(layout.memory0_distance() % 64, 0);
+        let import0 = layout.imported_function(FuncIndex::from_u32(0));
+        assert_eq!(funcref0 + size_of::<VmFuncRef>() as i32, import0);
+        assert!(funcref0 >= -(layout.size() as i32));
+        assert_eq!(layout.size() % 64, 0);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::types::MemoryType;
 /// Where compiled code finds the base address of a memory.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum MemoryBase {
-    /// At a constant distance above the VMContext: [`crate::layout::VmLayout::memory0_distance`].
+    /// It is the VMContext's address: the memory begins where the VMContext ends.
     Slot,
     /// In the [`crate::layout::VmMemory`] record, which is re-read because the memory may move.
     Record,

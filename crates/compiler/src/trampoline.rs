@@ -22,7 +22,7 @@
 
 use crate::lower::{clif_type, guest_signature};
 use cowling_abi::builtins::BuiltinIndex;
-use cowling_abi::layout::{StoreContext, VmContext, VmFuncImport, VmHeader, VmHostFunc, VmValue};
+use cowling_abi::layout::{StoreContext, VmFuncImport, VmHeader, VmHostFunc, VmValue};
 use cowling_abi::{FuncType, ValType};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
@@ -134,8 +134,8 @@ fn check_fuel(builder: &mut FunctionBuilder<'_>, vmctx: Value, isa: &dyn TargetI
     builder.ins().brif(empty, out, &[], next, &[]);
     builder.switch_to_block(out);
     builder.seal_block(out);
-    let offset = offset_of!(VmContext, header) + offset_of!(VmHeader, builtins);
-    let builtins = (builder.ins()).load(pointer, flags(), vmctx, offset as i32);
+    let offset = VmHeader::OFFSET + offset_of!(VmHeader, builtins) as i32;
+    let builtins = (builder.ins()).load(pointer, flags(), vmctx, offset);
     let offset = BuiltinIndex::out_of_fuel as usize * size_of::<usize>();
     let code = (builder.ins()).load(pointer, flags(), builtins, offset as i32);
     let mut signature = Signature::new(CallConv::PreserveAll);
@@ -159,10 +159,8 @@ fn entry(builder: &mut FunctionBuilder<'_>, ty: &FuncType, isa: &dyn TargetIsa) 
     let params = params(builder);
     let (ctx, code, values) = (params[0], params[1], params[2]);
     // Guest functions are called with their VMContext.
-    let store = counts_fuel(isa).then(|| {
-        let offset = offset_of!(VmContext, header) + offset_of!(VmHeader, store);
-        (builder.ins()).load(isa.pointer_type(), flags(), ctx, offset as i32)
-    });
+    let store = counts_fuel(isa)
+        .then(|| (builder.ins()).load(isa.pointer_type(), flags(), ctx, VmHeader::STORE));
     if let Some(store) = store {
         load_fuel(builder, store);
         check_fuel(builder, ctx, isa);

@@ -1,11 +1,11 @@
 //! An instance: a Rust struct directly below its VMContext, in the slot's instance area.
 //!
 //! ```text
-//!   area.start()           place                           vmctx                            memory 0
-//!   | small tables' first  | Instance (64-aligned size)    | VmHeader, records, ...         | ...
-//!   | storage              |                               |                                |
-//!   +----------------------+-------------------------------+--------------------------------+
-//!                               from_vmctx <- size_of::<Instance>()
+//!   area.start()           place                           vmctx - size()                   vmctx
+//!   | small tables' first  | Instance (64-aligned size)    | records ...          VmHeader  | memory 0 ...
+//!   | storage              |                               |                      .instance |
+//!   +----------------------+-------------------------------+--------------------------|-----+
+//!                            <---------------------------------------- from_vmctx ----+
 //! ```
 //!
 //! # Invariant
@@ -126,14 +126,14 @@ impl InstancePtr {
     #[inline]
     pub(crate) fn place(self) -> u32 {
         // SAFETY: the header is in the VMContext of a living instance.
-        unsafe { (&raw const (*self.vmctx.as_ptr()).header.place).read() }
+        unsafe { (&raw const (*VmContext::header(self.vmctx.as_ptr())).place).read() }
     }
 
     /// Notes where in its store it is.
     pub(crate) fn set_place(self, place: u32) {
         // SAFETY: header and records are in the VMContext of a living instance.
         unsafe {
-            (&raw mut (*self.vmctx.as_ptr()).header.place).write(place);
+            (&raw mut (*VmContext::header(self.vmctx.as_ptr())).place).write(place);
             for index in (0..self.info().defined_tag_count()).map(DefinedTagIndex::new) {
                 (*self.defined_tag_record(index)).place = place;
             }
@@ -227,7 +227,7 @@ impl Instance {
     /// Bytes from the start of the area to memory 0, for instances of this module.
     pub(crate) fn area_bytes(module: &CompiledModule) -> usize {
         let layout = module.layout();
-        table_bytes(module.info()) + size_of::<Instance>() + layout.memory0_distance() as usize
+        table_bytes(module.info()) + size_of::<Instance>() + layout.size() as usize
     }
 
     /// Puts an instance into its area and fills the VMContext's header and the records of what it defines itself, but for the
@@ -260,16 +260,17 @@ impl Instance {
             }
         }
         // SAFETY: the area is as long as the struct and the VMContext together.
-        let vmctx = unsafe { place.byte_add(size_of::<Instance>()).cast::<VmContext>() };
-        // SAFETY: the area is ours, unused and suitably aligned; the header is the VMContext's first field.
+        let vmctx = unsafe { area.start().byte_add(area.len()).cast::<VmContext>() };
+        // SAFETY: the area is ours, unused and suitably aligned; the header is the end of the VMContext.
         unsafe {
-            (&raw mut (*vmctx.as_ptr()).header).write(VmHeader {
-                magic: VM_MAGIC,
-                place: 0,
-                store: store.as_ptr().cast(),
-                builtins: BUILTINS.as_ptr().cast(),
-                type_ids: module.type_ids().as_ptr(),
+            VmContext::header(vmctx.as_ptr()).write(VmHeader {
                 type_rows: module.type_registry().rows().base(),
+                type_ids: module.type_ids().as_ptr(),
+                builtins: BUILTINS.as_ptr().cast(),
+                store: store.as_ptr().cast(),
+                instance: place.as_ptr().cast(),
+                place: 0,
+                magic: VM_MAGIC,
             });
             let info = module.info();
             place.write(Instance {
@@ -334,10 +335,11 @@ impl Instance {
     /// `vmctx` is the VMContext of a living instance, as the runtime gave it to compiled code.
     #[inline]
     pub(crate) unsafe fn from_vmctx(vmctx: NonNull<VmContext>) -> NonNull<Instance> {
-        // SAFETY: a VMContext starts with its header, and an `Instance` lies directly below it in the same area.
+        let header = VmContext::header(vmctx.as_ptr());
+        // SAFETY: a VMContext ends with its header, which says where the instance is.
         unsafe {
-            debug_assert_eq!(vmctx.as_ref().header.magic, VM_MAGIC, "not a VMContext");
-            vmctx.byte_sub(size_of::<Instance>()).cast()
+            debug_assert_eq!((*header).magic, VM_MAGIC, "not a VMContext");
+            NonNull::new_unchecked((*header).instance.cast())
         }
     }
 
@@ -358,10 +360,11 @@ impl Instance {
     }
 
     /// The address of a record in the VMContext.
-    fn record<R>(&self, offset: u32) -> *mut R {
-        debug_assert!(offset as usize + size_of::<R>() <= self.module.layout().size() as usize);
+    fn record<R>(&self, offset: i32) -> *mut R {
+        debug_assert!(offset >= -(self.module.layout().size() as i32));
+        debug_assert!(offset as isize + size_of::<R>() as isize <= VmHeader::OFFSET as isize);
         // SAFETY: offsets come from the layout the area was made for.
-        unsafe { self.vmctx.as_ptr().byte_add(offset as usize).cast() }
+        unsafe { self.vmctx.as_ptr().byte_offset(offset as isize).cast() }
     }
 
     /// The functions it imports.

@@ -7,7 +7,7 @@
 //!                                             ^ instance()           ^ page aligned
 //! ```
 //!
-//! The VMContext ends at a constant distance below memory 0, which is why the instance's area is aligned at its end. The stack begins
+//! The VMContext ends where memory 0 begins, which is why the instance's area is aligned at its end. The stack begins
 //! below the instance, with a little room in between, on the same page: a guest that does little touches one page of the three together.
 //!
 //! Repairing a slot looks for pages that were written, from the far end of the stack to the end of memory 0, in the page tables. Each

@@ -18,7 +18,7 @@ use super::state::{FuncLowering, POINTER};
 use super::traps;
 use super::types::guest_signature;
 use cowling_abi::builtins::{BuiltinIndex, BuiltinType};
-use cowling_abi::layout::{VmFuncImport, VmFuncRef, VmHeader};
+use cowling_abi::layout::{VmFuncImport, VmFuncRef};
 use cowling_abi::{FuncIndex, TableIndex, Trap, TypeIndex, TypeRef};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
@@ -60,8 +60,8 @@ impl FuncLowering<'_> {
             return self.call_guest(callee, self.vmctx, ty, tail);
         }
         let record = self.env.layout.imported_function(index);
-        let code = record + offset_of!(VmFuncImport, code) as u32;
-        let ctx = record + offset_of!(VmFuncImport, ctx) as u32;
+        let code = record + offset_of!(VmFuncImport, code) as i32;
+        let ctx = record + offset_of!(VmFuncImport, ctx) as i32;
         let code = self.load_constant_field(POINTER, self.vmctx, code);
         let ctx = self.load_constant_field(POINTER, self.vmctx, ctx);
         self.call_guest(Callee::Indirect(code), ctx, ty, tail)
@@ -230,10 +230,7 @@ impl FuncLowering<'_> {
     /// The address and signature of a builtin.
     pub(super) fn builtin(&mut self, builtin: BuiltinIndex) -> (Value, SigRef) {
         let signature = self.builtin_signature(builtin);
-        let builtins = self.load_header(offset_of!(VmHeader, builtins));
-        let offset = builtin as usize * size_of::<usize>();
-        let address = self.load_constant_field(POINTER, builtins, offset as u32);
-        (address, signature)
+        (self.load_builtin(builtin), signature)
     }
 
     /// The signature of a builtin.

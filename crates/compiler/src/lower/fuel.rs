@@ -29,7 +29,7 @@ use super::state::{FuncLowering, POINTER};
 use super::traps;
 use cowling_abi::TrapSite;
 use cowling_abi::builtins::BuiltinIndex;
-use cowling_abi::layout::{StoreContext, VmContext, VmHeader};
+use cowling_abi::layout::{StoreContext, VmHeader};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData, TrapCode, Value, types};
 use std::mem::offset_of;
@@ -217,17 +217,9 @@ impl FuncLowering<'_> {
         let next = self.builder.create_block();
         self.builder.ins().brif(empty, out, &[], next, &[]);
         self.enter(out);
-        // Loads that must stay here: hoisted out of a loop they would be made always and occupy registers.
-        let flags = MemFlagsData::trusted().with_readonly();
-        let header = |field: usize| (offset_of!(VmContext, header) + field) as i32;
-        let store = header(offset_of!(VmHeader, store));
-        let store = (self.builder.ins()).load(POINTER, flags, self.vmctx, store);
+        let store = self.load_field_for_call(self.vmctx, VmHeader::STORE);
         self.put_fuel(store);
-        let builtins = header(offset_of!(VmHeader, builtins));
-        let builtins = (self.builder.ins()).load(POINTER, flags, self.vmctx, builtins);
-        let offset = BuiltinIndex::out_of_fuel as usize * size_of::<usize>();
-        let code = (self.builder.ins()).load(POINTER, flags, builtins, offset as i32);
-        let signature = self.builtin_signature(BuiltinIndex::out_of_fuel);
+        let (code, signature) = self.builtin(BuiltinIndex::out_of_fuel);
         // It loads the new count itself.
         (self.builder.ins()).call_indirect(signature, code, &[self.vmctx]);
         self.reload_memories();

@@ -24,7 +24,7 @@ impl FuncLowering<'_> {
         let clif = clif_type(ty.content);
         let value = if ty.mutable {
             let flags = self.global_flags(index);
-            self.builder.ins().load(clif, flags, base, offset as i32)
+            self.builder.ins().load(clif, flags, base, offset)
         } else {
             self.load_constant_field(clif, base, offset)
         };
@@ -37,7 +37,7 @@ impl FuncLowering<'_> {
         let value = self.pop1();
         let (base, offset) = self.global_place(index);
         let flags = self.global_flags(index);
-        self.builder.ins().store(flags, value, base, offset as i32);
+        self.builder.ins().store(flags, value, base, offset);
     }
 
     /// The value of a number that is the same in every instance.
@@ -56,7 +56,7 @@ impl FuncLowering<'_> {
     }
 
     /// A value and a constant that together are a global's address.
-    fn global_place(&mut self, index: GlobalIndex) -> (Value, u32) {
+    fn global_place(&mut self, index: GlobalIndex) -> (Value, i32) {
         let env = self.env;
         match env.info.defined_global(index) {
             Some(defined) => (self.vmctx, env.layout.defined_global(defined)),

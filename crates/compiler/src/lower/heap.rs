@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   base                     plan               address                                 check
-//!   in the slot              guarded            [vmctx + index + (distance + offset)]   none, up to the guard
+//!   in the slot              guarded            [vmctx + index + offset]                none, up to the guard
 //!   in a VmMemory record     guarded            [base + index + offset]                 none, up to the guard
 //!   in a VmMemory record     not guarded        [base + index + offset]                 against the memory's bound
 //! ```
@@ -164,16 +164,16 @@ impl FuncLowering<'_> {
             if let Some(start) = start
                 && (inside || unchecked)
             {
-                let (base, distance) = self.memory_base(memory, plan);
-                return self.with_offset(base, distance, start);
+                let base = self.memory_base(memory, plan);
+                return self.with_offset(base, start);
             }
         }
 
         let index = self.index64(index);
         if unchecked {
-            let (base, distance) = self.memory_base(memory, plan);
+            let base = self.memory_base(memory, plan);
             let base = self.builder.ins().iadd(base, index);
-            return self.with_offset(base, distance, offset);
+            return self.with_offset(base, offset);
         }
         let Some(span) = span else {
             // The access ends behind any 64-bit address.
@@ -212,53 +212,50 @@ impl FuncLowering<'_> {
             let trap = self.out_of_bounds();
             self.builder.ins().trapnz(outside, trap);
         }
-        let (base, distance) = self.memory_base(memory, plan);
+        let base = self.memory_base(memory, plan);
         let base = self.builder.ins().iadd(base, index);
         if !self.env.knobs.spectre_mitigation {
-            return self.with_offset(base, distance, offset);
+            return self.with_offset(base, offset);
         }
-        let (base, offset) = if span <= NULL_PAGE && distance == 0 {
+        let (base, offset) = if span <= NULL_PAGE {
             (base, offset as i32)
         } else {
-            let whole = u64::from(distance).wrapping_add(offset);
-            let whole = self.builder.ins().iconst(POINTER, whole as i64);
-            (self.builder.ins().iadd(base, whole), 0)
+            let offset = self.builder.ins().iconst(POINTER, offset as i64);
+            (self.builder.ins().iadd(base, offset), 0)
         };
         let null = self.zero(POINTER);
         let base = self.builder.ins().select_spectre_guard(outside, null, base);
         (base, offset)
     }
 
-    /// An address and offset that together are `base + distance + offset`.
-    fn with_offset(&mut self, base: Value, distance: u32, offset: u64) -> (Value, i32) {
-        let whole = u64::from(distance).wrapping_add(offset);
-        match i32::try_from(whole) {
-            Ok(whole) => (base, whole),
+    /// An address and offset that together are `base + offset`.
+    fn with_offset(&mut self, base: Value, offset: u64) -> (Value, i32) {
+        match i32::try_from(offset) {
+            Ok(offset) => (base, offset),
             Err(_) => {
-                let whole = self.builder.ins().iconst(POINTER, whole as i64);
-                (self.builder.ins().iadd(base, whole), 0)
+                let offset = self.builder.ins().iconst(POINTER, offset as i64);
+                (self.builder.ins().iadd(base, offset), 0)
             }
         }
     }
 
-    /// A value and a constant that together are the address of a memory's first byte.
-    fn memory_base(&mut self, memory: MemoryIndex, plan: &MemoryPlan) -> (Value, u32) {
-        if plan.base == MemoryBase::Slot {
-            return (self.vmctx, self.env.layout.memory0_distance());
+    /// The address of a memory's first byte. One in the slot begins where the VMContext ends.
+    fn memory_base(&mut self, memory: MemoryIndex, plan: &MemoryPlan) -> Value {
+        if plan.base == MemoryBase::Slot && self.open_loops == 0 {
+            return self.vmctx;
         }
         let cached = self.cached_memories.get(memory);
         if let Some(base) = cached.and_then(|cached| cached.base) {
-            return (self.builder.use_var(base), 0);
+            return self.builder.use_var(base);
         }
         let grows = fixed_len(&self.env.info.memories[memory]).is_none();
         let (record, offset) = self.memory_record(memory);
-        let field = offset + offset_of!(VmMemory, base) as u32;
-        let base = if plan.movable && grows {
+        let field = offset + offset_of!(VmMemory, base) as i32;
+        if plan.movable && grows {
             self.load_field(POINTER, record, field)
         } else {
             self.load_constant_field(POINTER, record, field)
-        };
-        (base, 0)
+        }
     }
 
     /// What indices are compared with.
@@ -267,7 +264,7 @@ impl FuncLowering<'_> {
             return self.memory_len(memory, ty);
         }
         let (record, offset) = self.memory_record(memory);
-        let field = offset + offset_of!(VmMemory, byte_len) as u32;
+        let field = offset + offset_of!(VmMemory, byte_len) as i32;
         self.load_constant_field(types::I64, record, field)
     }
 
@@ -282,17 +279,17 @@ impl FuncLowering<'_> {
         }
         let (record, offset) = self.memory_record(memory);
         if kind == Bound::Size {
-            let field = offset + offset_of!(VmMemory, byte_len) as u32;
+            let field = offset + offset_of!(VmMemory, byte_len) as i32;
             return self.load_field(types::I64, record, field);
         }
-        let field = offset + offset_of!(VmMemory, shared_len) as u32;
+        let field = offset + offset_of!(VmMemory, shared_len) as i32;
         let place = self.load_constant_field(POINTER, record, field);
         let flags = MemFlagsData::trusted();
         self.builder.ins().atomic_load(types::I64, flags, place)
     }
 
     /// A value and a constant that together are the address of a memory's record.
-    fn memory_record(&mut self, memory: MemoryIndex) -> (Value, u32) {
+    fn memory_record(&mut self, memory: MemoryIndex) -> (Value, i32) {
         let env = self.env;
         match env.info.defined_memory(memory) {
             Some(defined) => (self.vmctx, env.layout.defined_memory(defined)),
@@ -330,7 +327,7 @@ impl FuncLowering<'_> {
             ];
             for (variable, ty, field) in fields {
                 if let Some(variable) = variable {
-                    let value = self.load_field(ty, record, offset + field as u32);
+                    let value = self.load_field(ty, record, offset + field as i32);
                     self.builder.def_var(variable, value);
                 }
             }

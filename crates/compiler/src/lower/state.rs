@@ -12,7 +12,7 @@ use super::types::clif_type;
 use super::{CompileError, ModuleEnv};
 use crate::parse::convert::val_type;
 use cowling_abi::builtins::BuiltinIndex;
-use cowling_abi::layout::VmContext;
+use cowling_abi::layout::VmHeader;
 use cowling_abi::{FuncIndex, FuncType, Trap, TypeIndex};
 use cranelift_codegen::ir::{
     self, BlockArg, Endianness, FuncRef, InstBuilder, InstructionData, MemFlagsData, Opcode,
@@ -376,21 +376,36 @@ impl<'a> FuncLowering<'a> {
     // --- records of the runtime ---
 
     /// Loads a field that never changes while compiled code can see it. `base` is valid wherever it is available.
-    pub(super) fn load_constant_field(&mut self, ty: ir::Type, base: Value, offset: u32) -> Value {
+    pub(super) fn load_constant_field(&mut self, ty: ir::Type, base: Value, offset: i32) -> Value {
         let flags = MemFlagsData::trusted().with_readonly().with_can_move();
-        self.builder.ins().load(ty, flags, base, offset as i32)
+        self.builder.ins().load(ty, flags, base, offset)
+    }
+
+    /// As [`load_constant_field`](Self::load_constant_field), but stays where it is: for what a call needs. In front of a loop it would
+    /// be made always, and occupy a register that survives calls, of which there are few.
+    pub(super) fn load_field_for_call(&mut self, base: Value, offset: i32) -> Value {
+        let flags = MemFlagsData::trusted().with_readonly();
+        self.builder.ins().load(POINTER, flags, base, offset)
+    }
+
+    /// The address of a builtin, for a call.
+    pub(super) fn load_builtin(&mut self, builtin: BuiltinIndex) -> Value {
+        let builtins = VmHeader::OFFSET + offset_of!(VmHeader, builtins) as i32;
+        let builtins = self.load_field_for_call(self.vmctx, builtins);
+        let offset = builtin as usize * size_of::<usize>();
+        self.load_field_for_call(builtins, offset as i32)
     }
 
     /// Loads a field that the runtime may change during a call.
-    pub(super) fn load_field(&mut self, ty: ir::Type, base: Value, offset: u32) -> Value {
+    pub(super) fn load_field(&mut self, ty: ir::Type, base: Value, offset: i32) -> Value {
         let flags = self.flags(MemFlagsData::trusted(), Region::Runtime);
-        self.builder.ins().load(ty, flags, base, offset as i32)
+        self.builder.ins().load(ty, flags, base, offset)
     }
 
     /// Loads a pointer of the VMContext's header. None of them changes.
     pub(super) fn load_header(&mut self, field: usize) -> Value {
-        let offset = offset_of!(VmContext, header) + field;
-        self.load_constant_field(POINTER, self.vmctx, offset as u32)
+        let offset = VmHeader::OFFSET + field as i32;
+        self.load_constant_field(POINTER, self.vmctx, offset)
     }
 
     /// Memory flags with the alias region set.

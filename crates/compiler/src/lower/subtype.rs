@@ -15,7 +15,7 @@ impl FuncLowering<'_> {
     /// The engine-wide id of a type of this module.
     pub(super) fn type_id(&mut self, ty: TypeIndex) -> Value {
         let type_ids = self.load_header(offset_of!(VmHeader, type_ids));
-        let offset = ty.as_u32() * size_of::<u32>() as u32;
+        let offset = (ty.as_u32() * size_of::<u32>() as u32) as i32;
         self.load_constant_field(types::I32, type_ids, offset)
     }
 
@@ -52,7 +52,7 @@ impl FuncLowering<'_> {
         let shift = i64::from(size_of::<TypeRow>().trailing_zeros());
         let distance = self.builder.ins().ishl_imm_u(id, shift);
         let row = self.builder.ins().iadd(rows, distance);
-        self.load_constant_field(types::I32, row, offset as u32)
+        self.load_constant_field(types::I32, row, offset as i32)
     }
 
     /// Is a type one of this module, or below it?

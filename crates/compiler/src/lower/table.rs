@@ -111,7 +111,7 @@ impl FuncLowering<'_> {
     /// The address of element 0. A table that cannot grow stays where it is.
     fn table_base(&mut self, table: TableIndex, ty: &TableType) -> Value {
         let (record, offset) = self.table_record(table);
-        let field = offset + offset_of!(VmTable, base) as u32;
+        let field = offset + offset_of!(VmTable, base) as i32;
         if is_fixed(ty) {
             self.load_constant_field(POINTER, record, field)
         } else {
@@ -125,12 +125,12 @@ impl FuncLowering<'_> {
             return self.builder.ins().iconst(types::I64, ty.minimum as i64);
         }
         let (record, offset) = self.table_record(table);
-        let field = offset + offset_of!(VmTable, len) as u32;
+        let field = offset + offset_of!(VmTable, len) as i32;
         self.load_field(types::I64, record, field)
     }
 
     /// A value and a constant that together are the address of a table's record.
-    fn table_record(&mut self, table: TableIndex) -> (Value, u32) {
+    fn table_record(&mut self, table: TableIndex) -> (Value, i32) {
         let env = self.env;
         match env.info.defined_table(table) {
             Some(defined) => (self.vmctx, env.layout.defined_table(defined)),

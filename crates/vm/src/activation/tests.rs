@@ -38,16 +38,16 @@ fn module() -> Arc<CompiledModule> {
         &framed(&[0x31, 0xc0, 0x99, 0x31, 0xc9, 0xf7, 0xf1]),
         &[(9, Trap::IntegerDivisionByZero)],
     );
-    // mov rax, [rdi + 56]; mov eax, [rax + 8]
+    // mov rax, [rdi + 16]; mov eax, [rax + 8]
     artifact.function(
-        &framed(&[0x48, 0x8b, 0x47, 0x38, 0x8b, 0x40, 0x08]),
+        &framed(&[0x48, 0x8b, 0x47, 0x10, 0x8b, 0x40, 0x08]),
         &[(8, Trap::MemoryOutOfBounds)],
     );
     // call self
     artifact.function(&framed(&[0xe8, 0xf7, 0xff, 0xff, 0xff]), &[]);
-    // call [rdi + 40]; leave; ret
+    // call [rdi + 0]; leave; ret
     artifact.function(
-        &framed(&[&[0xff, 0x57, 0x28][..], &LEAVE_RET].concat()),
+        &framed(&[&[0xff, 0x57, 0x00][..], &LEAVE_RET].concat()),
         &[],
     );
     // xor ebx, ebx; xor r12d, r12d; xor r13d, r13d; xor r14d, r14d; xor r15d, r15d; std; ud2
@@ -58,12 +58,12 @@ fn module() -> Arc<CompiledModule> {
         ]),
         &[(19, Trap::UnreachableCodeReached)],
     );
-    // push rbx; push rdi; mov ebx, 0x1234; call [rdi + 40]; ud2
-    // handler, at 20: pop rdi; mov [rdi + 64], rax; mov [rdi + 72], rbx; pop rbx; leave; ret
+    // push rbx; push rdi; mov ebx, 0x1234; call [rdi + 0]; ud2
+    // handler, at 20: pop rdi; mov [rdi + 24], rax; mov [rdi + 32], rbx; pop rbx; leave; ret
     artifact.function(
         &framed(&[
-            0x53, 0x57, 0xbb, 0x34, 0x12, 0x00, 0x00, 0xff, 0x57, 0x28, 0x0f, 0x0b, 0xcc, 0xcc,
-            0xcc, 0xcc, 0x5f, 0x48, 0x89, 0x47, 0x40, 0x48, 0x89, 0x5f, 0x48, 0x5b, 0xc9, 0xc3,
+            0x53, 0x57, 0xbb, 0x34, 0x12, 0x00, 0x00, 0xff, 0x57, 0x00, 0x0f, 0x0b, 0xcc, 0xcc,
+            0xcc, 0xcc, 0x5f, 0x48, 0x89, 0x47, 0x18, 0x48, 0x89, 0x5f, 0x20, 0x5b, 0xc9, 0xc3,
         ]),
         &[],
     );
@@ -80,10 +80,16 @@ fn module() -> Arc<CompiledModule> {
 
 const CATCH_HANDLER: usize = 20;
 
+/// What guests find at their context, and below.
+#[repr(C)]
+struct WithHeader {
+    header: VmHeader,
+    context: Context,
+}
+
 /// What guests find at their context.
 #[repr(C)]
 struct Context {
-    header: VmHeader,
     host: unsafe extern "C" fn(),
     test: *const Test,
     address: usize,
@@ -98,14 +104,14 @@ type Host = dyn Fn(&Test) -> Result<(), TrapReason>;
 struct Test {
     execution: Execution,
     module: Arc<CompiledModule>,
-    context: UnsafeCell<Context>,
+    guest: UnsafeCell<WithHeader>,
     host: RefCell<Vec<Box<Host>>>,
 }
 
 const _: () =
-    assert!(std::mem::offset_of!(Context, host) == 40 && std::mem::offset_of!(Context, test) == 48);
+    assert!(std::mem::offset_of!(Context, host) == 0 && std::mem::offset_of!(Context, test) == 8);
 const _: () = assert!(
-    std::mem::offset_of!(Context, address) == 56 && std::mem::offset_of!(Context, caught_rbx) == 72
+    std::mem::offset_of!(Context, address) == 16 && std::mem::offset_of!(Context, caught_rbx) == 32
 );
 
 mod stubs {
@@ -159,27 +165,30 @@ impl Test {
         let mut test = Box::new(Test {
             execution: Execution::new(64 << 10, 64 << 10, Stacks::default()),
             module: module(),
-            context: UnsafeCell::new(Context {
+            guest: UnsafeCell::new(WithHeader {
                 header: VmHeader {
-                    magic: VM_MAGIC,
-                    place: 0,
-                    store: ptr::null_mut(),
-                    builtins: ptr::null(),
-                    type_ids: ptr::null(),
                     type_rows: ptr::null(),
+                    type_ids: ptr::null(),
+                    builtins: ptr::null(),
+                    store: ptr::null_mut(),
+                    instance: ptr::null_mut(),
+                    place: 0,
+                    magic: VM_MAGIC,
                 },
-                host: stubs::host,
-                test: ptr::null(),
-                address: 0,
-                caught: 0,
-                caught_rbx: 0,
+                context: Context {
+                    host: stubs::host,
+                    test: ptr::null(),
+                    address: 0,
+                    caught: 0,
+                    caught_rbx: 0,
+                },
             }),
             host: RefCell::default(),
         });
         let address = ptr::from_ref(&*test);
-        let context = test.context.get_mut();
-        context.test = address;
-        context.header.store = address.cast_mut().cast();
+        let guest = test.guest.get_mut();
+        guest.context.test = address;
+        guest.header.store = address.cast_mut().cast();
         test
     }
 
@@ -207,7 +216,7 @@ impl Test {
         let enter = || {
             // SAFETY: runs inside call_on_guest_stack; the trampoline calls code with the context it wants.
             unsafe {
-                let context = self.context.get().cast();
+                let context = (&raw mut (*self.guest.get()).context).cast();
                 enter(
                     self.pointer(),
                     entry,
@@ -267,7 +276,7 @@ fn faults_are_traps_with_the_instruction_and_the_guest_can_be_called_again() {
     let inaccessible = crate::sys::mapping::Mapping::reserve(4096).unwrap();
     let address = inaccessible.base().addr().get();
     // SAFETY: no guest runs.
-    unsafe { (*test.context.get()).address = address };
+    unsafe { (*test.guest.get()).context.address = address };
     for _ in 0..3 {
         for (function, expected, at, fault_address) in [
             (guest::UD2, Trap::UnreachableCodeReached, 4, None),
@@ -512,10 +521,10 @@ fn registers_and_processor_state_are_restored() {
 fn an_exception_continues_in_its_handler_with_the_registers_of_the_throw() {
     let test = Test::new();
     // SAFETY: no guest runs.
-    unsafe { (*test.context.get()).host = stubs::throwing };
+    unsafe { (*test.guest.get()).context.host = stubs::throwing };
     test.call(guest::CATCHES).unwrap();
     // SAFETY: as above.
-    let context = unsafe { &*test.context.get() };
+    let context = unsafe { &(*test.guest.get()).context };
     assert_eq!((context.caught, context.caught_rbx), (99, 0x1234));
     test.assert_idle();
 }

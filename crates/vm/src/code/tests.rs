@@ -287,7 +287,7 @@ fn a_module_without_code_has_no_functions() {
     let module = CompiledModule::without_code(info.clone(), &types, &[]).unwrap();
     assert!(module.artifact_bytes().is_empty());
     assert_eq!(module.lookup_pc(0), None);
-    assert_eq!(module.layout().memory0_distance() % 64, 0);
+    assert_eq!(module.layout().size() % 64, 0);
     let info = artifact().info;
     assert!(CompiledModule::without_code(info, &types, &[]).is_err());
 }

@@ -40,7 +40,7 @@ use crate::stack::{GuestStack, StackBounds};
 use crate::store::StoreInner;
 use crate::sys::{PAGE_SIZE, pagemap};
 use cowling_abi::entity::EntityRef;
-use cowling_abi::layout::VmGlobal;
+use cowling_abi::layout::{VmContext, VmGlobal};
 use cowling_abi::{DefinedGlobalIndex, DefinedMemoryIndex, DefinedTableIndex};
 use std::ops::Range;
 use std::ptr::{self, NonNull};
@@ -349,7 +349,7 @@ impl InstancePtr {
         let instance = InstancePtr(place);
         let store = store.as_ptr().as_ptr().cast();
         // SAFETY: the header and the records are in its VMContext.
-        unsafe { (&raw mut (*instance.vmctx().as_ptr()).header.store).write(store) };
+        unsafe { (&raw mut (*VmContext::header(instance.vmctx().as_ptr())).store).write(store) };
         if !relink {
             for index in instance.imported_functions() {
                 // SAFETY: as above.

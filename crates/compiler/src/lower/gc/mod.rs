@@ -29,7 +29,7 @@ use cowling_abi::gc_heap::{
     GRANULE, HEADER_SIZE, HEAP_FIRST, LARGE_OBJECT, STARTS_DISTANCE, VmGcHeap,
 };
 use cowling_abi::gc_layout::{ArrayLayout, GcLayout, StructLayout};
-use cowling_abi::layout::{StoreContext, VmContext, VmHeader};
+use cowling_abi::layout::{StoreContext, VmHeader};
 use cowling_abi::{FieldType, StorageType, Trap, TypeIndex, ValType};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{self, BlockArg, InstBuilder, MemFlagsData, Value, types};
@@ -218,7 +218,7 @@ impl FuncLowering<'_> {
     /// What references count from.
     fn heap_base(&mut self) -> Value {
         let store = self.store_context();
-        let offset = (offset_of!(StoreContext, gc_heap) + offset_of!(VmGcHeap, base)) as u32;
+        let offset = (offset_of!(StoreContext, gc_heap) + offset_of!(VmGcHeap, base)) as i32;
         if self.env.info.has_object_types() {
             self.load_constant_field(POINTER, store, offset)
         } else {
@@ -385,13 +385,7 @@ impl FuncLowering<'_> {
     /// Has the runtime make an object.
     fn call_gc_new(&mut self, type_id: Value, word: Option<Value>) -> Value {
         self.store_fuel();
-        // Loads that must stay here: hoisted they would be made always and occupy registers.
-        let flags = MemFlagsData::trusted().with_readonly();
-        let builtins = (offset_of!(VmContext, header) + offset_of!(VmHeader, builtins)) as i32;
-        let builtins = (self.builder.ins()).load(POINTER, flags, self.vmctx, builtins);
-        let offset = BuiltinIndex::gc_new as usize * size_of::<usize>();
-        let code = (self.builder.ins()).load(POINTER, flags, builtins, offset as i32);
-        let signature = self.builtin_signature(BuiltinIndex::gc_new);
+        let (code, signature) = self.builtin(BuiltinIndex::gc_new);
         let word = match word {
             Some(word) => word,
             None => self.immediate(0),
