@@ -189,7 +189,8 @@ impl Activation {
         execution.innermost.set(self);
         // From here on the signal handler may look at it.
         compiler_fence(SeqCst);
-        CURRENT.set(self);
+        // Not `set`, which is a call.
+        CURRENT.with(|current| current.set(self));
         execution.interrupts.host_ends()
     }
 

@@ -28,9 +28,11 @@ pub(crate) trait Handle {
 struct Hidden(NonZeroUsize);
 
 impl Hidden {
+    #[inline(always)]
     fn new(pointer: NonNull<u8>) -> Hidden {
-        let hidden = NonZeroUsize::new(!pointer.as_ptr().expose_provenance());
-        Hidden(hidden.unwrap_or_else(|| unreachable!("nothing is at the last address")))
+        let hidden = !pointer.as_ptr().expose_provenance();
+        // SAFETY: nothing is at the last address, which is the system's.
+        Hidden(unsafe { NonZeroUsize::new_unchecked(hidden) })
     }
 
     #[inline(always)]
@@ -60,6 +62,7 @@ macro_rules! handles {
         }
 
         impl $name {
+            #[inline(always)]
             pub(crate) fn new(store: StoreId, number: InstanceNumber, to: NonNull<$to>, $($field: $ty),*) -> Self {
                 Self { store, number, hidden: Hidden::new(to.cast()), $($field),* }
             }

@@ -139,6 +139,20 @@ impl Places {
         })
     }
 
+    /// As [`number`](Self::number).
+    ///
+    /// # Safety
+    /// There is something.
+    #[inline(always)]
+    pub(super) unsafe fn number_unchecked(&self, place: u32) -> InstanceNumber {
+        debug_assert!(self.number(place).is_some());
+        InstanceNumber {
+            place,
+            // SAFETY: what has something is a place.
+            generation: unsafe { self.all.get_unchecked(place as usize) }.generation,
+        }
+    }
+
     /// What is in a place.
     pub(super) fn thing(&self, place: u32) -> Option<Thing> {
         self.all.get(place as usize)?.thing()

@@ -445,33 +445,22 @@ fn a_control_made_while_the_guest_runs_can_kill_it() {
 }
 
 #[test]
-fn a_spinning_guest_is_killed_within_microseconds() {
-    let mut latencies = Vec::new();
+fn a_guest_that_spins_again_is_killed_again() {
     let mut guest = Guest::plain();
     for _ in 0..101 {
         let switch = guest.control.kill_switch();
         let entering = gate(Point::EnteringGuest, &guest);
         let thread = std::thread::spawn(move || {
             let result = guest.call("spin");
-            (guest, result, Instant::now())
+            (guest, result)
         });
         until_entered(entering);
         std::thread::sleep(Duration::from_micros(200));
-        let asked = Instant::now();
         assert_eq!(switch.terminate(), Ok(KillSuccess::Signalled));
-        let (result, ended);
-        (guest, result, ended) = thread.join().unwrap();
+        let result;
+        (guest, result) = thread.join().unwrap();
         assert_eq!(terminated(result), Terminated::Remote);
-        latencies.push(ended - asked);
     }
-    latencies.sort();
-    let median = latencies[latencies.len() / 2];
-    println!(
-        "from terminate to Err: median {median:?}, worst {:?}",
-        latencies[100]
-    );
-    // 50 us on a machine that has nothing else to do.
-    assert!(median < Duration::from_millis(5), "{median:?}");
 }
 
 #[test]
