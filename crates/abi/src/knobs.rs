@@ -244,13 +244,18 @@ impl fmt::Display for RegallocAlgorithm {
 
 /// How a knob's value is written as text.
 trait KnobValue: Sized {
+    /// What values look like: [`Knob::kind`].
+    const KIND: &'static str;
+
     fn parse(text: &str) -> Option<Self>;
     fn print(&self) -> String;
 }
 
 macro_rules! knob_values {
-    ($($ty:ty),*) => {$(
+    ($($ty:ty: $kind:literal),* $(,)?) => {$(
         impl KnobValue for $ty {
+            const KIND: &'static str = $kind;
+
             fn parse(text: &str) -> Option<Self> {
                 text.parse().ok()
             }
@@ -263,17 +268,19 @@ macro_rules! knob_values {
 }
 
 knob_values!(
-    bool,
-    u64,
-    usize,
-    OptLevel,
-    OperatorCosts,
-    RegallocAlgorithm,
-    WasmBacktraceDetails
+    bool: "true or false",
+    u64: "number",
+    usize: "number",
+    OptLevel: "none, speed or speed_and_size",
+    OperatorCosts: "NAME=COST,... or default",
+    RegallocAlgorithm: "backtracking or single_pass",
+    WasmBacktraceDetails: "enable, disable or environment",
 );
 
 /// A limit: `none` or a number.
 impl KnobValue for Option<NonZeroUsize> {
+    const KIND: &'static str = "number or none";
+
     fn parse(text: &str) -> Option<Self> {
         match text {
             "none" => Some(None),
@@ -302,6 +309,8 @@ pub struct Knob {
     pub name: &'static str,
     /// What it does, for people. Has a leading space on each line, as doc comments do.
     pub help: &'static str,
+    /// What its values look like, in words.
+    pub kind: &'static str,
     /// What it changes.
     pub scope: KnobScope,
     /// Values worth trying: what a fuzzer draws from and `--help` shows.
@@ -358,6 +367,7 @@ macro_rules! declare {
             pub const ALL: &'static [Knob] = &[$(Knob {
                 name: stringify!($name),
                 help: concat!($($doc),*),
+                kind: <$ty as KnobValue>::KIND,
                 scope: declare!(@scope $scope),
                 samples: &[$($sample),*],
             }),*];
@@ -436,6 +446,21 @@ mod tests {
             for sample in knob.samples {
                 Knobs::default().set(knob.name, sample).unwrap();
             }
+        }
+    }
+
+    #[test]
+    fn what_values_look_like_is_told_from_their_type() {
+        let kind = |name| Knob::ALL.iter().find(|k| k.name == name).unwrap().kind;
+        assert_eq!(kind("wasm_simd"), "true or false");
+        assert_eq!(kind("max_wasm_stack"), "number");
+        // Every value that a kind lists is one.
+        let knob = Knob::ALL
+            .iter()
+            .find(|k| k.name == "cranelift_opt_level")
+            .unwrap();
+        for sample in knob.samples {
+            assert!(knob.kind.contains(sample), "{sample}");
         }
     }
 

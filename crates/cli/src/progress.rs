@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// A compilation shorter than this shows nothing.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Shows the progress of compilations of `config`'s engine on the standard error, if that is a terminal.
 pub(crate) fn show(config: &mut Config) {

@@ -1,6 +1,8 @@
 //! Failures: what is printed and the process's exit code.
 
+use crate::advice;
 use cowling::{Error, Terminated, Trap, WasmBacktrace};
+use std::fmt;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
@@ -9,38 +11,94 @@ use std::process::ExitCode;
 pub(crate) enum Failure {
     /// The guest ended itself with this code, which is not 0. Nothing is printed.
     Exit(u8),
-    /// The guest was stopped: it trapped, or a host function that it called failed.
+    /// The guest was stopped: it trapped, or a host function that it called failed, or somebody stopped it.
     Stopped(Error),
     /// A file is missing, unreadable or not what it should be, or does not fit its surroundings.
     Bad(Error),
-    /// The command line makes no sense.
+    /// The same, of a program that was to be run.
+    CannotRun(Error),
+    /// There is no such program.
+    NotFound(Error),
+    /// The command line, the configuration or a setting makes no sense.
     Usage(String),
     /// Nobody reads our output any more.
     OutputClosed,
 }
 
-/// What a shell reports for a process that was aborted.
-const ABORTED: u8 = 134;
+/// Exit codes. The first five are those of shells, and of commands that run others, as `timeout` and `env` do.
+mod code {
+    pub(super) const TIMED_OUT: u8 = 124;
+    pub(super) const CANNOT_RUN: u8 = 126;
+    pub(super) const NOT_FOUND: u8 = 127;
+    /// 128 and the number of SIGINT.
+    pub(super) const INTERRUPTED: u8 = 130;
+    /// 128 and the number of SIGABRT.
+    pub(super) const ABORTED: u8 = 134;
+    pub(super) const FAILED: u8 = 1;
+    pub(super) const USAGE: u8 = 2;
+}
 
 impl Failure {
+    /// What is wrong with a file, when that was the program to run.
+    pub(crate) fn of_program(self) -> Failure {
+        match self {
+            Failure::Bad(error) => match error.downcast_ref::<crate::source::NotFound>() {
+                Some(_) => Failure::NotFound(error),
+                None => Failure::CannotRun(error),
+            },
+            other => other,
+        }
+    }
+
     /// Prints the failure to the standard error and says what to exit with.
     pub(crate) fn report(self) -> ExitCode {
-        let (message, code) = match self {
-            Failure::Exit(code) => return ExitCode::from(code),
+        let (code, advice) = match &self {
+            Failure::Exit(code) => return ExitCode::from(*code),
             Failure::OutputClosed => return ExitCode::SUCCESS,
-            Failure::Stopped(error) => (stopped(&error), ABORTED),
-            Failure::Bad(error) => (format!("{error:#}"), 1),
-            Failure::Usage(message) => (message, 2),
+            Failure::Stopped(error) => match error.downcast_ref() {
+                Some(Terminated::Remote) => {
+                    // Whoever pressed Ctrl-C knows.
+                    return ExitCode::from(code::INTERRUPTED);
+                }
+                Some(Terminated::Deadline) => (code::TIMED_OUT, None),
+                _ => (code::ABORTED, advice::stopped(error)),
+            },
+            Failure::Bad(error) => (code::FAILED, advice::bad(error)),
+            Failure::CannotRun(error) => (code::CANNOT_RUN, advice::bad(error)),
+            Failure::NotFound(error) => (code::NOT_FOUND, advice::bad(error)),
+            Failure::Usage(_) => (code::USAGE, None),
         };
-        // A closed standard error leaves nobody to tell.
-        let _ = writeln!(io::stderr().lock(), "error: {}", message.trim_end());
+        print_line("error", RED, &self.to_string());
+        if let Some(advice) = advice {
+            print_line("help", CYAN, &advice);
+        }
         ExitCode::from(code)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Exit(code) => write!(f, "exited with code {code}"),
+            Failure::OutputClosed => f.write_str("nobody reads the output any more"),
+            Failure::Stopped(error) => f.write_str(stopped(error).trim_end()),
+            Failure::Bad(error) | Failure::CannotRun(error) | Failure::NotFound(error) => {
+                f.write_str(format!("{error:#}").trim_end())
+            }
+            Failure::Usage(message) => f.write_str(message.trim_end()),
+        }
     }
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
-        Failure::Bad(error)
+        let closed = error
+            .downcast_ref::<io::Error>()
+            .is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe);
+        match closed {
+            true => Failure::OutputClosed,
+            false => Failure::Bad(error),
+        }
     }
 }
 
@@ -53,16 +111,28 @@ impl From<io::Error> for Failure {
     }
 }
 
-const NO_DEBUG_INFO: &str =
-    "there is no debug information to show files and lines with; most compilers add it with `-g`";
+const RED: &str = "\x1b[1;31m";
+const CYAN: &str = "\x1b[1;36m";
 
-/// Are files and lines wanted, but there are none?
-fn lacks_debug_info(backtrace: &WasmBacktrace) -> bool {
-    let mut frames = backtrace.frames().iter();
-    frames.all(|frame| {
-        let knobs = frame.module().engine().config().knobs();
-        knobs.wasm_backtrace_details.are_wanted() && frame.symbols().is_empty()
-    })
+/// Are colours wanted there?
+pub(crate) fn in_colour(stream: &impl io::IsTerminal) -> bool {
+    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    !refused && stream.is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// Prints a line to the standard error.
+fn print_line(label: &str, colour: &str, message: &str) {
+    let mut out = io::stderr().lock();
+    // A closed standard error leaves nobody to tell.
+    let _ = match in_colour(&out) {
+        true => writeln!(out, "{colour}{label}:\x1b[0m {message}"),
+        false => writeln!(out, "{label}: {message}"),
+    };
+}
+
+/// Something worth knowing that is no failure.
+pub(crate) fn note(message: &str) {
+    print_line("note", CYAN, message);
 }
 
 /// The reason first, then where the guest was.
@@ -75,19 +145,21 @@ fn stopped(error: &Error) -> String {
         (Some(why), _) => why.to_string(),
         (None, Some(trap)) => trap.to_string(),
         (None, None) => {
-            let shown = backtrace.map(WasmBacktrace::to_string);
+            let beside = [
+                backtrace.map(WasmBacktrace::to_string),
+                error
+                    .downcast_ref::<cowling::WasmCoreDump>()
+                    .map(|dump| dump.to_string()),
+            ];
             let reasons: Vec<_> = error
                 .chain()
                 .map(|e| e.to_string())
-                .filter(|text| Some(text) != shown.as_ref())
+                .filter(|text| !beside.iter().flatten().any(|shown| shown == text))
                 .collect();
             reasons.join(": ")
         }
     };
     match backtrace {
-        Some(backtrace) if lacks_debug_info(backtrace) => {
-            format!("{reason}\n{backtrace}\nnote: {NO_DEBUG_INFO}")
-        }
         Some(backtrace) => format!("{reason}\n{backtrace}"),
         None => reason,
     }

@@ -1,12 +1,13 @@
 //! Files given by the user: what they are, told from their content, and modules from them.
 
+use crate::locate;
 use cowling::{
-    Context as _, Engine, Error, KeyId, Module, PublicKey, Result, Signature, SignatureError, bail,
-    ensure,
+    CompileError, Context as _, Engine, Error, KeyId, Module, PublicKey, Result, Signature,
+    SignatureError, bail, ensure,
 };
 use std::fs::File;
-use std::io::{Read as _, Seek as _};
-use std::path::Path;
+use std::io::{self, ErrorKind, IsTerminal as _, Read as _, Seek as _, stdin};
+use std::path::{Path, PathBuf};
 
 /// What a file holds.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -19,11 +20,27 @@ enum Kind {
     Artifact,
 }
 
-/// A file that has been opened.
+/// There is no such file.
+#[derive(Debug, thiserror::Error)]
+#[error("there is no file `{}`", path.display())]
+pub(crate) struct NotFound {
+    pub(crate) path: PathBuf,
+}
+
+/// What stands for the standard input where a file is asked for.
+const STANDARD_INPUT: &str = "-";
+
+/// Is the standard input meant?
+pub(crate) fn is_standard_input(path: &Path) -> bool {
+    path.as_os_str() == STANDARD_INPUT
+}
+
+/// A file that has been opened, or the standard input.
 struct Source {
     /// What it holds.
     kind: Kind,
-    file: File,
+    /// What is left to read; nothing of the standard input.
+    file: Option<File>,
     /// What has been read of it.
     start: Vec<u8>,
 }
@@ -34,10 +51,19 @@ struct Source {
 /// When it cannot be read or cannot be any of the [`Kind`]s; the message names the file and says what is expected.
 fn open(path: &Path) -> Result<Source> {
     /// Enough to tell what a file holds, so that a huge one that is no WebAssembly is not read to its end.
-    const START: u64 = 4096;
+    const START: usize = 4096;
 
+    if is_standard_input(path) {
+        return standard_input();
+    }
     let name = path.display();
-    let mut file = File::open(path).with_context(|| format!("cannot open `{name}`"))?;
+    let mut file = match File::open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let path = path.to_path_buf();
+            bail!(NotFound { path });
+        }
+        opened => opened.with_context(|| format!("cannot open `{name}`"))?,
+    };
     let metadata = file
         .metadata()
         .with_context(|| format!("cannot read `{name}`"))?;
@@ -45,22 +71,51 @@ fn open(path: &Path) -> Result<Source> {
         !metadata.is_dir(),
         "`{name}` is a directory; a WebAssembly file is needed"
     );
-    let mut start = Vec::new();
-    let read = file.by_ref().take(START).read_to_end(&mut start);
+    let mut start = Vec::with_capacity(START);
+    let read = file.by_ref().take(START as u64).read_to_end(&mut start);
     read.with_context(|| format!("cannot read `{name}`"))?;
     Ok(Source {
         kind: kind(path, &start)?,
-        file,
+        file: Some(file),
         start,
     })
+}
+
+fn standard_input() -> Result<Source> {
+    let mut start = Vec::new();
+    ensure!(
+        !stdin().is_terminal(),
+        "the standard input is a terminal; a WebAssembly module is needed: `cowling run - < FILE`"
+    );
+    let read = stdin().lock().read_to_end(&mut start);
+    read.context("cannot read the standard input")?;
+    Ok(Source {
+        kind: kind(Path::new(STANDARD_INPUT), &start)?,
+        file: None,
+        start,
+    })
+}
+
+/// Reads a file that is text, or the standard input.
+///
+/// # Errors
+/// When it cannot be read, or is not in UTF-8.
+pub(crate) fn text(path: &Path) -> Result<String> {
+    match is_standard_input(path) {
+        true => io::read_to_string(stdin().lock()),
+        false => std::fs::read_to_string(path),
+    }
+    .with_context(|| format!("cannot read `{}`", path.display()))
 }
 
 impl Source {
     /// All of the file.
     fn read(self, path: &Path) -> Result<Vec<u8>> {
-        let (mut file, mut bytes) = (self.file, self.start);
-        let read = file.read_to_end(&mut bytes);
-        read.with_context(|| format!("cannot read `{}`", path.display()))?;
+        let mut bytes = self.start;
+        if let Some(mut file) = self.file {
+            let read = file.read_to_end(&mut bytes);
+            read.with_context(|| format!("cannot read `{}`", path.display()))?;
+        }
         Ok(bytes)
     }
 
@@ -107,37 +162,94 @@ fn looks_like_text(start: &[u8]) -> bool {
 /// is trusted.
 pub(crate) fn module(engine: &Engine, path: &Path, keys: &[PublicKey]) -> Result<Module> {
     let mut source = open(path)?;
-    match source.kind {
-        Kind::Artifact => artifact(engine, path, keys),
-        // What can be read again from its start may not have to be read at all.
-        Kind::Binary if source.file.rewind().is_ok() => {
-            Module::from_open_file(engine, &mut source.file)
-        }
-        _ => Module::new(engine, source.binary(path)?),
+    // What can be read again from its start may not have to be read at all.
+    let again = source.file.as_mut().filter(|_| source.kind == Kind::Binary);
+    if let Some(file) = again
+        && file.rewind().is_ok()
+    {
+        return Module::from_open_file(engine, file).map_err(|e| placed(path, None, e));
     }
-    .map_err(|e| naming(path, e))
+    match source.kind {
+        Kind::Artifact => artifact(engine, path, source, keys).map_err(|e| naming(path, e)),
+        _ => {
+            let wasm = source.binary(path).map_err(|e| naming(path, e))?;
+            Module::from_binary(engine, &wasm).map_err(|e| placed(path, Some(&wasm), e))
+        }
+    }
 }
 
 /// Loads an artifact: one that was signed, if there are keys, and otherwise one whose file nobody else can have written.
-fn artifact(engine: &Engine, path: &Path, keys: &[PublicKey]) -> Result<Module> {
-    match keys {
-        [] => Module::deserialize_file(engine, path),
-        keys => Module::deserialize_signed_file(engine, path, keys),
+fn artifact(engine: &Engine, path: &Path, source: Source, keys: &[PublicKey]) -> Result<Module> {
+    match (keys, is_standard_input(path)) {
+        ([], false) => Module::deserialize_file(engine, path),
+        (keys, false) => Module::deserialize_signed_file(engine, path, keys),
+        ([], true) => bail!(
+            "a compiled artifact is read from the standard input only if it was signed and `--trust-key` says by whom: it is machine code"
+        ),
+        (keys, true) => Module::deserialize_signed(engine, &source.start, keys),
     }
 }
 
-/// Who signed an artifact; nobody, if it is a module that is not compiled.
+/// A module, and the binary that it was compiled from, if it was.
+pub(crate) struct Loaded {
+    pub(crate) module: Module,
+    pub(crate) wasm: Option<Vec<u8>>,
+    /// Bytes of the file.
+    pub(crate) file_len: u64,
+    /// Who signed it, of an artifact.
+    pub(crate) signer: Option<KeyId>,
+    /// What it is, in a few words.
+    pub(crate) what: &'static str,
+}
+
+/// As [`module`], for those who look at the binary, too.
 ///
 /// # Errors
-/// When the file cannot be read, or the signature does not match.
-pub(crate) fn signer(path: &Path) -> Result<Option<KeyId>> {
-    if open(path)?.kind != Kind::Artifact {
-        return Ok(None);
+/// As [`module`].
+pub(crate) fn load(engine: &Engine, path: &Path, keys: &[PublicKey]) -> Result<Loaded> {
+    let source = open(path)?;
+    let kind = source.kind;
+    let bytes = source.read(path)?;
+    let file_len = bytes.len() as u64;
+    let signer = match kind {
+        Kind::Artifact => signer(&bytes).map_err(|e| naming(path, e))?,
+        _ => None,
+    };
+    let source = Source {
+        kind,
+        file: None,
+        start: bytes,
+    };
+    if kind == Kind::Artifact {
+        let module = artifact(engine, path, source, keys).map_err(|e| naming(path, e))?;
+        return Ok(Loaded {
+            module,
+            wasm: None,
+            file_len,
+            signer,
+            what: "compiled artifact",
+        });
     }
-    match Signature::of_file(path) {
+    let wasm = source.binary(path).map_err(|e| naming(path, e))?;
+    let module = Module::from_binary(engine, &wasm).map_err(|e| placed(path, Some(&wasm), e))?;
+    Ok(Loaded {
+        module,
+        wasm: Some(wasm),
+        file_len,
+        signer,
+        what: match kind {
+            Kind::Text => "module in text format",
+            _ => "binary module",
+        },
+    })
+}
+
+/// Who signed an artifact, if anybody did.
+fn signer(artifact: &[u8]) -> Result<Option<KeyId>> {
+    match Signature::of(artifact) {
         Ok(signature) => Ok(Some(signature.key())),
-        Err(error) if error.downcast_ref() == Some(&SignatureError::Unsigned) => Ok(None),
-        Err(error) => Err(error),
+        Err(SignatureError::Unsigned) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -156,10 +268,34 @@ pub(crate) fn binary(path: &Path) -> Result<Vec<u8>> {
 pub(crate) fn validate(engine: &Engine, path: &Path, keys: &[PublicKey]) -> Result<()> {
     let source = open(path)?;
     match source.kind {
-        Kind::Artifact => artifact(engine, path, keys).map(|_| ()),
-        _ => Module::validate(engine, &source.binary(path)?),
+        Kind::Artifact => artifact(engine, path, source, keys)
+            .map(|_| ())
+            .map_err(|e| naming(path, e)),
+        _ => {
+            let wasm = source.binary(path).map_err(|e| naming(path, e))?;
+            Module::validate(engine, &wasm).map_err(|e| placed(path, Some(&wasm), e))
+        }
     }
-    .map_err(|e| naming(path, e))
+}
+
+/// The error with the file's name in front, and the place in the file that it is about, if it is about one.
+pub(crate) fn placed(path: &Path, wasm: Option<&[u8]>, error: Error) -> Error {
+    let Some(CompileError::Invalid { offset, .. } | CompileError::Unsupported { offset, .. }) =
+        error.downcast_ref()
+    else {
+        return naming(path, error);
+    };
+    let read = match wasm {
+        Some(_) => None,
+        None => std::fs::read(path).ok(),
+    };
+    let place = wasm
+        .or(read.as_deref())
+        .and_then(|wasm| locate::place(wasm, *offset));
+    match place {
+        Some(place) => error.context(format!("{}: {place}", path.display())),
+        None => naming(path, error),
+    }
 }
 
 /// The error with the file's name in front, unless it has it already.

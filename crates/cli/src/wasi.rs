@@ -1,43 +1,77 @@
 //! The guest's arguments, environment and directories.
 
+use crate::args::Run;
+use crate::host::Host;
 use crate::report::Failure;
 use cowling::{Context as _, Linker, Result};
 use cowling_wasi::p1::{self, WasiP1Ctx};
-use cowling_wasi::{DirPerms, FilePerms, WasiCtxBuilder};
+use cowling_wasi::{DirPerms, FilePerms, SeededRandom, VirtualClock, WasiCtxBuilder};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
+use std::time::Duration;
 
 /// Defines the functions of WASI preview 1.
-pub(crate) fn add_to_linker(linker: &mut Linker<WasiP1Ctx>) -> Result<()> {
-    p1::add_to_linker_sync(linker, |context| context)
+pub(crate) fn add_to_linker(linker: &mut Linker<Host>) -> Result<()> {
+    p1::add_to_linker_sync(linker, |host| &mut host.wasi)
 }
 
+/// The time of day at which programs begin that run deterministically: 2020-01-01, in seconds since 1970.
+const DETERMINISTIC_START: Duration = Duration::from_secs(1_577_836_800);
+/// How far their clocks move at each look.
+const DETERMINISTIC_STEP: Duration = Duration::from_micros(1);
+
 /// What the guest sees of the world: standard streams as ours, and what the command line grants.
-pub(crate) fn context(
-    argv0: &OsStr,
-    args: &[OsString],
-    env: &[OsString],
-    dirs: &[OsString],
-) -> Result<WasiP1Ctx, Failure> {
+pub(crate) fn context(args: &Run, program_args: &[OsString]) -> Result<WasiP1Ctx, Failure> {
     let mut builder = WasiCtxBuilder::new();
     builder.inherit_stdio();
-    for arg in std::iter::once(argv0).chain(args.iter().map(OsString::as_os_str)) {
+    let argv0 = args.argv0.as_ref().or(args.program.first());
+    for arg in argv0.into_iter().chain(program_args) {
         builder.arg(utf8("an argument", arg)?);
     }
-    for variable in env {
-        let (name, value) = variable_of(utf8("--env", variable)?)?;
-        if let Some(value) = value {
-            builder.env(name, value);
-        }
-    }
-    for dir in dirs {
-        let (host, guest) = split_dir(dir);
-        let guest = utf8("--dir", guest)?;
+    add_environment(&mut builder, args)?;
+    for dir in &args.dirs {
+        let granted = Grant::read(dir)?;
+        let (dir_perms, file_perms) = match granted.read_only {
+            true => (DirPerms::READ, FilePerms::READ),
+            false => (DirPerms::all(), FilePerms::all()),
+        };
         builder
-            .preopened_dir(host, guest, DirPerms::all(), FilePerms::all())
+            .preopened_dir(granted.host, granted.guest, dir_perms, file_perms)
             .with_context(|| format!("--dir {}", dir.display()))?;
     }
+    if let Some(seed) = args.deterministic {
+        let clock = VirtualClock::new(DETERMINISTIC_START, DETERMINISTIC_STEP);
+        builder
+            .wall_clock(clock.clone())
+            .monotonic_clock(clock)
+            .random(SeededRandom::new(seed));
+    }
     Ok(builder.build_p1())
+}
+
+/// Environment variables: each name once, and those that were given before those that are inherited.
+fn add_environment(builder: &mut WasiCtxBuilder, args: &Run) -> Result<(), Failure> {
+    let mut given = Vec::new();
+    for variable in &args.env {
+        let (name, value) = variable_of(utf8("--env", variable)?)?;
+        given.retain(|(known, _)| *known != name);
+        given.extend(value.map(|value| (name, value)));
+    }
+    if args.inherit_env {
+        // What is no UTF-8 is no use to a guest.
+        let ours = std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        });
+        for (name, value) in ours {
+            if !given.iter().any(|(known, _)| *known == name) {
+                builder.env(name, value);
+            }
+        }
+    }
+    for (name, value) in given {
+        builder.env(name, value);
+    }
+    Ok(())
 }
 
 /// A guest knows only UTF-8.
@@ -60,15 +94,58 @@ fn variable_of(text: &str) -> Result<(&str, Option<String>), Failure> {
     Ok((name, value))
 }
 
-/// `HOST::GUEST`, or `HOST` for both.
-fn split_dir(dir: &OsStr) -> (&OsStr, &OsStr) {
-    let bytes = dir.as_bytes();
+/// A directory that is granted: `HOST[::GUEST[::ro]]`.
+#[derive(Debug, PartialEq, Eq)]
+struct Grant<'a> {
+    host: &'a OsStr,
+    guest: &'a str,
+    read_only: bool,
+}
+
+impl<'a> Grant<'a> {
+    fn read(text: &'a OsStr) -> Result<Grant<'a>, Failure> {
+        let (host, rest) = split(text);
+        let (guest, mode) = match rest {
+            Some(rest) => split(rest),
+            None => (host, None),
+        };
+        let read_only = match mode.map(OsStr::as_bytes) {
+            None | Some(b"rw") => false,
+            Some(b"ro") => true,
+            Some(_) => {
+                return Err(Failure::Usage(format!(
+                    "--dir {}: behind the second `::` there may be `ro` or `rw`",
+                    text.display()
+                )));
+            }
+        };
+        let guest = match guest.is_empty() {
+            true => host,
+            false => guest,
+        };
+        if host.is_empty() {
+            return Err(Failure::Usage(format!(
+                "--dir {}: which directory?",
+                text.display()
+            )));
+        }
+        Ok(Grant {
+            host,
+            guest: utf8("--dir", guest)?,
+            read_only,
+        })
+    }
+}
+
+/// What is before and behind the first `::`.
+fn split(text: &OsStr) -> (&OsStr, Option<&OsStr>) {
+    let bytes = text.as_bytes();
     match bytes.windows(2).position(|pair| pair == b"::") {
         Some(at) => (
             OsStr::from_bytes(&bytes[..at]),
-            OsStr::from_bytes(&bytes[at + 2..]),
+            Some(OsStr::from_bytes(&bytes[at + 2..])),
         ),
-        None => (dir, dir),
+        None => (text, None),
     }
 }
 
@@ -77,18 +154,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn directories_have_a_name_on_each_side() {
+    fn directories_have_a_name_on_each_side_and_perhaps_a_mode() {
         let cases = [
-            (".", (".", ".")),
-            ("/tmp::/", ("/tmp", "/")),
-            ("a:b", ("a:b", "a:b")),
-            ("a::b::c", ("a", "b::c")),
+            (".", (".", ".", false)),
+            ("/tmp::/", ("/tmp", "/", false)),
+            ("a:b", ("a:b", "a:b", false)),
+            ("a::b::ro", ("a", "b", true)),
+            ("a::b::rw", ("a", "b", false)),
+            ("a::::ro", ("a", "a", true)),
         ];
-        for (dir, (host, guest)) in cases {
+        for (dir, (host, guest, read_only)) in cases {
+            let grant = Grant::read(OsStr::new(dir)).unwrap();
+            let host = OsStr::new(host);
             assert_eq!(
-                split_dir(OsStr::new(dir)),
-                (OsStr::new(host), OsStr::new(guest))
+                grant,
+                Grant {
+                    host,
+                    guest,
+                    read_only
+                }
             );
+        }
+        for wrong in ["", "::a", "a::b::c", "a::b::"] {
+            assert!(Grant::read(OsStr::new(wrong)).is_err(), "{wrong}");
         }
     }
 

@@ -30,7 +30,7 @@ use crate::config::Config;
 use crate::error::{Context, Result, bail, ensure};
 use crate::trust;
 use cowling_abi::artifact::Header;
-use room::Room;
+use room::{Census, Room};
 use rustix::fs::{FlockOperation, OFlags};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Write};
@@ -87,6 +87,16 @@ struct Inner {
     room: Mutex<Room>,
 }
 
+/// What is in a cache.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CacheUsage {
+    /// Files: an entry for each module, and notes about files that were read.
+    pub files: u64,
+    /// Bytes of all of them together.
+    pub bytes: u64,
+}
+
 macro_rules! settings {
     ($($(#[doc = $doc:literal])* $name:ident: $ty:ty;)*) => {
         impl Cache {$(
@@ -122,10 +132,8 @@ impl Cache {
     pub fn new(config: CacheConfig) -> Result<Cache> {
         let dir = match config.directory() {
             Some(dir) => dir.clone(),
-            None => directories::ProjectDirs::from("", "", "cowling")
-                .context("compile cache: this user has no home directory")?
-                .cache_dir()
-                .join("modules"),
+            None => CacheConfig::default_directory()
+                .context("compile cache: this user has no home directory")?,
         };
         config
             .check()
@@ -153,6 +161,50 @@ impl Cache {
     /// Where it is.
     pub fn directory(&self) -> &PathBuf {
         &self.inner.dir
+    }
+
+    /// What is in its directory now, whoever put it there.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub fn usage(&self) -> Result<CacheUsage> {
+        let Inner { config, dir, .. } = &*self.inner;
+        let census = Census::take(dir, config.allowed_clock_drift_for_files_from_future())
+            .with_context(|| format!("compile cache `{}`", dir.display()))?;
+        Ok(census.usage())
+    }
+
+    /// Removes all that is in it, and nothing else that may be in its directory. Modules that are in use stay usable. Returns what is
+    /// gone.
+    ///
+    /// ```
+    /// # use cowling::*;
+    /// # let dir = tempfile::tempdir()?;
+    /// let mut settings = CacheConfig::new();
+    /// let cache = Cache::new(settings.with_directory(dir.path()).clone())?;
+    /// let engine = Engine::new(Config::new().cache(Some(cache.clone())))?;
+    /// Module::new(&engine, "(module)")?;
+    /// assert_eq!(cache.usage()?.files, 1);
+    /// assert_eq!(cache.clear()?.files, 1);
+    /// assert_eq!(cache.usage()?, CacheUsage::default());
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When the directory cannot be read or a file cannot be removed.
+    pub fn clear(&self) -> Result<CacheUsage> {
+        let Inner { config, dir, .. } = &*self.inner;
+        let clear = || {
+            let mut census = Census::take(dir, config.allowed_clock_drift_for_files_from_future())?;
+            let before = census.usage();
+            census.shrink(0, 0, Path::new(""))?;
+            let after = census.usage();
+            std::io::Result::Ok(CacheUsage {
+                files: before.files - after.files,
+                bytes: before.bytes - after.bytes,
+            })
+        };
+        clear().with_context(|| format!("compile cache `{}`", dir.display()))
     }
 
     /// How many modules were found in it through this handle and its clones.

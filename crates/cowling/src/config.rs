@@ -73,6 +73,8 @@ pub struct Config {
     pub(crate) compiler: compiler::CompilerConfig,
     #[cfg(feature = "cache")]
     pub(crate) cache: Option<crate::cache::Cache>,
+    #[cfg(feature = "profiling")]
+    pub(crate) profiler: crate::ProfilingStrategy,
 }
 
 impl Config {
@@ -135,6 +137,14 @@ impl Config {
         }
         self.version = strategy;
         Ok(self)
+    }
+
+    /// Which of the system's profilers is told about the code of modules. The default is none. The file that it reads is made by
+    /// [`Engine::new`](crate::Engine::new), which fails if it cannot be.
+    #[cfg(feature = "profiling")]
+    pub fn profiler(&mut self, profile: crate::ProfilingStrategy) -> &mut Self {
+        self.profiler = profile;
+        self
     }
 
     /// What artifacts must match to be loaded.

@@ -61,6 +61,8 @@ impl Engine {
         let mut config = config.clone();
         config.settle()?;
         config.check_supplied()?;
+        #[cfg(feature = "profiling")]
+        config.profiler.open()?;
         let engine = Engine::build(config)?;
         #[cfg(feature = "compiler")]
         if engine.config().compiler.enabled {

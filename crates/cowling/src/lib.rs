@@ -45,12 +45,12 @@
 //! | `val`, `v128`, `rooted`, `nothing`, `externref`, `gc` | values and references |
 //! | `guest` | guests: instances with a life of their own, in the slots of a region |
 //! | `backtrace`, `coredump` | where a guest was when it stopped, and what was in its store |
-//! | `profiler` | what guests spend their time on |
+//! | `profiler` | what guests spend their time on; what the system's profilers are told |
 //! | `error` | errors |
 //!
 //! Features: `compiler` (without it this is the *headless* runtime, which runs artifacts and contains no code generator), `wat`
 //! (modules as text), `cache` (compiled modules are kept on disk if [`Config`] says so), `addr2line` (backtraces with files and lines),
-//! `coredump` ([`WasmCoreDump`]), `profiling` ([`GuestProfiler`]), `signing` (artifacts are
+//! `coredump` ([`WasmCoreDump`]), `profiling` ([`GuestProfiler`], [`ProfilingStrategy`]), `signing` (artifacts are
 //! signed, and loaded if they were signed with a trusted key).
 //! All are on by default.
 
@@ -96,7 +96,7 @@ mod val;
 
 pub use backtrace::{FrameInfo, FrameSymbol, WasmBacktrace};
 #[cfg(feature = "cache")]
-pub use cache::{Cache, CacheConfig};
+pub use cache::{Cache, CacheConfig, CacheUsage};
 #[cfg(feature = "compiler")]
 pub use compile::{CodeBuilder, CodeHint};
 #[cfg(feature = "compiler")]
@@ -147,11 +147,11 @@ pub use guest::{
 pub use instance::{Instance, InstancePre};
 pub use linker::Linker;
 pub use memory::{Memory, MemoryAccessError};
-pub use module::{Module, ModuleExport, ModuleFunction, ResourcesRequired};
+pub use module::{Module, ModuleExport, ModuleFunction, ResourcesRequired, StartUp};
 pub use nothing::{NoExtern, NoFunc, NoneRef};
 pub use pool_metrics::PoolingAllocatorMetrics;
 #[cfg(feature = "profiling")]
-pub use profiler::GuestProfiler;
+pub use profiler::{GuestProfiler, system::ProfilingStrategy};
 pub use removal::{Holder, Removal};
 pub use rooted::{GcRef, OwnedRooted, RootScope, Rooted, RootedGcRef};
 pub use shared_memory::{SharedMemory, WaitResult};

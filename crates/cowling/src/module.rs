@@ -1,8 +1,10 @@
 //! Modules: compiled code and the facts about it, ready to be instantiated any number of times.
 
 mod code;
+mod start_up;
 
 pub use code::ModuleFunction;
+pub use start_up::StartUp;
 
 use crate::artifact;
 use crate::engine::Engine;
@@ -116,7 +118,7 @@ impl Module {
     pub(crate) fn load_bytes(engine: &Engine, artifact: &[u8], verify: Verify) -> Result<Module> {
         let _span = tracing::info_span!("load", bytes = artifact.len()).entered();
         let code = CompiledModule::load_bytes(artifact, engine.header(), engine.types(), verify)?;
-        Ok(Module::from_code(engine.clone(), code))
+        Ok(Module::loaded(engine, code))
     }
 
     pub(crate) fn load_file(engine: &Engine, file: File, verify: Verify) -> Result<Module> {
@@ -128,7 +130,14 @@ impl Module {
             return Module::load_bytes(engine, &artifact, verify);
         }
         let code = CompiledModule::load_file(file, engine.header(), engine.types(), verify)?;
-        Ok(Module::from_code(engine.clone(), code))
+        Ok(Module::loaded(engine, code))
+    }
+
+    fn loaded(engine: &Engine, code: Arc<CompiledModule>) -> Module {
+        let module = Module::from_code(engine.clone(), code);
+        #[cfg(feature = "profiling")]
+        engine.config().profiler.report(&module);
+        module
     }
 
     pub(crate) fn from_code(engine: Engine, code: Arc<CompiledModule>) -> Module {

@@ -7,6 +7,8 @@
 //!
 //! Samples name functions, not addresses, so that nothing of the process is in a profile but what its modules say themselves.
 
+pub(crate) mod system;
+
 use crate::CallHook;
 use crate::engine::Engine;
 use crate::error::{Context, Result, ensure};

@@ -35,11 +35,11 @@ use crate::sys::mapping::{Mapping, Protection};
 use crate::sys::{memfd, round_up_to_page};
 use cowling_abi::artifact::{
     AddressMap, CodeRange, DebugSections, ExceptionTable, FunctionTable, Header, HeaderError,
-    NameTable, TrampolineOffsets, TrampolineTable,
+    NameTable, TrampolineOffsets, TrampolineTable, TrapTable,
 };
 use cowling_abi::layout::VmLayout;
 use cowling_abi::{
-    DefinedFuncIndex, DefinedMemoryIndex, EntityIndex, FuncIndex, ModuleInfo, TypeIndex,
+    DefinedFuncIndex, DefinedMemoryIndex, EntityIndex, FuncIndex, ModuleInfo, Trap, TypeIndex,
 };
 use sections::Sections;
 use std::fs::File;
@@ -401,6 +401,13 @@ impl CompiledModule {
             Some(code) => code.bytes(&code.sections.addresses),
             None => &[],
         })
+    }
+
+    /// Which trap it means if the instruction at this offset of [`text`](Self::text) traps, if it is one that may.
+    pub fn trap_at(&self, text_offset: u32) -> Option<Trap> {
+        let code = self.code.as_ref()?;
+        let site = TrapTable(code.bytes(&code.sections.traps)).lookup(text_offset)?;
+        Some(site.trap)
     }
 
     /// Is it one [without code](Self::without_code), which holds what the host has created?

@@ -419,7 +419,15 @@ impl Control {
         }
     }
 
-    /// Is there still a request that needs a signal to be noticed?
+    /// Asks whatever runs, or runs next, to end, without waiting for it; `true` if it has to be signalled until it has noticed, for
+    /// which the caller answers. Async-signal-safe.
+    pub(crate) fn ask_to_end(&self) -> bool {
+        let asked =
+            self.update(|word| (word.phase() != Phase::Gone).then(|| word.with(Word::KILL)));
+        asked.is_ok_and(Word::may_need_signal)
+    }
+
+    /// Is there still a request that needs a signal to be noticed? Async-signal-safe.
     pub(crate) fn needs_reminder(&self) -> bool {
         let word = self.word();
         word.may_need_signal() && word.has(Word::REQUESTS)
@@ -431,6 +439,7 @@ impl Control {
     }
 
     /// Sends a signal to the thread that runs the store. It may have stopped doing so, then the signal has no effect.
+    /// Async-signal-safe.
     pub(crate) fn signal(&self) {
         thread::interrupt(ThreadId(self.thread.load(SeqCst)));
     }

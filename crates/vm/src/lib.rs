@@ -64,6 +64,7 @@ mod conservative;
 mod const_expr;
 mod control;
 mod embedder;
+mod ending;
 mod epoch;
 mod error;
 mod exception;
@@ -155,6 +156,7 @@ pub use suspend::{
     Interruption, NeedsAsync, NoResults, OwningCall, Progress, ResumeError, StoreLender,
     StoreSuspended, Suspension, YieldValue, Yielded,
 };
+pub use sys::mark::ExecutableMark;
 pub use sys::memfd::sealed_copy;
 pub use sys::pagemap::is_available as is_pagemap_scan_available;
 pub use table::MAX_TABLE_ELEMENTS;

@@ -3,8 +3,10 @@
 //! | file | job |
 //! |---|---|
 //! | [`mapping`] | address space: reserving, opening, mapping files, giving back |
+//! | [`mark`] | mapping a file for the system's profiler to see |
 //! | [`memfd`] | files that exist only in memory |
 //! | [`altstack`] | the stack on which a thread's signal handlers run |
+//! | [`ending`] | a signal by which people end what runs |
 //! | [`pagemap`] | which pages were written |
 //! | [`owned`] | what one thread uses without synchronisation, and others rarely |
 //! | [`signal`] | installing signal handlers, calling the ones before them, reading a fault's registers |
@@ -12,7 +14,9 @@
 //! | [`thread`] | threads by number, interrupting them, waiting for a word |
 
 pub(crate) mod altstack;
+pub(crate) mod ending;
 pub(crate) mod mapping;
+pub(crate) mod mark;
 pub(crate) mod memfd;
 pub(crate) mod owned;
 pub(crate) mod pagemap;

@@ -2,9 +2,17 @@
 
 mod artifacts;
 mod bad_files;
+mod code;
+mod config;
+mod ending;
 mod guests;
+mod help;
+mod input_output;
 mod invoke;
+mod limits;
+mod observing;
 mod options;
+mod preload;
 mod signing;
 mod tools;
 mod traps;
@@ -31,6 +39,12 @@ fn command() -> Command {
     );
     command
         .env_remove("COWLING_LOG")
+        .env_remove("COWLING_CONFIG")
+        // Where nobody has a configuration.
+        .env(
+            "XDG_CONFIG_HOME",
+            Path::new(env!("CARGO_TARGET_TMPDIR")).join("no-config"),
+        )
         .env_remove("COLUMNS")
         .env_remove("LINES");
     command.stdin(Stdio::null());

@@ -42,14 +42,34 @@ fn inspect_lists_imports_and_exports_in_text_notation() {
             (table (export "table") 2 funcref)
             (func (export "run") (result v128 externref) (unreachable)))"#,
     );
-    let expected = r#"module "thing"
-import "env" "log" (func (param i32 f64))
-import "env" "limit" (global i64)
-export "memory" (memory 1 3)
-export "table" (table 2 funcref)
-export "run" (func (result v128 externref))
+    let said = cowling(["inspect", module.text()]).success();
+    let first = format!(
+        "{}: module in text format, {} bytes\n",
+        module.text(),
+        std::fs::metadata(&module.file).unwrap().len()
+    );
+    let expected = first
+        + r#"name "thing"
+
+imports (2)
+  "env" "log" (func (param i32 f64))
+  "env" "limit" (global i64)
+
+exports (3)
+  "memory" (memory 1 3)
+  "table" (table 2 funcref)
+  "run" (func (result v128 externref))
+
+types (2)
+     0 (func (param i32 f64))
+     1 (func (result v128 externref))
+
+sections (8)
 "#;
-    assert_eq!(cowling(["inspect", module.text()]).success(), expected);
+    assert!(said.starts_with(&expected), "{said}");
+    for part in ["  code  ", "functions (1)", "\nstart-up\n", "65536 bytes"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use crate::error::{Context, Result, bail, ensure};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -108,8 +109,7 @@ impl CacheConfig {
     pub fn from_file(config_file: Option<&Path>) -> Result<CacheConfig> {
         let default = match config_file {
             Some(_) => None,
-            None => directories::ProjectDirs::from("", "", "cowling")
-                .map(|dirs| dirs.config_dir().join("config.toml")),
+            None => CacheConfig::default_file(),
         };
         let Some(path) = config_file.or(default.as_deref()) else {
             return Ok(CacheConfig::new());
@@ -120,7 +120,28 @@ impl CacheConfig {
             }
             read => read.with_context(|| format!("cannot read `{}`", path.display()))?,
         };
-        parse(&text).with_context(|| format!("cache settings in `{}`", path.display()))
+        CacheConfig::from_toml(&text)
+            .with_context(|| format!("cache settings in `{}`", path.display()))
+    }
+
+    /// Reads settings from the text of such a file.
+    ///
+    /// # Errors
+    /// When there are settings that do not exist or make no sense.
+    pub fn from_toml(text: &str) -> Result<CacheConfig> {
+        parse(text)
+    }
+
+    /// Where a cache is without [`with_directory`](Self::with_directory); `None` if this user has no home directory.
+    pub fn default_directory() -> Option<PathBuf> {
+        let dirs = directories::ProjectDirs::from("", "", "cowling")?;
+        Some(dirs.cache_dir().join("modules"))
+    }
+
+    /// The file that [`from_file`](Self::from_file) reads without a path, there or not; `None` if this user has no home directory.
+    pub fn default_file() -> Option<PathBuf> {
+        let dirs = directories::ProjectDirs::from("", "", "cowling")?;
+        Some(dirs.config_dir().join("config.toml"))
     }
 
     /// Do the settings make sense?
@@ -144,6 +165,9 @@ impl CacheConfig {
 struct ConfigFile {
     #[serde(default)]
     cache: Section,
+    /// What the `cowling` command reads: settings of engines.
+    #[serde(default, rename = "settings")]
+    _settings: IgnoredAny,
 }
 
 #[derive(Default, Deserialize)]

@@ -9,7 +9,7 @@
 //! somebody set the clock back, count as long ago.
 
 use super::config::CacheConfig;
-use super::{SUFFIX, TEMPORARY, seen};
+use super::{CacheUsage, SUFFIX, TEMPORARY, seen};
 use crate::error::Result;
 use rustix::fs::{FlockOperation, OFlags};
 use std::fs::{self, Metadata, OpenOptions};
@@ -34,7 +34,7 @@ struct Looked {
 
 /// What is in the directory.
 #[derive(Default)]
-struct Census {
+pub(super) struct Census {
     bytes: u64,
     files: u64,
     entries: Vec<Entry>,
@@ -97,7 +97,7 @@ fn percent(limit: u64, percent: u8) -> u64 {
 
 impl Census {
     /// Looks through the directory, and removes what is of no use to anybody: what dead writers left, and what is no file.
-    fn take(dir: &Path, drift: Duration) -> io::Result<Census> {
+    pub(super) fn take(dir: &Path, drift: Duration) -> io::Result<Census> {
         let latest = SystemTime::now() + drift;
         let mut census = Census::default();
         for entry in fs::read_dir(dir)? {
@@ -139,8 +139,16 @@ impl Census {
         Ok(census)
     }
 
+    /// How much there is.
+    pub(super) fn usage(&self) -> CacheUsage {
+        CacheUsage {
+            files: self.files,
+            bytes: self.bytes,
+        }
+    }
+
     /// Removes the entries not used for longest until the rest fits. `keep` stays.
-    fn shrink(&mut self, bytes: u64, files: u64, keep: &Path) -> io::Result<()> {
+    pub(super) fn shrink(&mut self, bytes: u64, files: u64, keep: &Path) -> io::Result<()> {
         self.entries.sort();
         for entry in &self.entries {
             if self.bytes <= bytes && self.files <= files {

@@ -1,7 +1,7 @@
 //! The machine code of a module, for those who want to look at it.
 
 use super::Module;
-use cowling_abi::{DefinedFuncIndex, FuncIndex};
+use cowling_abi::{DefinedFuncIndex, FuncIndex, Trap};
 use std::ops::Range;
 
 /// A function of a module, and where its machine code is.
@@ -61,6 +61,21 @@ impl Module {
         let kept = self.engine().config().knobs().generate_address_map;
         let entries = self.code().address_map().iter();
         kept.then(|| entries.map(|(offset, position)| (offset as usize, position)))
+    }
+
+    /// Which trap it is if the instruction at this offset in [`text`](Self::text) faults; `None` for instructions that may not.
+    ///
+    /// ```
+    /// # use cowling::*;
+    /// let engine = Engine::default();
+    /// let module = Module::new(&engine, "(module (func unreachable))")?;
+    /// let function = module.functions().next().unwrap();
+    /// let mut offsets = function.offset..function.offset + function.len;
+    /// assert_eq!(offsets.find_map(|offset| module.trap_at(offset)), Some(Trap::UnreachableCodeReached));
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn trap_at(&self, offset: usize) -> Option<Trap> {
+        self.code().trap_at(u32::try_from(offset).ok()?)
     }
 
     /// The addresses at which its artifact is mapped, machine code included: to have them locked in memory, for example. Nobody may

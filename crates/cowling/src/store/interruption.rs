@@ -9,6 +9,7 @@
 //! | [`Store::set_epoch_deadline`] | the embedder, for all stores of an engine: [`Engine::increment_epoch`] | ends, waits, or goes on, as the store says |
 //! | [`Store::set_async_quantum`] | the clock | lets the executor run others |
 //! | [`Store::kill_switch`] | another thread | ends with [`Terminated::Remote`] |
+//! | [`Store::end_on_signal`] | whoever sends the process a signal | ends with [`Terminated::Remote`] |
 //!
 //! [`Engine::increment_epoch`]: crate::Engine::increment_epoch
 
@@ -128,6 +129,32 @@ impl<T: 'static> Store<T> {
     /// A switch by which any thread ends what runs in this store now, or else the next call.
     pub fn kill_switch(&mut self) -> KillSwitch {
         self.as_context_mut().inner().control().kill_switch()
+    }
+
+    /// Lets a signal that is sent to the process end what runs in this store, or what runs in it next, as a
+    /// [kill switch](Self::kill_switch) does: what a program that runs one guest for somebody at a terminal wants of Ctrl-C. When the
+    /// signal comes a second time, the process exits at once, with 128 and the signal's number as its exit code.
+    ///
+    /// This is about the process as a whole: its handlers of this signal and of `SIGALRM` are replaced, and of all stores only the
+    /// last one that this was called for is meant. No thread is needed for it.
+    ///
+    /// ```no_run
+    /// # use cowling::*;
+    /// const SIGINT: i32 = 2;
+    /// let mut store = Store::<()>::default();
+    /// store.end_on_signal(SIGINT)?;
+    /// let module = Module::new(store.engine(), r#"(module (func (export "spin") (loop (br 0))))"#)?;
+    /// let instance = Instance::new(&mut store, &module, &[])?;
+    /// let spin = instance.get_typed_func::<(), ()>(&mut store, "spin")?;
+    /// let error = spin.call(&mut store, ()).unwrap_err(); // until somebody presses Ctrl-C
+    /// assert_eq!(error.downcast_ref::<Terminated>(), Some(&Terminated::Remote));
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When there is no such signal, or it cannot be handled.
+    pub fn end_on_signal(&mut self, signal: i32) -> Result<()> {
+        Ok(self.as_context_mut().inner().end_on_signal(signal)?)
     }
 }
 

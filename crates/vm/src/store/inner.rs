@@ -240,6 +240,15 @@ impl StoreInner {
             .clone()
     }
 
+    /// From now on this signal, sent to the process, ends what runs in the store, or what runs in it next, as a kill switch does. When it
+    /// comes again the process exits, with 128 and the signal's number. A process has one store for which this is so.
+    ///
+    /// # Errors
+    /// When there is no such signal, or it cannot be handled.
+    pub fn end_on_signal(&self, signal: i32) -> std::io::Result<()> {
+        crate::ending::end_on_signal(self.control(), signal)
+    }
+
     /// The store's id.
     pub fn id(&self) -> StoreId {
         self.id
