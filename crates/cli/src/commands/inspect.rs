@@ -243,7 +243,6 @@ fn kind(ty: &ExternType) -> &'static str {
         ExternType::Table(_) => "table",
         ExternType::Memory(_) => "memory",
         ExternType::Tag(_) => "tag",
-        _ => "other",
     }
 }
 

@@ -38,7 +38,15 @@ fn stats_tell_what_a_run_took() {
     let table = run("--stats", &["--fuel", "100000000"]);
     let rows: Vec<_> = table.lines().map(|line| line[..18].trim()).collect();
     let expected = [
-        "compile", "load", "instantiate", "run", "in all", "memory", "of it used", "process, at most", "fuel",
+        "compile",
+        "load",
+        "instantiate",
+        "run",
+        "in all",
+        "memory",
+        "of it used",
+        "process, at most",
+        "fuel",
     ];
     assert_eq!(rows, expected, "{table}");
     assert!(table.contains("from the cache"), "{table}");
