@@ -4,11 +4,15 @@ use crate::args;
 use crate::source::NotFound;
 use crate::suggest;
 use cowling::{
-    CompileError, Error, HeaderError, LoadError, Trap, UnknownImportError, WasmBacktrace,
+    CompileError, Error, HeaderError, LoadError, Terminated, Trap, UnknownImportError,
+    WasmBacktrace,
 };
 
 /// About a guest that was stopped.
 pub(crate) fn stopped(error: &Error) -> Option<String> {
+    if error.downcast_ref::<Terminated>().is_some() {
+        return None;
+    }
     let advice = match error.downcast_ref::<Trap>() {
         Some(Trap::StackOverflow) => {
             Some("`--max-stack` gives it more; recursion without end takes any amount".to_string())

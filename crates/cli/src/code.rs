@@ -132,7 +132,12 @@ impl<'a> Code<'a> {
     }
 
     fn unknown(&self, wanted: &str) -> Failure {
-        let names: Vec<String> = self.functions.iter().filter_map(name).collect();
+        let names: Vec<String> = self
+            .functions
+            .iter()
+            .flat_map(|function| [name(function), function.export.clone()])
+            .flatten()
+            .collect();
         let meant = suggest::did_you_mean(wanted, names.iter().map(String::as_str));
         Failure::Bad(cowling::Error::msg(format!(
             "the module defines no function `{wanted}` (`cowling objdump --list` shows those it does){meant}"
@@ -143,24 +148,28 @@ impl<'a> Code<'a> {
 /// A function's name, without what compilers do to names.
 pub(crate) fn name(function: &ModuleFunction) -> Option<String> {
     let name = function.name.as_ref()?;
-    let shown = format!("{:#}", rustc_demangle::demangle(name));
-    // Nothing a module says may steer a terminal.
-    Some(
-        shown
-            .chars()
-            .flat_map(|c| match c.is_control() {
-                true => c.escape_default().collect::<Vec<_>>(),
-                false => vec![c],
-            })
-            .collect(),
-    )
+    Some(harmless(&format!("{:#}", rustc_demangle::demangle(name))))
 }
 
-/// A function as it is called here: its number, and its name if it has one.
+/// A text that steers no terminal, whatever a module says.
+fn harmless(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c.is_control() {
+            true => shown.extend(c.escape_default()),
+            false => shown.push(c),
+        }
+    }
+    shown
+}
+
+/// A function as it is called here: its number, and its name if it has one, or else the name of an export.
 pub(crate) fn label(function: &ModuleFunction) -> String {
-    match name(function) {
-        Some(name) => format!("function {} `{name}`", function.index.as_u32()),
-        None => format!("function {}", function.index.as_u32()),
+    let index = function.index.as_u32();
+    match (name(function), &function.export) {
+        (Some(name), _) => format!("function {index} `{name}`"),
+        (None, Some(export)) => format!("function {index} (export `{}`)", harmless(export)),
+        (None, None) => format!("function {index}"),
     }
 }
 
@@ -170,7 +179,7 @@ fn is_meant(wanted: &str, function: &ModuleFunction) -> bool {
         return true;
     }
     let shown = name(function);
-    [function.name.as_deref(), shown.as_deref()]
+    [&function.name, &shown, &function.export]
         .into_iter()
         .flatten()
         .any(|name| matches(wanted, name))

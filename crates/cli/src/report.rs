@@ -23,6 +23,8 @@ pub(crate) enum Failure {
     Usage(String),
     /// Nobody reads our output any more.
     OutputClosed,
+    /// One of the others, and what else is worth knowing.
+    Noted(Box<Failure>, Vec<String>),
 }
 
 /// Exit codes. The first five are those of shells, and of commands that run others, as `timeout` and `env` do.
@@ -46,33 +48,55 @@ impl Failure {
                 Some(_) => Failure::NotFound(error),
                 None => Failure::CannotRun(error),
             },
+            Failure::Noted(failure, notes) => Failure::Noted(Box::new(failure.of_program()), notes),
             other => other,
         }
     }
 
     /// Prints the failure to the standard error and says what to exit with.
     pub(crate) fn report(self) -> ExitCode {
-        let (code, advice) = match &self {
-            Failure::Exit(code) => return ExitCode::from(*code),
-            Failure::OutputClosed => return ExitCode::SUCCESS,
-            Failure::Stopped(error) => match error.downcast_ref() {
-                Some(Terminated::Remote) => {
-                    // Whoever pressed Ctrl-C knows.
-                    return ExitCode::from(code::INTERRUPTED);
-                }
-                Some(Terminated::Deadline) => (code::TIMED_OUT, None),
-                _ => (code::ABORTED, advice::stopped(error)),
-            },
-            Failure::Bad(error) => (code::FAILED, advice::bad(error)),
-            Failure::CannotRun(error) => (code::CANNOT_RUN, advice::bad(error)),
-            Failure::NotFound(error) => (code::NOT_FOUND, advice::bad(error)),
-            Failure::Usage(_) => (code::USAGE, None),
-        };
-        print_line("error", RED, &self.to_string());
-        if let Some(advice) = advice {
-            print_line("help", CYAN, &advice);
+        let (code, silent) = self.code();
+        if !silent {
+            print_line("error", RED, &self.to_string());
+            if let Some(advice) = self.advice() {
+                print_line("help", CYAN, &advice);
+            }
+        }
+        if let Failure::Noted(_, notes) = &self {
+            notes.iter().for_each(|text| note(text));
         }
         ExitCode::from(code)
+    }
+
+    /// What to exit with, and whether nothing is to be said.
+    fn code(&self) -> (u8, bool) {
+        match self {
+            Failure::Noted(failure, _) => failure.code(),
+            Failure::Exit(code) => (*code, true),
+            Failure::OutputClosed => (0, true),
+            Failure::Stopped(error) => match error.downcast_ref() {
+                // Whoever pressed Ctrl-C knows.
+                Some(Terminated::Remote) => (code::INTERRUPTED, true),
+                Some(Terminated::Deadline) => (code::TIMED_OUT, false),
+                _ => (code::ABORTED, false),
+            },
+            Failure::Bad(_) => (code::FAILED, false),
+            Failure::CannotRun(_) => (code::CANNOT_RUN, false),
+            Failure::NotFound(_) => (code::NOT_FOUND, false),
+            Failure::Usage(_) => (code::USAGE, false),
+        }
+    }
+
+    /// What can be done about it.
+    fn advice(&self) -> Option<String> {
+        match self {
+            Failure::Noted(failure, _) => failure.advice(),
+            Failure::Stopped(error) => advice::stopped(error),
+            Failure::Bad(error) | Failure::CannotRun(error) | Failure::NotFound(error) => {
+                advice::bad(error)
+            }
+            Failure::Exit(_) | Failure::OutputClosed | Failure::Usage(_) => None,
+        }
     }
 }
 
@@ -81,6 +105,7 @@ impl fmt::Display for Failure {
         match self {
             Failure::Exit(code) => write!(f, "exited with code {code}"),
             Failure::OutputClosed => f.write_str("nobody reads the output any more"),
+            Failure::Noted(failure, _) => failure.fmt(f),
             Failure::Stopped(error) => f.write_str(stopped(error).trim_end()),
             Failure::Bad(error) | Failure::CannotRun(error) | Failure::NotFound(error) => {
                 f.write_str(format!("{error:#}").trim_end())

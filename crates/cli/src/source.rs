@@ -8,6 +8,7 @@ use cowling::{
 use std::fs::File;
 use std::io::{self, ErrorKind, IsTerminal as _, Read as _, Seek as _, stdin};
 use std::path::{Path, PathBuf};
+use wat::GenerateDwarf;
 
 /// What a file holds.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -108,6 +109,15 @@ pub(crate) fn text(path: &Path) -> Result<String> {
     .with_context(|| format!("cannot read `{}`", path.display()))
 }
 
+/// Which debug information modules in text format get.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+enum DebugInfo {
+    /// None: the binary is what the text says.
+    None,
+    /// The lines of operators.
+    Lines,
+}
+
 impl Source {
     /// All of the file.
     fn read(self, path: &Path) -> Result<Vec<u8>> {
@@ -119,13 +129,19 @@ impl Source {
         Ok(bytes)
     }
 
-    /// The module in binary format.
-    fn binary(self, path: &Path) -> Result<Vec<u8>> {
+    /// The module in binary format. One in text format gets debug information if that is wanted, so that backtraces have its lines.
+    fn binary(self, path: &Path, debug_info: DebugInfo) -> Result<Vec<u8>> {
         match self.kind {
             Kind::Binary => self.read(path),
-            Kind::Text => Ok(wat::Parser::new()
-                .parse_bytes(Some(path), &self.read(path)?)?
-                .into_owned()),
+            Kind::Text => {
+                let mut parser = wat::Parser::new();
+                if debug_info == DebugInfo::Lines {
+                    parser.generate_dwarf(GenerateDwarf::Lines);
+                }
+                Ok(parser
+                    .parse_bytes(Some(path), &self.read(path)?)?
+                    .into_owned())
+            }
             Kind::Artifact => bail!("`{}` is compiled already", path.display()),
         }
     }
@@ -172,7 +188,9 @@ pub(crate) fn module(engine: &Engine, path: &Path, keys: &[PublicKey]) -> Result
     match source.kind {
         Kind::Artifact => artifact(engine, path, source, keys).map_err(|e| naming(path, e)),
         _ => {
-            let wasm = source.binary(path).map_err(|e| naming(path, e))?;
+            let wasm = source
+                .binary(path, DebugInfo::Lines)
+                .map_err(|e| naming(path, e))?;
             Module::from_binary(engine, &wasm).map_err(|e| placed(path, Some(&wasm), e))
         }
     }
@@ -230,7 +248,9 @@ pub(crate) fn load(engine: &Engine, path: &Path, keys: &[PublicKey]) -> Result<L
             what: "compiled artifact",
         });
     }
-    let wasm = source.binary(path).map_err(|e| naming(path, e))?;
+    let wasm = source
+        .binary(path, DebugInfo::None)
+        .map_err(|e| naming(path, e))?;
     let module = Module::from_binary(engine, &wasm).map_err(|e| placed(path, Some(&wasm), e))?;
     Ok(Loaded {
         module,
@@ -253,12 +273,12 @@ fn signer(artifact: &[u8]) -> Result<Option<KeyId>> {
     }
 }
 
-/// Reads a module that is not compiled yet; text is translated.
+/// Reads a module that is not compiled yet; text is translated, with debug information.
 ///
 /// # Errors
 /// When the file cannot be read, is no WebAssembly, is text that does not parse, or is an artifact already.
 pub(crate) fn binary(path: &Path) -> Result<Vec<u8>> {
-    open(path)?.binary(path)
+    open(path)?.binary(path, DebugInfo::Lines)
 }
 
 /// Checks a file of any kind.
@@ -272,7 +292,9 @@ pub(crate) fn validate(engine: &Engine, path: &Path, keys: &[PublicKey]) -> Resu
             .map(|_| ())
             .map_err(|e| naming(path, e)),
         _ => {
-            let wasm = source.binary(path).map_err(|e| naming(path, e))?;
+            let wasm = source
+                .binary(path, DebugInfo::None)
+                .map_err(|e| naming(path, e))?;
             Module::validate(engine, &wasm).map_err(|e| placed(path, Some(&wasm), e))
         }
     }

@@ -98,7 +98,9 @@ pub(super) fn explore(args: Explore) -> Result<(), Failure> {
         let defined = function.index.as_u32() - first;
         functions.push(Function {
             index: function.index.as_u32(),
-            name: code::name(function).unwrap_or_default(),
+            name: code::name(function)
+                .or_else(|| function.export.clone())
+                .unwrap_or_default(),
             wasm_bytes: range.end - range.start,
             code_bytes: function.len,
             wasm: texts.remove(&range.start).unwrap_or_default(),

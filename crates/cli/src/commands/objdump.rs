@@ -21,21 +21,21 @@ pub(super) fn objdump(args: Objdump) -> Result<(), Failure> {
     let code = Code::new(&module);
     let selected = code.select(&args.functions)?;
     let mut text = String::new();
-    for function in &selected {
+    for (i, function) in selected.iter().enumerate() {
         if args.list {
             let _ = writeln!(text, "{:8} bytes  {}", function.len, code::label(function));
             continue;
         }
         let range = function.offset..function.offset + function.len;
+        let gap = if i > 0 { "\n" } else { "" };
         let _ = writeln!(
             text,
-            "{}: {} bytes at {:#x}",
+            "{gap}{}: {} bytes at {:#x}",
             code::label(function),
             function.len,
             function.offset
         );
         show(&mut text, &code, module.text(), range, args.bytes);
-        text.push('\n');
         // A large module's is not all kept.
         if text.len() > 1 << 20 {
             print(&text)?;
@@ -46,7 +46,7 @@ pub(super) fn objdump(args: Objdump) -> Result<(), Failure> {
         let range = code.trampolines();
         let _ = writeln!(
             text,
-            "between host and guest: {} bytes at {:#x}",
+            "\nbetween host and guest: {} bytes at {:#x}",
             range.len(),
             range.start
         );

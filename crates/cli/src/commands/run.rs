@@ -7,7 +7,7 @@ use crate::host::Host;
 use crate::invoke::{self, Invoke};
 use crate::report::{self, Failure};
 use crate::stats::{SpanTimes, StopWatch};
-use crate::{source, wasi};
+use crate::{source, suggest, wasi};
 use cowling::{
     Cache, Context as _, Engine, Error, Extern, GuestProfiler, Instance, Linker, Module,
     ProfilingStrategy, Store, StoreLimitsBuilder, UpdateDeadline, WasmCoreDump,
@@ -61,8 +61,14 @@ fn run_program(args: Run, times: Option<&SpanTimes>) -> Result<(), Failure> {
             .and_then(|given| Some(given - session.store.get_fuel().ok()?));
         watch.print(times, &mut session.store, instance, fuel);
     }
-    session.keep_what_was_seen(&args, path, outcome.as_ref().err())?;
-    outcome
+    let notes = session.keep_what_was_seen(&args, path, outcome.as_ref().err())?;
+    match outcome {
+        Err(failure) if !notes.is_empty() => Err(Failure::Noted(Box::new(failure), notes)),
+        outcome => {
+            notes.iter().for_each(|text| report::note(text));
+            outcome
+        }
+    }
 }
 
 /// The file to run.
@@ -251,13 +257,14 @@ impl Session {
         Ok(Some(end))
     }
 
-    /// Writes the profile and the core dump, if there are any.
+    /// Writes the profile and the core dump, if there are any. Returns what is to be said about them.
     fn keep_what_was_seen(
         &mut self,
         args: &Run,
         path: &Path,
         failure: Option<&Failure>,
-    ) -> Result<(), Failure> {
+    ) -> Result<Vec<String>, Failure> {
+        let mut notes = Vec::new();
         if let Some(Profile::Guest(output)) = &args.profile
             && let Some(profiler) = self.store.data_mut().profiler.take()
         {
@@ -265,7 +272,7 @@ impl Session {
                 .map_err(Error::from)
                 .and_then(|file| profiler.finish(file))
                 .with_context(|| format!("cannot write the profile `{}`", output.display()))?;
-            report::note(&format!(
+            notes.push(format!(
                 "the profile is in `{}`; load it at https://profiler.firefox.com",
                 output.display()
             ));
@@ -276,12 +283,12 @@ impl Session {
         {
             let dump = dump.serialize(&mut *self.store, &path.display().to_string());
             match super::write_whole(output, &dump) {
-                Ok(()) => report::note(&format!("a core dump is in `{}`", output.display())),
+                Ok(()) => notes.push(format!("a core dump is in `{}`", output.display())),
                 // That the program trapped is the news.
-                Err(error) => report::note(&format!("there is no core dump: {error:#}")),
+                Err(error) => notes.push(format!("there is no core dump: {error:#}")),
             }
         }
-        Ok(())
+        Ok(notes)
     }
 }
 
@@ -326,8 +333,10 @@ fn invoke_function(
     let Some(function) = instance.get_func(&mut *store, name) else {
         let exported = exported_functions(store, instance);
         let exported = exported.as_deref().unwrap_or("none");
+        let names: Vec<String> = function_names(store, instance);
+        let meant = suggest::did_you_mean(name, names.iter().map(String::as_str));
         let message = format!(
-            "`{}` does not export a function `{name}`; functions it exports: {exported}",
+            "`{}` does not export a function `{name}`; functions it exports: {exported}{meant}",
             path.display()
         );
         return Err(Failure::Bad(Error::msg(message)));
@@ -347,17 +356,25 @@ fn invoke_function(
 fn exported_functions(store: &mut Store<Host>, instance: Instance) -> Option<String> {
     /// A library may have thousands; some are enough to see what kind of names it has.
     const SHOWN: usize = 10;
-    let functions = instance.exports(store).filter_map(|export| {
-        let name = format!("`{}`", export.name());
-        matches!(export.into_extern(), Extern::Func(_)).then_some(name)
-    });
-    let mut names: Vec<String> = functions.collect();
+    let mut names = function_names(store, instance);
+    names
+        .iter_mut()
+        .for_each(|name| *name = format!("`{name}`"));
     let more = names.len().saturating_sub(SHOWN);
     names.truncate(SHOWN);
     if more > 0 {
         names.push(format!("and {more} more (see `cowling inspect`)"));
     }
     (!names.is_empty()).then(|| names.join(", "))
+}
+
+/// The names of the functions an instance exports.
+fn function_names(store: &mut Store<Host>, instance: Instance) -> Vec<String> {
+    let functions = instance.exports(store).filter_map(|export| {
+        let name = export.name().to_string();
+        matches!(export.into_extern(), Extern::Func(_)).then_some(name)
+    });
+    functions.collect()
 }
 
 /// Why the guest ended: by itself, or because something stopped it.

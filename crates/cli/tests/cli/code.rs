@@ -28,7 +28,7 @@ fn objdump_shows_instructions_with_offsets_names_and_traps() {
         for part in [
             "function 1 `divide`: ",
             "function 2 `load_it`: ",
-            "function 3: ",
+            "function 3 (export `go`): ",
             "; trap: integer divide by zero",
             "; trap: out of bounds memory access",
             "  [wasm 0x",
@@ -41,6 +41,7 @@ fn objdump_shows_instructions_with_offsets_names_and_traps() {
         for (filter, shown, hidden) in [
             ("divide", "function 1", "function 2"),
             ("2", "function 2", "function 1"),
+            ("go", "function 3", "function 1 `divide`: "),
             ("*_it", "function 2", "function 1"),
             ("di*e", "function 1", "function 3"),
         ] {
@@ -64,7 +65,11 @@ fn objdump_shows_instructions_with_offsets_names_and_traps() {
             .collect();
         assert_eq!(
             lines,
-            ["function 1 `divide`", "function 2 `load_it`", "function 3"]
+            [
+                "function 1 `divide`",
+                "function 2 `load_it`",
+                "function 3 (export `go`)"
+            ]
         );
     }
 }

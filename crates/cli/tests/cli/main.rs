@@ -13,6 +13,7 @@ mod limits;
 mod observing;
 mod options;
 mod preload;
+mod sessions;
 mod signing;
 mod tools;
 mod traps;

@@ -1,7 +1,8 @@
 //! The machine code of a module, for those who want to look at it.
 
 use super::Module;
-use cowling_abi::{DefinedFuncIndex, FuncIndex, Trap};
+use cowling_abi::{DefinedFuncIndex, EntityIndex, FuncIndex, Trap};
+use std::collections::HashMap;
 use std::ops::Range;
 
 /// A function of a module, and where its machine code is.
@@ -11,6 +12,8 @@ pub struct ModuleFunction {
     pub index: FuncIndex,
     /// Its name, if the binary's name section gives it one.
     pub name: Option<String>,
+    /// The first name under which it is exported, if it is.
+    pub export: Option<String>,
     /// Where its code begins in [`Module::text`], in bytes.
     pub offset: usize,
     /// Bytes of its code.
@@ -39,7 +42,13 @@ impl Module {
     pub fn functions<'a>(&'a self) -> impl ExactSizeIterator<Item = ModuleFunction> + 'a {
         let code = self.code();
         let info = code.info();
-        (0..info.defined_func_count() as u32).map(|defined| {
+        let mut exports = HashMap::new();
+        for (name, entity) in &info.exports {
+            if let EntityIndex::Func(index) = entity {
+                exports.entry(*index).or_insert(name.as_str());
+            }
+        }
+        (0..info.defined_func_count() as u32).map(move |defined| {
             let defined = DefinedFuncIndex::from_u32(defined);
             let range = code.code_range(defined);
             let range = range.unwrap_or_else(|| unreachable!("checked when it was loaded"));
@@ -47,6 +56,7 @@ impl Module {
             ModuleFunction {
                 index,
                 name: code.function_name(index).map(str::to_string),
+                export: exports.get(&index).map(|name| name.to_string()),
                 offset: range.offset as usize,
                 len: range.len as usize,
             }

@@ -136,7 +136,7 @@ impl<T: 'static> Store<T> {
     /// signal comes a second time, the process exits at once, with 128 and the signal's number as its exit code.
     ///
     /// This is about the process as a whole: its handlers of this signal and of `SIGALRM` are replaced, and of all stores only the
-    /// last one that this was called for is meant. No thread is needed for it.
+    /// last one that this was called for is meant. A signal that the process ignores stays ignored. No thread is needed for it.
     ///
     /// ```no_run
     /// # use cowling::*;

@@ -9,6 +9,7 @@
 
 use super::thread::INTERRUPT;
 use std::io;
+use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -30,14 +31,28 @@ pub(crate) struct Actions {
 static ACTIONS: OnceLock<Actions> = OnceLock::new();
 static ASKED: AtomicBool = AtomicBool::new(false);
 
-/// Installs the handlers: that of `signal`, and that of the alarm. The actions are those of the first call.
+/// Installs the handlers: that of `signal`, and that of the alarm. The actions are those of the first call. A signal that is ignored
+/// stays so: whoever started the process wanted that.
 ///
 /// # Errors
 /// When there is no such signal, or it cannot be handled.
 pub(crate) fn install(signal: i32, actions: Actions) -> io::Result<()> {
     ACTIONS.get_or_init(|| actions);
+    if is_ignored(signal)? {
+        return Ok(());
+    }
     handle(libc::SIGALRM, on_alarm)?;
     handle(signal, on_signal)
+}
+
+fn is_ignored(signal: i32) -> io::Result<bool> {
+    let mut now = MaybeUninit::<libc::sigaction>::uninit();
+    // SAFETY: a null second argument changes nothing, and there is room for the answer.
+    match unsafe { libc::sigaction(signal, ptr::null(), now.as_mut_ptr()) } {
+        // SAFETY: the call succeeded, so it filled `now` in.
+        0 => Ok(unsafe { now.assume_init() }.sa_sigaction == libc::SIG_IGN),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 fn handle(signal: i32, handler: extern "C" fn(i32)) -> io::Result<()> {
