@@ -34,7 +34,7 @@ Examples:
   cowling run --env LANG=C --env HOME app.wasm
   cowling run --invoke area shapes.wat 2.5    call `area` with a number
   cowling run --preload env=lib.wasm app.wasm its imports from `env` are the exports of lib.wasm
-  cowling run --timeout 10s --max-memory 64Mi --fuel 1000000000 untrusted.wasm
+  cowling run --timeout 10s --max-memory 64Mi --fuel 5G untrusted.wasm
   cowling run --deterministic app.wasm        the same output each time
   cowling run --stats app.wasm                how long did compiling, starting and running take?
   cowling run --coredump core.wasm app.wasm   keep its memory if it traps

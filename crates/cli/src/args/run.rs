@@ -70,8 +70,9 @@ pub(crate) struct Run {
     #[arg(long, value_name = "TIME", value_parser = units::time, help_heading = "Limits")]
     pub(crate) timeout: Option<Duration>,
 
-    /// Stops the program when it has executed this much: one unit for most operators (docs/fuel.md has the list)
-    #[arg(long, value_name = "UNITS", help_heading = "Limits")]
+    /// Stops the program when it has executed this much: one unit for most operators (docs/fuel.md has the list), with K, M, G for
+    /// thousands, millions and more
+    #[arg(long, value_name = "UNITS", value_parser = units::count, help_heading = "Limits")]
     pub(crate) fuel: Option<u64>,
 
     /// Bytes that each of its memories may grow to (with K, M, G for powers of 1000, Ki, Mi, Gi of 1024)

@@ -15,13 +15,25 @@ fn split(text: &str) -> (&str, &str) {
 pub(super) fn bytes(text: &str) -> Result<usize, String> {
     const EXPECTED: &str = "expected a number of bytes, such as 1000000, 64K or 64Mi";
     let (number, unit) = split(text);
-    let number: usize = number.parse().map_err(|_| EXPECTED.to_string())?;
     let unit = unit.strip_suffix('B').unwrap_or(unit);
-    let factor: usize = match unit {
+    let bytes = multiple(number, unit, EXPECTED)?;
+    usize::try_from(bytes).map_err(|_| "more bytes than there are addresses".to_string())
+}
+
+/// A number of things, perhaps thousands or millions of them.
+pub(super) fn count(text: &str) -> Result<u64, String> {
+    const EXPECTED: &str = "expected a number, such as 1000000 or 5M";
+    let (number, unit) = split(text);
+    multiple(number, unit, EXPECTED)
+}
+
+fn multiple(number: &str, unit: &str, expected: &str) -> Result<u64, String> {
+    let number: u64 = number.parse().map_err(|_| expected.to_string())?;
+    let factor: u64 = match unit {
         "" => 1,
         "k" | "K" => 1000,
-        "M" => 1000_usize.pow(2),
-        "G" => 1000_usize.pow(3),
+        "M" => 1_000_000,
+        "G" => 1_000_000_000,
         "Ki" => 1 << 10,
         "Mi" => 1 << 20,
         "Gi" => 1 << 30,
@@ -29,7 +41,7 @@ pub(super) fn bytes(text: &str) -> Result<usize, String> {
     };
     number
         .checked_mul(factor)
-        .ok_or_else(|| "more bytes than there are addresses".to_string())
+        .ok_or_else(|| "the number does not fit in 64 bits".to_string())
 }
 
 /// A time: seconds, or with another unit. It may have a fraction.
@@ -79,6 +91,9 @@ mod tests {
         ] {
             assert!(bytes(wrong).is_err(), "{wrong}");
         }
+        assert_eq!(count("5M"), Ok(5_000_000));
+        assert_eq!(count("18446744073709551615"), Ok(u64::MAX));
+        assert!(count("5MB").is_err() && count("5e6").is_err());
     }
 
     #[test]

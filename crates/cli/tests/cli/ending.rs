@@ -61,7 +61,7 @@ fn ctrl_c_ends_a_guest_that_computes_or_waits() {
 fn who_is_started_to_ignore_ctrl_c_does() {
     let module = Temporary::new("forever.wat", FOREVER);
     // A shell without job control starts what runs in the background like this.
-    let script = r#"trap '' INT; exec "$0" run --timeout 0.5 --invoke spin "$1""#;
+    let script = r#"trap '' INT; exec "$0" run --timeout 2 --invoke spin "$1""#;
     let mut command = Command::new("sh");
     command.args(["-c", script, env!("CARGO_BIN_EXE_cowling"), module.text()]);
     command.stdout(Stdio::piped()).stderr(Stdio::null());

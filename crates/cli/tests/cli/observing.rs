@@ -96,7 +96,7 @@ fn a_guest_profile_has_the_guests_functions() {
         r#"(module (func $busy (export "_start") (loop (br 0))))"#,
     );
     let profile = format!("--profile=guest={file}");
-    let out = cowling(["run", "--timeout", "0.3", &profile, spins.text()]);
+    let out = cowling(["run", "--timeout", "1", &profile, spins.text()]);
     let told = out.failure(124);
     assert!(told.contains("profiler.firefox.com"), "{told}");
     let json: serde_json::Value =

@@ -323,10 +323,10 @@ fn a_program_that_takes_too_long_or_executes_too_much_is_stopped() {
         r#"(module (func $spin (export "_start") (loop br 0)))"#,
     );
     let cases: [(&[&str], i32, &str); 3] = [
-        (&["--timeout", "50ms"], 124, "its deadline has passed"),
+        (&["--timeout", "500ms"], 124, "its deadline has passed"),
         (&["--fuel", "100000"], 134, "all fuel consumed"),
         (
-            &["-C", "consume_fuel=true", "--timeout", "0.05"],
+            &["-C", "consume_fuel=true", "--timeout", "0.5"],
             124,
             "its deadline has passed",
         ),

@@ -250,14 +250,12 @@ impl SigningKey {
         let pem = pem.context("encoding a private key")?;
         let mut new = OpenOptions::new();
         new.write(true).create_new(true).mode(0o600);
-        let mut file = new.open(path);
-        let written = match &mut file {
-            Ok(file) => file.write_all(pem.as_bytes()).inspect_err(|_| {
+        let written = new.open(path).and_then(|mut file| {
+            file.write_all(pem.as_bytes()).inspect_err(|_| {
                 // The first failure is the one to report.
                 let _ = fs::remove_file(path);
-            }),
-            Err(error) => Err(std::io::Error::from(error.kind())),
-        };
+            })
+        });
         written.with_context(|| format!("cannot write `{}`", path.display()))
     }
 
