@@ -23,7 +23,6 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// Which of the system's profilers is told about compiled code: [`Config::profiler`](crate::Config::profiler).
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum ProfilingStrategy {
     /// None.
     #[default]
