@@ -2,6 +2,8 @@
 //!
 //! The compiler fills a [`ModuleInfo`] while it parses; the artifact stores it; the runtime instantiates from it.
 
+mod functions;
+
 use crate::entity::{EntityRef, PrimaryMap};
 use crate::index::*;
 use crate::types::*;
@@ -24,6 +26,7 @@ pub struct ModuleInfo {
     /// Exports, in order of declaration.
     pub exports: IndexMap<String, EntityIndex>,
     /// All functions, imported first.
+    #[serde(with = "functions")]
     pub functions: PrimaryMap<FuncIndex, FunctionInfo>,
     /// All tables, imported first.
     pub tables: PrimaryMap<TableIndex, TableType>,
@@ -75,7 +78,7 @@ pub struct Import {
 }
 
 /// What is known of a function besides its body.
-#[derive(Debug, Copy, Clone, Serialize, Deserialize)]
+#[derive(Debug, Copy, Clone, PartialEq, Eq)]
 pub struct FunctionInfo {
     /// Its type.
     pub ty: TypeIndex,

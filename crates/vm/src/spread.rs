@@ -22,7 +22,8 @@ const MOST_PLACES: usize = 64;
 
 /// How many places there are: a power of two.
 static PLACES: LazyLock<usize> = LazyLock::new(|| {
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    // Not `available_parallelism`, which reads files first to learn of quotas.
+    let processors = rustix::thread::sched_getaffinity(None).map_or(1, |set| set.count() as usize);
     processors.next_power_of_two().clamp(2, MOST_PLACES)
 });
 
