@@ -98,7 +98,10 @@ impl ExnRef {
         let fields: Values<_> = fields.iter().map(|v| v.to_vm()).collect();
         let mut store = store.as_context_mut();
         if !Engine::same(allocator.ty.engine(), store.engine()) {
-            return Err(InstantiateError::WrongEngine.into());
+            return Err(InstantiateError::WrongEngine {
+                what: "exception's type",
+            }
+            .into());
         }
         let found = TagType::new(FuncType::from_registered(
             store.inner().tag_registered_type(tag.0)?,

@@ -12,7 +12,7 @@ mod definition;
 mod unknown;
 
 use crate::engine::Engine;
-use crate::error::{Result, UnknownImportError, WrongStore, bail, ensure};
+use crate::error::{Context, Error, Result, UnknownImportError, WrongStore, bail, ensure};
 use crate::externs::Extern;
 use crate::func::asynchronous::{async_host_func, dynamic_async_host_func};
 use crate::func::env::{dynamic_env_func, for_each_store};
@@ -92,7 +92,7 @@ impl<T: 'static> Linker<T> {
     /// Defines a name as something in a store.
     ///
     /// # Errors
-    /// When the name is defined already, or the item is another store's.
+    /// When the name is defined already, the item is another store's, or the store of another engine than the linker.
     pub fn define(
         &mut self,
         store: impl AsContext<Data = T>,
@@ -100,7 +100,8 @@ impl<T: 'static> Linker<T> {
         name: &str,
         item: impl Into<Extern>,
     ) -> Result<&mut Self> {
-        let definition = Definition::of(store, item.into())?;
+        let definition = self.definition_of(store, item.into());
+        let definition = definition.with_context(|| format!("{module:?}.{name:?}"))?;
         self.insert(module, name, definition)
     }
 
@@ -108,14 +109,15 @@ impl<T: 'static> Linker<T> {
     /// whole name is not defined.
     ///
     /// # Errors
-    /// When the name is defined already, or the item is another store's.
+    /// When the name is defined already, the item is another store's, or the store of another engine than the linker.
     pub fn define_name(
         &mut self,
         store: impl AsContext<Data = T>,
         name: &str,
         item: impl Into<Extern>,
     ) -> Result<&mut Self> {
-        let definition = Definition::of(store, item.into())?;
+        let definition = self.definition_of(store, item.into());
+        let definition = definition.with_context(|| format!("{name:?}"))?;
         if !self.allow_shadowing && self.names.contains_key(name) {
             bail!("{name:?} is defined already");
         }
@@ -293,7 +295,7 @@ impl<T: 'static> Linker<T> {
     /// Defines all exports of an instance, with `module_name` as the first part of their names.
     ///
     /// # Errors
-    /// When a name is defined already, or the instance is another store's.
+    /// When a name is defined already, or the instance is another store's or has been removed.
     pub fn instance(
         &mut self,
         mut store: impl AsContextMut<Data = T>,
@@ -305,6 +307,11 @@ impl<T: 'static> Linker<T> {
             instance.to_vm().store_id() == store.0.id(),
             "instance for {module_name:?}: {WrongStore}"
         );
+        // One that has been removed seems to have no exports.
+        let module = store.inner().instance_module(instance.to_vm());
+        module
+            .map_err(Error::from)
+            .with_context(|| format!("instance for {module_name:?}"))?;
         let exports: Vec<_> = instance
             .exports(&mut store)
             .map(|export| (export.name().to_string(), export.into_extern()))
@@ -384,12 +391,26 @@ impl<T: 'static> Linker<T> {
         Ok(InstancePre::new(module, self.imports(module)?))
     }
 
+    fn check_engine(&self, what: &str, engine: &Engine) -> Result<()> {
+        ensure!(
+            Engine::same(&self.engine, engine),
+            "{what} belongs to another engine than the linker"
+        );
+        Ok(())
+    }
+
+    fn definition_of(
+        &self,
+        store: impl AsContext<Data = T>,
+        item: Extern,
+    ) -> Result<Definition<T>> {
+        self.check_engine("store", store.as_context().engine())?;
+        Definition::of(store, item)
+    }
+
     /// What a module gets for its imports, checked.
     fn imports(&self, module: &Module) -> Result<Vec<ImportValue<StoreData<T>>>> {
-        ensure!(
-            Engine::same(&self.engine, module.engine()),
-            "module belongs to another engine than the linker"
-        );
+        self.check_engine("module", module.engine())?;
         let imports = &module.code().info().imports;
         imports
             .iter()
@@ -405,47 +426,52 @@ impl<T: 'static> Linker<T> {
     /// What a name stands for. A host function becomes a new function of the store.
     ///
     /// # Errors
-    /// When the name is not defined.
+    /// When the name is not defined, or the store is of another engine than the linker.
     pub fn get(
         &self,
-        store: impl AsContextMut<Data = T>,
+        mut store: impl AsContextMut<Data = T>,
         module: &str,
         name: &str,
     ) -> Result<Extern> {
+        self.check_engine("store", store.as_context_mut().engine())?;
         match self.definition(module, name) {
             Some(definition) => Ok(definition.to_extern(store)),
             None => bail!("{module:?}.{name:?} is not defined"),
         }
     }
 
-    /// What an import would get. A host function becomes a new function of the store.
+    /// What an import would get. A host function becomes a new function of the store. Nothing in a store of another engine than the
+    /// linker's.
     pub fn get_by_import(
         &self,
         store: impl AsContextMut<Data = T>,
         import: &ImportType<'_>,
     ) -> Option<Extern> {
-        Some(self.find(import)?.to_extern(store))
+        self.try_get_by_import(store, import).ok().flatten()
     }
 
     /// As [`get_by_import`](Self::get_by_import), for those who ask for the error.
     ///
     /// # Errors
-    /// None today. When the system has no memory for the host's own data, the process ends.
+    /// When the store is of another engine than the linker. When the system has no memory for the host's own data, the process ends.
     pub fn try_get_by_import(
         &self,
-        store: impl AsContextMut<Data = T>,
+        mut store: impl AsContextMut<Data = T>,
         import: &ImportType<'_>,
     ) -> Result<Option<Extern>> {
-        Ok(self.get_by_import(store, import))
+        self.check_engine("store", store.as_context_mut().engine())?;
+        Ok(self.find(import).map(|found| found.to_extern(store)))
     }
 
-    /// Every name and what it stands for, in order of names. Host functions become new functions of the store.
+    /// Every name and what it stands for, in order of names. Host functions become new functions of the store. Nothing in a store of
+    /// another engine than the linker's.
     pub fn iter<'a>(
         &'a self,
         mut store: impl AsContextMut<Data = T> + 'a,
     ) -> impl Iterator<Item = (&'a str, &'a str, Extern)> + 'a {
-        self.modules
-            .iter()
+        let ours = Engine::same(&self.engine, store.as_context_mut().engine());
+        let modules = ours.then_some(&self.modules).into_iter().flatten();
+        modules
             .flat_map(|(module, names)| names.iter().map(move |(name, d)| (module, name, d)))
             .map(move |(module, name, d)| (module.as_str(), name.as_str(), d.to_extern(&mut store)))
     }

@@ -264,7 +264,7 @@ pub enum LinkError {
     },
 }
 
-/// An instance could not be made, for a reason other than its imports, a trap, or a pool that is full ([`PoolFull`]).
+/// An instance, or something else in a store, could not be made, for a reason other than its imports, a trap or a [full pool](PoolFull).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InstantiateError {
@@ -311,9 +311,12 @@ pub enum InstantiateError {
         /// How many each instance may have.
         limit: u64,
     },
-    /// The module was loaded for another engine.
-    #[error("module belongs to another engine than the store")]
-    WrongEngine,
+    /// The module was loaded for another engine, or the type is one of another engine.
+    #[error("{what} belongs to another engine than the store")]
+    WrongEngine {
+        /// The module, or whose type it is.
+        what: &'static str,
+    },
 }
 
 /// A memory or table did not grow. It is unchanged.

@@ -197,6 +197,9 @@ unsafe fn check_arguments<P: AbiValues>(
 
 impl<T: 'static> StoreMut<'_, T> {
     /// Makes a host function a function of this store.
+    ///
+    /// # Panics
+    /// If it is of a type of another engine.
     pub fn host_func(&mut self, function: &HostFunc<T>) -> FuncHandle {
         self.inner_mut().add_host_func(function.body())
     }

@@ -251,7 +251,7 @@ fn check_engine(store: &StoreInner, module: &CompiledModule) -> Result<(), Insta
     if Arc::ptr_eq(module.type_registry(), &store.config().types) {
         return Ok(());
     }
-    Err(InstantiateError::WrongEngine)
+    Err(InstantiateError::WrongEngine { what: "module" })
 }
 
 /// Everything but the start function.

@@ -115,13 +115,14 @@ impl<T: 'static> Linker<T> {
     /// What running a module defined as `module` means: its export with an empty name, or `_start`, or nothing.
     ///
     /// # Errors
-    /// When that export is not a function.
+    /// When that export is not a function, or the store is of another engine than the linker.
     pub fn get_default(
         &self,
         mut store: impl AsContextMut<Data = T>,
         module: &str,
     ) -> Result<Func> {
         let mut store = store.as_context_mut();
+        self.check_engine("store", store.engine())?;
         for name in ["", "_start"] {
             let definition = self.definition(module, name);
             match definition.map(|definition| definition.to_extern(&mut store)) {

@@ -1,6 +1,6 @@
 //! What a name in a linker stands for.
 
-use crate::error::{LinkError, Result, WrongStore};
+use crate::error::{LinkError, Result};
 use crate::externs::Extern;
 use crate::func::{Func, HostFunc};
 use crate::store::{AsContext, AsContextMut, StoreData};
@@ -30,10 +30,8 @@ impl<T> Clone for Definition<T> {
 impl<T: 'static> Definition<T> {
     pub(super) fn of(store: impl AsContext<Data = T>, item: Extern) -> Result<Self> {
         let store = store.as_context();
-        if let ImportValue::Extern(handle) = item.to_import::<()>()
-            && handle.store_id() != store.0.id()
-        {
-            return Err(WrongStore.into());
+        if let ImportValue::Extern(handle) = item.to_import::<()>() {
+            handle.check(store.inner())?;
         }
         let ty = Box::new(item.ty(store));
         Ok(Definition::Item(item, ty))

@@ -169,7 +169,10 @@ impl StoreInner {
     /// Checks that a type is this store's engine's and keeps it as long as the store.
     fn admit_type(&mut self, ty: &RegisteredType) -> Result<(), ObjectError> {
         if !Arc::ptr_eq(ty.registry(), &self.config().types) {
-            return Err(InstantiateError::WrongEngine.into());
+            return Err(InstantiateError::WrongEngine {
+                what: "object's type",
+            }
+            .into());
         }
         self.keep_type(ty);
         Ok(())

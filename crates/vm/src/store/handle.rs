@@ -149,7 +149,7 @@ impl ExternHandle {
     ///
     /// # Errors
     /// When it does not.
-    pub(crate) fn check(&self, store: &super::StoreInner) -> Result<(), HandleError> {
+    pub fn check(&self, store: &super::StoreInner) -> Result<(), HandleError> {
         match self {
             ExternHandle::Func(h) => store.check(h),
             ExternHandle::Table(h) => store.check(h),

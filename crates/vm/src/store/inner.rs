@@ -393,11 +393,18 @@ impl StoreInner {
     // --- host functions ---
 
     /// Makes a host function a function of this store. Its data type is this store's.
+    ///
+    /// # Panics
+    /// If it is of a type of another engine.
     pub(crate) fn add_host_func(&mut self, body: &SharedBody) -> FuncHandle {
         let registry = &self.config().types;
         let type_id = match body.registered() {
             Some(ty) => {
-                debug_assert!(Arc::ptr_eq(ty.registry(), registry));
+                // Its number would be that of another type here.
+                assert!(
+                    Arc::ptr_eq(ty.registry(), registry),
+                    "a host function of a type of another engine"
+                );
                 ty.id()
             }
             None => registry.intern(body.ty()),

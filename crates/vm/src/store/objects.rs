@@ -572,7 +572,7 @@ impl StoreInner {
     /// When it is not a function type, of another engine, or the system has no memory.
     pub fn create_tag(&mut self, ty: &RegisteredType) -> Result<TagHandle, Error> {
         if !Arc::ptr_eq(ty.registry(), &self.config().types) {
-            return Err(InstantiateError::WrongEngine.into());
+            return Err(InstantiateError::WrongEngine { what: "tag's type" }.into());
         }
         let mut info = ModuleInfo::default();
         info.tags.push(TypeIndex::from_u32(0));

@@ -119,7 +119,7 @@ fn imports_must_be_as_many_as_wanted_and_of_this_store_and_engine() {
         .unwrap_err();
     assert!(matches!(
         error.downcast_ref(),
-        Some(InstantiateError::WrongEngine)
+        Some(InstantiateError::WrongEngine { what: "module" })
     ));
 }
 
