@@ -33,6 +33,14 @@ pub use structs::{StructRef, StructRefPre};
 use crate::error::Error;
 use cowling_vm::ObjectError;
 
+/// The error of an instance that was not made: of its objects, or of the heap for them, as of others.
+pub(crate) fn instantiation_error(error: Error) -> Error {
+    match error.downcast() {
+        Ok(error) => memory::gc_error(error),
+        Err(error) => error,
+    }
+}
+
 /// The error of an object that was not made or used.
 pub(crate) fn object_error(error: ObjectError) -> Error {
     match error {

@@ -5,6 +5,7 @@ use crate::exception::Tag;
 use crate::externs::{Export, Extern};
 use crate::func::asynchronous::run_on_guest_stack;
 use crate::func::{Func, TypedFunc, WasmParams, WasmResults};
+use crate::gc::instantiation_error;
 use crate::global::Global;
 use crate::memory::Memory;
 use crate::module::{Module, ModuleExport};
@@ -30,7 +31,8 @@ impl Instance {
     /// # Errors
     /// [`LinkError`](crate::LinkError) when number or types of the imports do not fit;
     /// [`InstantiateError`](crate::InstantiateError) when there is no room or the module is of another engine;
-    /// [`PoolConcurrencyLimitError`](crate::PoolConcurrencyLimitError) when the engine's pool is full; a
+    /// [`PoolConcurrencyLimitError`](crate::PoolConcurrencyLimitError) when a limit of the pool is reached;
+    /// [`GcHeapOutOfMemory`](crate::GcHeapOutOfMemory) when there is none for its objects; the limiter's own error; a
     /// [`Trap`](crate::Trap) of a segment or the start function. Segments before the one that trapped stay written, as the
     /// specification says.
     pub fn new(
@@ -225,10 +227,11 @@ impl<T: 'static> InstancePre<T> {
             linked,
         } = &**self.inner;
         let mut store = store.as_context_mut();
-        Ok(Instance(match linked {
-            Some(linked) => store.0.instantiate_linked(linked)?,
-            None => store.0.instantiate(module.code(), imports)?,
-        }))
+        let made = match linked {
+            Some(linked) => store.0.instantiate_linked(linked),
+            None => store.0.instantiate(module.code(), imports),
+        };
+        Ok(Instance(made.map_err(instantiation_error)?))
     }
 
     /// Instantiates it; asynchronous host functions that the start function calls may wait.
@@ -268,10 +271,11 @@ impl<T: 'static> PreInner<T> {
             linked,
         } = self;
         let mut store = store.vm_mut();
-        Ok(Instance(match linked {
-            Some(linked) => store.instantiate_linked_without_start(linked)?,
-            None => store.instantiate_without_start(module.code(), imports)?,
-        }))
+        let made = match linked {
+            Some(linked) => store.instantiate_linked_without_start(linked),
+            None => store.instantiate_without_start(module.code(), imports),
+        };
+        Ok(Instance(made.map_err(instantiation_error)?))
     }
 }
 
@@ -297,7 +301,8 @@ pub(crate) fn instantiate<T: 'static>(
     imports: &[ImportValue<StoreData<T>>],
 ) -> Result<Instance> {
     let _span = tracing::debug_span!("instantiate").entered();
-    Ok(Instance(store.0.instantiate(module.code(), imports)?))
+    let made = store.0.instantiate(module.code(), imports);
+    Ok(Instance(made.map_err(instantiation_error)?))
 }
 
 /// May something have to be waited for when a module is instantiated: what a start function calls, or a limiter?
