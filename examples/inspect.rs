@@ -79,7 +79,7 @@ fn main() -> Result<()> {
         .get_func(&mut store, name)
         .context("an export of the module")?;
     function.call(&mut store, &params, &mut results)?;
-    let results: Vec<String> = results.iter().map(show).collect();
+    let results: Vec<String> = results.iter().map(Val::to_string).collect();
     println!("{name}({}) = {}", arguments.join(", "), results.join(", "));
     // ANCHOR_END: call
     Ok(())
@@ -95,16 +95,5 @@ fn parse(ty: &ValType, text: &str) -> Result<Val> {
         ValType::F64 => Val::from(text.parse::<f64>()?),
         other => bail!("a value of type {other} cannot be written here"),
     })
-}
-
-/// A value as text.
-fn show(value: &Val) -> String {
-    match value {
-        Val::I32(value) => value.to_string(),
-        Val::I64(value) => value.to_string(),
-        Val::F32(bits) => f32::from_bits(*bits).to_string(),
-        Val::F64(bits) => f64::from_bits(*bits).to_string(),
-        other => format!("{other:?}"),
-    }
 }
 // ANCHOR_END: parse

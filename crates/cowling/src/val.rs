@@ -1,5 +1,7 @@
 //! Dynamically typed values.
 
+mod text;
+
 use crate::error::Result;
 use crate::exception::ExnRef;
 use crate::externref::ExternRef;
@@ -14,8 +16,15 @@ use smallvec::SmallVec;
 
 /// A value of any type.
 ///
-/// Floats are kept as their bits, so that no NaN changes on the way.
-#[derive(Copy, Clone, Debug)]
+/// Floats are kept as their bits, so that no NaN changes on the way. Shown, they are numbers:
+///
+/// ```
+/// # use cowling::*;
+/// let value = Val::from(1.5_f32);
+/// assert_eq!(format!("{value} {value:?}"), "1.5 F32(1.5)");
+/// assert!(matches!(value, Val::F32(0x3fc0_0000)));
+/// ```
+#[derive(Copy, Clone)]
 pub enum Val {
     /// 32-bit integer.
     I32(i32),

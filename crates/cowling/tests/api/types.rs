@@ -186,3 +186,50 @@ fn references_say_what_kind_they_are_of() {
     assert!(Val::from(host).unwrap_externref().is_some());
     assert!(NoFunc::null_val().unwrap_funcref().is_none());
 }
+
+#[test]
+fn values_are_shown_as_people_read_them() {
+    let mut store = Store::<()>::default();
+    let func = Func::wrap(&mut store, || {});
+    let object = ExternRef::new(&mut store, 1).unwrap();
+    for (value, shown, with_type) in [
+        (Val::I32(-7), "-7", "I32(-7)"),
+        (
+            Val::I64(i64::MIN),
+            "-9223372036854775808",
+            "I64(-9223372036854775808)",
+        ),
+        (Val::from(1.5_f32), "1.5", "F32(1.5)"),
+        (Val::from(0.1_f32), "0.1", "F32(0.1)"),
+        (Val::from(-0.0_f64), "-0", "F64(-0.0)"),
+        (Val::from(f64::NEG_INFINITY), "-inf", "F64(-inf)"),
+        (Val::F32(0x7fc0_0000), "NaN", "F32(NaN)"),
+        (Val::F32(0xffc0_0000), "-NaN", "F32(-NaN)"),
+        (Val::F32(0x7f80_0001), "NaN:0x1", "F32(NaN:0x1)"),
+        (Val::F64(0x7ff8_0000_0000_0000), "NaN", "F64(NaN)"),
+        (
+            Val::F64(0xfff8_0000_0000_0001),
+            "-NaN:0x8000000000001",
+            "F64(-NaN:0x8000000000001)",
+        ),
+        (
+            Val::V128(5.into()),
+            "0x00000000000000000000000000000005",
+            "V128(0x00000000000000000000000000000005)",
+        ),
+        (Val::null_func_ref(), "null", "FuncRef(None)"),
+        (Val::null_extern_ref(), "null", "ExternRef(None)"),
+        (Val::null_exn_ref(), "null", "ExnRef(None)"),
+        (Val::null_any_ref(), "null", "AnyRef(None)"),
+        (func.into(), "a function", "FuncRef(Some(Func("),
+        (object.into(), "a host value", "ExternRef(Some("),
+    ] {
+        assert_eq!(value.to_string(), shown);
+        let debug = format!("{value:?}");
+        assert!(debug.starts_with(with_type), "{debug}");
+        if !with_type.ends_with('(') {
+            assert_eq!(debug, with_type);
+        }
+    }
+    assert_eq!(format!("[{:>5.2}]", Val::from(1.005_f64)), "[ 1.00]");
+}
