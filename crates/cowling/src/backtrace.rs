@@ -30,7 +30,7 @@ use cowling_vm::{
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-/// The guest functions that were active when a guest stopped, innermost first.
+/// The guest functions that were active when a guest stopped, or when somebody [asked](Self::capture), innermost first.
 ///
 /// It is in the [`Error`] of every call whose guest trapped or was stopped by an error of a host function:
 ///

@@ -113,18 +113,28 @@ impl fmt::Display for Demangled<'_> {
 /// Stands for frames that are missing.
 const CUT: &str = "\n  ...: further functions, not recorded";
 
-/// The guest functions that were active when a guest stopped, innermost first.
+/// The guest functions that were active when a guest stopped, or when somebody asked, innermost first.
 #[derive(Clone, Debug)]
 pub struct Backtrace {
+    why: Why,
     frames: Vec<BacktraceFrame>,
     cut_after: Option<usize>,
     pc: Option<usize>,
 }
 
+/// Why there is a backtrace.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+enum Why {
+    /// The guest stopped.
+    Stopped,
+    /// Somebody asked; nothing has happened to the guest.
+    Asked,
+}
+
 impl Backtrace {
     /// From addresses inside instructions of guest code. Addresses of trampolines, and of modules that are gone, are left out.
     /// `cut_after`: after so many of them others are missing.
-    pub(crate) fn from_addresses(addresses: &[usize], cut_after: Option<usize>) -> Backtrace {
+    fn from_addresses(why: Why, addresses: &[usize], cut_after: Option<usize>) -> Backtrace {
         let (before, after) = addresses.split_at(cut_after.unwrap_or(0));
         let mut frames = Vec::with_capacity(addresses.len());
         let find = |frames: &mut Vec<BacktraceFrame>, addresses: &[usize]| {
@@ -136,6 +146,7 @@ impl Backtrace {
         let cut_after = cut_after.map(|_| frames.len());
         find(&mut frames, after);
         Backtrace {
+            why,
             frames,
             cut_after,
             pc: addresses.first().copied(),
@@ -144,7 +155,7 @@ impl Backtrace {
 
     /// The guest functions that are active in a store now: those that called the host function that asks.
     pub fn capture(store: &StoreInner) -> Backtrace {
-        Self::from_addresses(&store.execution().backtrace(), None)
+        Self::from_addresses(Why::Asked, &store.execution().backtrace(), None)
     }
 
     /// Leaves out all but the innermost frames.
@@ -181,7 +192,13 @@ impl Backtrace {
         f: &mut fmt::Formatter<'_>,
         write_frame: impl Fn(&mut fmt::Formatter<'_>, usize) -> fmt::Result,
     ) -> fmt::Result {
-        f.write_str("guest stopped; wasm backtrace, innermost function first:")?;
+        if self.why == Why::Stopped {
+            f.write_str("guest stopped; ")?;
+        }
+        if self.frames.is_empty() && self.cut_after.is_none() {
+            return f.write_str("wasm backtrace: no guest function is active");
+        }
+        f.write_str("wasm backtrace, innermost function first:")?;
         for number in 0..self.frames.len() {
             if self.cut_after == Some(number) {
                 f.write_str(CUT)?;
@@ -219,7 +236,7 @@ impl StoppedAt {
 
     /// The functions that were active. `None` if none was.
     pub fn backtrace(&self) -> Option<Backtrace> {
-        let backtrace = Backtrace::from_addresses(&self.addresses, self.cut_after);
+        let backtrace = Backtrace::from_addresses(Why::Stopped, &self.addresses, self.cut_after);
         (!backtrace.frames.is_empty()).then_some(backtrace)
     }
 }

@@ -207,6 +207,29 @@ fn nothing_is_captured_where_no_guest_is_active() {
 }
 
 #[test]
+fn a_backtrace_says_that_the_guest_stopped_only_if_it_has() {
+    let (mut store, instance) = linked::<String>(
+        r#"(module $m (import "host" "ask" (func $ask)) (func $run (export "run") (call $ask) unreachable))"#,
+        |linker| {
+            let ask = |mut caller: Caller<'_, String>| {
+                *caller.data_mut() = WasmBacktrace::capture(&caller).to_string();
+            };
+            linker.func_wrap("host", "ask", ask).unwrap();
+        },
+    )
+    .unwrap();
+    let error = run(&mut store, &instance, "run").unwrap_err();
+    let stopped = error.downcast_ref::<WasmBacktrace>().unwrap().to_string();
+    let headline = "wasm backtrace, innermost function first:\n";
+    for (text, start) in [(&stopped, "guest stopped; "), (store.data(), "")] {
+        let frames = text.strip_prefix(start).unwrap().strip_prefix(headline);
+        assert!(frames.unwrap().contains("m!run"), "{text}");
+    }
+    let nowhere = WasmBacktrace::capture(&Store::<()>::default()).to_string();
+    assert_eq!(nowhere, "wasm backtrace: no guest function is active");
+}
+
+#[test]
 fn backtraces_are_switched_off_and_on_by_the_old_setting_too() {
     let number = NonZeroUsize::new(3);
     #[expect(deprecated, reason = "it is what the test is about")]
