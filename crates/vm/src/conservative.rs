@@ -17,6 +17,7 @@
 
 use crate::activation::Execution;
 use crate::arch;
+use smallvec::SmallVec;
 use std::ops::Range;
 
 /// Calls `found` with every aligned word on the store's stacks. `from` is where on the stack that this runs on references begin, if
@@ -34,7 +35,13 @@ pub(crate) fn scan_stacks(execution: &Execution, from: Option<usize>, mut found:
         registers.into_iter().for_each(&mut found);
     }
     let here = arch::stack_pointer();
+    // Activations inside each other share a stack, and there may be many.
+    let mut seen: SmallVec<[usize; 4]> = SmallVec::new();
     for stack in execution.stacks_in_use() {
+        if seen.contains(&stack.base()) {
+            continue;
+        }
+        seen.push(stack.base());
         let start = if stack.contains(here) {
             from.unwrap_or(here).max(stack.limit())
         } else {

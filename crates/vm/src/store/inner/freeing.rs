@@ -100,7 +100,7 @@ pub(super) struct Reach {
     spans: Spans,
     /// Positions of those that were reached and have not been followed.
     pending: Vec<usize>,
-    /// Code that may be returned to after nothing else refers to it.
+    /// Code that may be returned to after nothing else refers to it: each module's once, by address.
     texts: Vec<(Range<usize>, bool)>,
     store: StoreId,
 }
@@ -169,9 +169,10 @@ impl Reach {
     fn word(&mut self, word: u64) {
         let word = word as usize;
         self.address(word, Holder::Stack);
-        for (text, used) in &mut self.texts {
-            // A call at the very end returns to behind it.
-            *used |= (text.start..=text.end).contains(&word);
+        let after = (self.texts).partition_point(|(text, _)| text.start <= word);
+        // A call at the very end returns to behind it, where the next may begin.
+        for (text, used) in self.texts[..after].iter_mut().rev().take(2) {
+            *used |= word <= text.end;
         }
     }
 
@@ -361,9 +362,11 @@ impl StoreInner {
                     .iter()
                     .flat_map(|b| b.lingering.iter().cloned()),
             );
-            reach.texts = modules
-                .map(|module| (module.text_addresses(), false))
-                .collect();
+            let texts = modules.map(|module| module.text_addresses());
+            let mut texts: Vec<_> = texts.filter(|text| !text.is_empty()).collect();
+            texts.sort_unstable_by_key(|text| text.start);
+            texts.dedup();
+            reach.texts = texts.into_iter().map(|text| (text, false)).collect();
         }
         for record in self.brought.iter().flat_map(|b| &b.direct_calls) {
             reach.address(record.addr().get(), Holder::Stack);
