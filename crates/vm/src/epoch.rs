@@ -165,13 +165,14 @@ pub(crate) unsafe fn decide(store: NonNull<StoreInner>, why: Interruption) -> Re
     };
     // SAFETY: as the caller says.
     let control = unsafe { store.as_ref() }.control();
+    // What has come already would come again before the guest has executed an instruction, without end.
     Ok(match update {
         EpochUpdate::Continue(ticks) => {
-            control.set_epoch_deadline(ticks);
+            control.set_epoch_deadline(ticks.max(1));
             false
         }
         EpochUpdate::Yield(ticks) => {
-            control.set_epoch_deadline_after_yield(ticks);
+            control.set_epoch_deadline_after_yield(ticks.max(1));
             true
         }
     })

@@ -24,7 +24,8 @@ use std::time::{Duration, Instant};
 /// What an asynchronous call waits for after an epoch callback.
 pub(crate) type EpochWait = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// What an epoch callback wants. See [`Store::epoch_deadline_callback`].
+/// What an epoch callback wants. See [`Store::epoch_deadline_callback`]. The next deadline is at least one tick from now: 0 is as 1, since
+/// a guest whose deadline is always there would never get on.
 #[non_exhaustive]
 pub enum UpdateDeadline {
     /// The guest ends as with [`Store::epoch_deadline_trap`].
@@ -112,6 +113,9 @@ impl<T: 'static> Store<T> {
     }
 
     /// At the epoch deadline `callback` decides. An error of its ends the guest, and is that of the call.
+    ///
+    /// It may come between any two instructions of the guest, which waits where it is: calling into the store in it is a
+    /// [`StoreSuspended`](crate::StoreSuspended), and a memory or table that would have to move does not grow.
     pub fn epoch_deadline_callback(
         &mut self,
         callback: impl FnMut(StoreContextMut<'_, T>) -> Result<UpdateDeadline> + Send + Sync + 'static,
@@ -120,7 +124,7 @@ impl<T: 'static> Store<T> {
     }
 
     /// At the epoch deadline asynchronous calls let the executor run others; the next deadline is `delta` ticks after
-    /// the guest goes on. Other calls just go on.
+    /// the guest goes on, at least one. Other calls just go on.
     pub fn epoch_deadline_async_yield_and_update(&mut self, delta: u64) {
         self.as_context_mut()
             .epoch_deadline_async_yield_and_update(delta);
