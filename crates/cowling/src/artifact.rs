@@ -24,15 +24,8 @@ pub(crate) fn is_artifact<'data>(data: impl ReadRef<'data>) -> bool {
 
 /// The same for a file, of which only the headers are read.
 pub(crate) fn is_artifact_file(path: &Path) -> Result<bool> {
-    let open = || {
-        let file = File::open(path)?;
-        // Reading a directory fails only later, where that cannot be told from not being an artifact.
-        match file.metadata()?.is_dir() {
-            true => Err(std::io::Error::from(std::io::ErrorKind::IsADirectory)),
-            false => Ok(file),
-        }
-    };
-    let file = open().with_context(|| format!("cannot read `{}`", path.display()))?;
+    let file = open_regular(path).with_context(|| format!("cannot read `{}`", path.display()));
+    let (file, _) = file?;
     Ok(is_artifact(&ReadCache::new(file)))
 }
 

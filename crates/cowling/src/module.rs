@@ -87,7 +87,12 @@ impl Module {
     ///
     /// It is trusted as an executable is: the file must be a regular one that belongs to this user or root and that nobody
     /// else may write. That is why this function is safe, as running a program is, while [`Module::deserialize`], which cannot
-    /// know where its bytes come from, is not. Nobody must change the file while it is loaded.
+    /// know where its bytes come from, is not.
+    ///
+    /// # Replacing the file
+    /// As long as the module, its clones or instances exist, they run what is in the file: it must not be written into, truncated
+    /// or copied over. To replace it, write a new file beside it and rename that over the old one ([`std::fs::rename`]). Who
+    /// has loaded the old one goes on with the old one; who loads from then on gets the new one.
     ///
     /// # Errors
     /// [`Distrust`](crate::Distrust) when the file is not trusted; an I/O error when it cannot be read; or as
