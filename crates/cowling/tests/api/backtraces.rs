@@ -225,7 +225,7 @@ fn a_backtrace_says_that_the_guest_stopped_only_if_it_has() {
         let frames = text.strip_prefix(start).unwrap().strip_prefix(headline);
         assert!(frames.unwrap().contains("m!run"), "{text}");
     }
-    let nowhere = WasmBacktrace::capture(&Store::<()>::default()).to_string();
+    let nowhere = WasmBacktrace::capture(Store::<()>::default()).to_string();
     assert_eq!(nowhere, "wasm backtrace: no guest function is active");
 }
 

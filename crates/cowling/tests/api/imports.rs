@@ -285,23 +285,3 @@ fn a_start_function_runs_and_its_failure_is_the_instantiations() {
     assert_eq!(count, 1);
     assert_eq!(trap(&result.unwrap_err()), Trap::UnreachableCodeReached);
 }
-
-#[test]
-fn a_module_of_another_engine_is_refused() {
-    let (a, b) = (Engine::default(), Engine::default());
-    let module = Module::new(&a, "(module)").unwrap();
-    let mut store = Store::new(&b, ());
-    assert_says(
-        &Instance::new(&mut store, &module, &[]).unwrap_err(),
-        &["another engine"],
-    );
-    assert_says(
-        &Linker::<()>::new(&b).instantiate_pre(&module).unwrap_err(),
-        &["another engine"],
-    );
-    let pre = Linker::<()>::new(&a).instantiate_pre(&module).unwrap();
-    assert_says(
-        &pre.instantiate(&mut store).unwrap_err(),
-        &["another engine"],
-    );
-}

@@ -23,6 +23,7 @@ mod imports;
 mod linker;
 mod many_types;
 mod memories;
+mod misuse;
 mod modules;
 mod operator_cost;
 mod profiles;

@@ -346,35 +346,6 @@ fn a_panic_of_a_limiter_comes_out_and_the_store_stays_usable() {
 }
 
 #[test]
-fn limits_on_numbers_of_things_hold() {
-    let limits = StoreLimitsBuilder::new()
-        .instances(3)
-        .memories(1)
-        .tables(1)
-        .build();
-    let mut store = Store::new(&Engine::default(), limits);
-    store.limiter(|limits| limits);
-    let memory = Module::new(store.engine(), "(module (memory 1))").unwrap();
-    let table = Module::new(store.engine(), "(module (table 1 funcref))").unwrap();
-    let empty = Module::new(store.engine(), "(module)").unwrap();
-    Instance::new(&mut store, &memory, &[]).unwrap();
-    assert_says(
-        &Instance::new(&mut store, &memory, &[]).unwrap_err(),
-        &["memories"],
-    );
-    Instance::new(&mut store, &table, &[]).unwrap();
-    assert_says(
-        &Instance::new(&mut store, &table, &[]).unwrap_err(),
-        &["tables"],
-    );
-    Instance::new(&mut store, &empty, &[]).unwrap();
-    assert_says(
-        &Instance::new(&mut store, &empty, &[]).unwrap_err(),
-        &["instances"],
-    );
-}
-
-#[test]
 fn several_memories_of_one_module_are_separate() {
     let (mut store, instance) = instance(
         r#"(module (memory (export "a") 1) (memory (export "b") 1)

@@ -107,14 +107,6 @@ fn calls_between_guest_and_host_are_markers() {
 }
 
 #[test]
-fn a_module_of_another_engine_is_refused() {
-    let module = Module::new(&Engine::default(), "(module)").unwrap();
-    let modules = [("other.wasm".to_string(), module)];
-    let error = GuestProfiler::new(&Engine::default(), "", Duration::ZERO, modules).unwrap_err();
-    assert_says(&error, &["other.wasm", "another engine"]);
-}
-
-#[test]
 fn epochs_interrupt_a_loop_to_take_samples() {
     let engine = Engine::default();
     let module = Module::new(
