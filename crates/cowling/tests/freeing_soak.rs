@@ -1,7 +1,7 @@
 //! One store that lives on while instances come and go: what it has stays as it is.
 //!
 //! A process of its own, so that nothing else counts. 4,000 cycles, or `COWLING_FREEING_CYCLES`; 200,000 take half a minute in a
-//! release build.
+//! release build. With `--nocapture` it says what the process has.
 
 use cowling::*;
 use std::fs;
@@ -124,6 +124,7 @@ fn a_store_in_which_instances_come_and_go_does_not_grow() {
     }
     assert_eq!(*store.data(), cycles as u64);
     let (before, after) = (before.unwrap(), Process::now());
+    println!("{before:?} after {warm} cycles, {after:?} after {cycles}");
     assert!(
         after.mappings <= before.mappings + 8 && after.descriptors <= before.descriptors,
         "{before:?} became {after:?}"
