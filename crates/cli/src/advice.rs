@@ -55,7 +55,7 @@ pub(crate) fn bad(error: &Error) -> Option<String> {
         ));
     }
     if let Some(CompileError::Invalid { message, .. }) = error.downcast_ref() {
-        return proposal(message, error);
+        return proposal(message);
     }
     if let Some(LoadError::Header(header)) = error.downcast_ref() {
         return artifact(header);
@@ -63,16 +63,19 @@ pub(crate) fn bad(error: &Error) -> Option<String> {
     None
 }
 
-/// A proposal that the binary uses and that is switched off.
-fn proposal(message: &str, error: &Error) -> Option<String> {
-    if !message.contains("not enabled") && !message.contains("disabled") {
+/// The proposal that a message of the validator says is switched off.
+fn proposal(message: &str) -> Option<String> {
+    const SAY_SO: [&str; 4] = ["enabled", "disabled", "feature", "required for"];
+    let message = message
+        .to_lowercase()
+        .replace("multiple memories", "multi memory not enabled");
+    if !SAY_SO.iter().any(|words| message.contains(words)) {
         return None;
     }
-    let said = format!("{error:#}").to_lowercase();
-    let (name, _) = args::proposals().find(|(name, _)| {
-        let words = name.replace('_', " ");
-        said.contains(&words) || said.contains(&name.replace('_', "-")) || said.contains(name)
-    })?;
+    let words = message.replace(['-', '_'], " ");
+    let named = args::proposals().filter(|(name, _)| words.contains(&name.replace('_', " ")));
+    // One name may be part of another.
+    let (name, _) = named.max_by_key(|(name, _)| name.len())?;
     Some(format!("`-W {name}` switches the proposal on"))
 }
 
@@ -93,5 +96,55 @@ fn artifact(header: &HeaderError) -> Option<String> {
         | HeaderError::WrongLength { .. }
         | HeaderError::ContentAltered => Some("compile it again with `cowling compile`".to_string()),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cowling::{Config, Engine, Module};
+
+    #[test]
+    fn a_proposal_that_is_off_is_named_by_what_switches_it_on() {
+        let cases = [
+            ("threads", "(module (memory 1 1 shared))"),
+            ("memory64", "(module (memory i64 1))"),
+            ("tail_call", "(module (func $f (return_call $f)))"),
+            ("exceptions", "(module (tag $e))"),
+            ("gc", "(module (type (struct)))"),
+            ("multi_memory", "(module (memory 1) (memory 1))"),
+            (
+                "multi_value",
+                "(module (func (result i32 i32) unreachable))",
+            ),
+            (
+                "function_references",
+                "(module (type $f (func)) (func (param (ref $f))))",
+            ),
+            (
+                "relaxed_simd",
+                "(module (func (param v128) (drop (i8x16.relaxed_swizzle (local.get 0) (local.get 0)))))",
+            ),
+            ("simd", "(module (func (drop (i32x4.splat (i32.const 0)))))"),
+            ("custom_page_sizes", "(module (memory 1 (pagesize 1)))"),
+        ];
+        for (name, text) in cases {
+            let mut config = Config::new();
+            config.set_knob(&format!("wasm_{name}"), "false").unwrap();
+            if name == "function_references" {
+                config.wasm_gc(false);
+            }
+            let engine = Engine::new(&config).unwrap();
+            let error = Module::validate(&engine, &wat::parse_str(text).unwrap()).unwrap_err();
+            let advice = bad(&error).unwrap_or_default();
+            assert_eq!(
+                advice,
+                format!("`-W {name}` switches the proposal on"),
+                "{error:#}"
+            );
+        }
+        let engine = Engine::default();
+        let invalid = wat::parse_str("(module (func (result i32)))").unwrap();
+        assert_eq!(bad(&Module::validate(&engine, &invalid).unwrap_err()), None);
     }
 }

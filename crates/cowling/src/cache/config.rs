@@ -102,7 +102,8 @@ impl CacheConfig {
     /// ```
     ///
     /// The settings have the names of the setters without `with_`. Sizes and counts are numbers, perhaps with `K`, `M`, `G`, `T`, `P`
-    /// (powers of 1000) or `Ki`, `Mi` ... (of 1024); times are numbers with `s`, `m`, `h` or `d`; percentages have a `%`.
+    /// (powers of 1000) or `Ki`, `Mi` ... (of 1024); times are numbers with `s`, `m`, `h` or `d`; percentages have a `%`. A section
+    /// `[settings]` is the `cowling` command's, and passed over here.
     ///
     /// # Errors
     /// When the file cannot be read or has settings that do not exist or make no sense; it is named.
