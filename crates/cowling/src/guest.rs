@@ -153,6 +153,9 @@ impl<T: 'static> Guest<T> {
     ///
     /// # Errors
     /// [`GuestError::Instantiate`] when there is no room any more, or the limiter says no. It can be reset again later.
+    ///
+    /// # Panics
+    /// If the destructor of a host function that was made in the guest's store panics. The guest is terminated then; it can be reset again.
     pub fn reset(&mut self) -> Result<(), GuestError> {
         let count = self.instruction_count();
         self.end(State::Terminated);

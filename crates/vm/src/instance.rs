@@ -140,7 +140,8 @@ impl InstancePtr {
         }
     }
 
-    /// The addresses of everything that goes with it, but for its stack if it has one in its slot. Sorted.
+    /// The addresses by which everything that goes with it is known, but for its stack if it has one in its slot. Sorted; they may overlap
+    /// those of others, as the VMContext's is the first behind a slot that has nothing else.
     pub(crate) fn addresses(self) -> Vec<Range<usize>> {
         let area = self.area.start().addr().get();
         let mapping = self.area.mapping();
@@ -155,7 +156,8 @@ impl InstancePtr {
         let elsewhere = memories
             .chain(tables)
             .filter(|range| !slot.contains(&range.start));
-        let mut all: Vec<_> = elsewhere.chain([slot.clone()]).collect();
+        let known = slot.start..slot.end + 1;
+        let mut all: Vec<_> = elsewhere.chain([known]).collect();
         all.sort_unstable_by_key(|range| range.start);
         all
     }

@@ -48,6 +48,7 @@ use smallvec::SmallVec;
 use std::cell::RefCell;
 use std::fmt;
 use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
@@ -327,27 +328,29 @@ fn allocate(
     store.count(counts)?;
     // Objects that it begins with are known to the store once it is.
     let scope = store.root_scope_enter();
-    let allocated = try_allocate(store, module, imports);
-    let filled = match allocated {
-        Ok(instance) => {
-            let filled = fill_computed(store, instance);
-            store.adopt(instance, adoption, filled.is_ok());
-            if filled.is_err() {
+    let mut made = None;
+    // What is counted and made is given back also if the embedder's limiter panics.
+    let filled = catch_unwind(AssertUnwindSafe(|| {
+        let instance = *made.insert(try_allocate(store, module, imports)?);
+        fill_computed(store, instance)?;
+        Ok(instance)
+    }));
+    let whole = matches!(filled, Ok(Ok(_)));
+    match made {
+        Some(instance) => {
+            store.adopt(instance, adoption, whole);
+            if !whole {
                 store.execution().touch();
                 // SAFETY: nobody uses it.
                 unsafe { instance.forget_values() };
                 // It is over: nobody uses what was given any more.
                 store.free_unreachable();
             }
-            filled.map(|()| instance)
         }
-        Err(error) => {
-            store.uncount(counts);
-            Err(error)
-        }
-    };
+        None => store.uncount(counts),
+    }
     store.root_scope_exit(scope);
-    filled
+    filled.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
 /// Fills what constant expressions say that are evaluated for each instance anew.

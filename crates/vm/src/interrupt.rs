@@ -435,6 +435,13 @@ enum Decision {
 }
 
 impl Interrupts {
+    /// Deadlines by epoch count again for what an epoch had suspended.
+    pub(crate) fn goes_on_after_epoch(&self) {
+        if let Some(control) = self.control.get() {
+            control.goes_on_after_epoch();
+        }
+    }
+
     /// Async-signal-safe.
     fn decide(&self, requests: Requests) -> Decision {
         if let Some(why) = requests.ends {
@@ -468,9 +475,9 @@ unsafe fn stop(
     let result = unsafe { Execution::suspend_interrupted(execution, why, registers) };
     if why == Interruption::Epoch {
         // SAFETY: as above: the execution is valid. The reference ends here.
-        if let Some(control) = unsafe { execution.as_ref() }.interrupts().control.get() {
-            control.goes_on_after_epoch();
-        }
+        unsafe { execution.as_ref() }
+            .interrupts()
+            .goes_on_after_epoch();
     }
     result
 }

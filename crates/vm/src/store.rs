@@ -51,6 +51,7 @@ use crate::pool::{self, Pool};
 use crate::quota::Quota;
 use crate::repair::{FailedAccess, Repair};
 use crate::spread::Share;
+use cowling_abi::Trap;
 use cowling_abi::knobs::Knobs;
 use shell::Shell;
 use std::alloc::{Layout, alloc, handle_alloc_error};
@@ -574,7 +575,7 @@ impl<T: 'static> fmt::Debug for StoreMut<'_, T> {
 /// Calls the epoch callback of a store: how [`StoreInner`] reaches it without knowing `T`.
 ///
 /// # Errors
-/// What it returns.
+/// What it returns; an interrupt if it runs already.
 ///
 /// # Safety
 /// `store` points at a `StoreBox<T>` that has one, with the right to use all of it, and no reference to it is alive.
@@ -583,13 +584,16 @@ unsafe fn with_epoch_callback<T: 'static>(store: NonNull<StoreInner>) -> Result<
     // The callback may replace itself, so it is not in the store while it runs.
     // SAFETY: as the caller says; references end with their statements.
     let Some(mut callback) = (unsafe { (*whole).on_epoch.take() }) else {
-        return Ok(EpochUpdate::Continue(u64::MAX));
+        // It runs, and has called the guest whose deadline this is.
+        return Err(Trap::Interrupt.into());
     };
-    // SAFETY: as the caller says.
-    let update = callback(unsafe { StoreMut::from_inner(store) });
+    let update = catch_unwind(AssertUnwindSafe(|| {
+        // SAFETY: as the caller says.
+        callback(unsafe { StoreMut::from_inner(store) })
+    }));
     // SAFETY: as above.
     unsafe { (*whole).on_epoch.get_or_insert(callback) };
-    update
+    update.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
 /// Calls the repair callback of a store: how [`StoreInner`] reaches it without knowing `T`.

@@ -603,3 +603,39 @@ fn importing_one_shared_memory_after_the_other_does_not_add_up() {
         assert!(instance.remove(&mut store).unwrap().is_freed());
     }
 }
+
+#[test]
+fn an_instance_of_whose_frames_nothing_but_its_context_is_known_stays() {
+    let (engine, mut store) = setup();
+    // Has the slot with the store's stack.
+    let first = module(&engine, "(module (memory 1))");
+    Instance::new(&mut store, &first, &[]).unwrap();
+    let removing = Arc::new(std::sync::Mutex::new(None::<Instance>));
+    let remove = {
+        let removing = removing.clone();
+        Func::wrap(&mut store, move |mut caller: Caller<'_, ()>| {
+            let instance = removing.lock().unwrap().take().unwrap();
+            let removal = instance.remove(&mut caller).unwrap();
+            assert_eq!(removal, Removal::Kept(Holder::Stack));
+        })
+    };
+    let calls = module(
+        &engine,
+        r#"(module (import "" "remove" (func $remove)) (func (export "call") (call $remove)))"#,
+    );
+    let calls = Instance::new(&mut store, &calls, &[remove.into()]).unwrap();
+    let call = calls.get_func(&mut store, "call").unwrap();
+    for memory in ["", "(memory i64 1)"] {
+        let guest = module(
+            &engine,
+            &format!(
+                r#"(module (import "" "call" (func $call)) {memory} (global $g (mut i32) (i32.const 7))
+                    (func (export "go") (result i32) (call $call) (global.get $g)))"#
+            ),
+        );
+        let guest = Instance::new(&mut store, &guest, &[call.into()]).unwrap();
+        let go = guest.get_typed_func::<(), i32>(&mut store, "go").unwrap();
+        *removing.lock().unwrap() = Some(guest);
+        assert_eq!(go.call(&mut store, ()).unwrap(), 7);
+    }
+}

@@ -26,6 +26,7 @@ mod memories;
 mod misuse;
 mod modules;
 mod operator_cost;
+mod panics;
 mod profiles;
 mod readme;
 mod registers;

@@ -281,3 +281,37 @@ fn a_64_bit_table_is_used_from_both_sides_and_has_the_same_limits() {
         );
     }
 }
+
+#[test]
+fn what_a_table_began_with_is_gone_in_the_next_life_of_its_slot_though_nothing_ran() {
+    let engine = Engine::default();
+    let module = Module::new(
+        &engine,
+        r#"(module (import "" "f" (global $f funcref)) (import "" "x" (global $x externref))
+            (table (export "f") 4 funcref (global.get $f)) (table (export "x") 4 externref (global.get $x)))"#,
+    )
+    .unwrap();
+    for life in 0..4 {
+        let mut store = Store::new(&engine, ());
+        let full = life % 2 == 0;
+        let (func, object) = match full {
+            true => (
+                Some(Func::wrap(&mut store, || ())),
+                Some(ExternRef::new(&mut store, life).unwrap()),
+            ),
+            false => (None, None),
+        };
+        let mut global = |ty: ValType, value: Val| {
+            let ty = GlobalType::new(ty, Mutability::Const);
+            Global::new(&mut store, ty, value).unwrap()
+        };
+        let func = global(ValType::FUNCREF, Val::FuncRef(func));
+        let object = global(ValType::EXTERNREF, Val::ExternRef(object));
+        let instance = Instance::new(&mut store, &module, &[func.into(), object.into()]).unwrap();
+        for name in ["f", "x"] {
+            let table = instance.get_table(&mut store, name).unwrap();
+            let found = table.get(&mut store, 3).unwrap();
+            assert_eq!(found.is_null(), !full, "{name} in life {life}");
+        }
+    }
+}

@@ -176,6 +176,9 @@ impl Instance {
     ) {
         // SAFETY: nobody else uses it.
         let this = unsafe { &mut *place.as_ptr() };
+        let own_imports = this.pooled.as_ref().is_some_and(|it| it.linked.is_none());
+        // Dropped at the very end: destructors of host functions are the embedder's code, and may panic.
+        let _origins = own_imports.then(|| std::mem::take(&mut this.origins));
         // SAFETY: as the caller says.
         match unsafe { this.renew(InstancePtr(place), life, stack) } {
             // SAFETY: it was repaired.
@@ -204,11 +207,13 @@ impl Instance {
             let mapping = self.area.mapping();
             pooled.stack = Some(stack.take_if(|stack| stack.is_in(mapping))?);
         }
-        if pooled.linked.is_none() {
-            self.origins = Origins::default();
-        }
         self.element_values.get_mut().clear();
         if !life.touched {
+            if self.module.template().filled_tables {
+                // They were filled with this life's values all the same.
+                // SAFETY: nobody uses the instance.
+                unsafe { ptr.renew_tables() }.ok()?;
+            }
             return Some(Tally::default());
         }
         self.dropped_elements.clear();

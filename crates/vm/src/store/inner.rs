@@ -44,6 +44,7 @@ use cowling_abi::{
 };
 use std::any::Any;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
@@ -127,8 +128,12 @@ impl StoreInner {
     }
 
     /// Makes it an empty one with the same settings, limiter and call hook.
+    ///
+    /// # Panics
+    /// When it has become one, if a destructor of what was in it does.
     pub(super) fn renew(&mut self) {
-        let Some(shell) = self.end() else { return };
+        let (shell, dropped) = self.end();
+        let Some(shell) = shell else { return };
         let spec = StoreSpec {
             quota: self.quota,
             pool: self.pool.take(),
@@ -140,15 +145,18 @@ impl StoreInner {
             inner.set_call_hook(access);
         }
         *self = inner;
+        dropped.unwrap_or_else(|panic| resume_unwind(panic));
     }
 
-    /// Drops what is in it, for good. What it leaves to the next store; `None` if it did so before.
-    fn end(&mut self) -> Option<Shell> {
+    /// Drops what is in it, for good. What it leaves to the next store, `None` if it did so before; and the panic of a destructor.
+    fn end(&mut self) -> (Option<Shell>, std::thread::Result<()>) {
         let small_frames = self.shell.is_some()
             && !self.execution.had_host_frames()
             && self.instances().all(|instance| instance.has_small_frames());
         let heap = self.end_heap();
-        let mut shell = self.shell.take()?;
+        let Some(mut shell) = self.shell.take() else {
+            return (None, Ok(()));
+        };
         let life = Life {
             touched: self.execution.is_touched(),
             small_frames,
@@ -159,14 +167,12 @@ impl StoreInner {
             self.execution.computations().clear();
             self.execution.take_stack()
         };
-        for thing in self.places.take() {
-            // SAFETY: the store owns it, and nobody can use it any more: handles need the store, and what else refers to it goes
-            // as well, without looking at it.
-            unsafe { retire(thing, life, &mut stack) };
-        }
+        // SAFETY: the store owns it, and nobody can use it any more: handles need the store, and what else refers to it goes
+        // as well, without looking at it.
+        let dropped = unsafe { retire_all(self.places.take(), life, &mut stack) };
         self.brought = None;
         shell.heap = heap;
-        Some(shell)
+        (Some(shell), dropped)
     }
 
     fn shell(&self) -> &Shell {
@@ -811,10 +817,36 @@ pub(crate) enum Adoption {
     Shared,
 }
 
-/// Frees what was in a store.
+/// Frees what was in a store. All of it, whatever panics: a destructor of a host function is the embedder's code. The first panic is
+/// returned.
 ///
 /// # Safety
 /// Nobody uses it any more. `stack` is as for [`Instance::retire`].
+unsafe fn retire_all(
+    things: impl IntoIterator<Item = Thing>,
+    life: Life,
+    stack: &mut Option<GuestStack>,
+) -> std::thread::Result<()> {
+    let mut things = things.into_iter();
+    let mut all = Ok(());
+    loop {
+        let retired = catch_unwind(AssertUnwindSafe(|| {
+            for thing in &mut things {
+                // SAFETY: as the caller says.
+                unsafe { retire(thing, life, stack) };
+            }
+        }));
+        match retired {
+            Ok(()) => return all,
+            Err(panic) => all = all.and(Err(panic)),
+        }
+    }
+}
+
+/// Frees one thing.
+///
+/// # Safety
+/// As for [`retire_all`].
 unsafe fn retire(thing: Thing, life: Life, stack: &mut Option<GuestStack>) {
     match thing {
         // SAFETY: as the caller says.
@@ -881,9 +913,15 @@ impl InstancePtr {
 
 impl Drop for StoreInner {
     fn drop(&mut self) {
-        if let Some(shell) = self.end() {
+        let (shell, dropped) = self.end();
+        if let Some(shell) = shell {
             // What there is no room for is dropped here.
             drop(pool::cache::local(|cached| cached.put_shell(shell)));
+        }
+        if let Err(panic) = dropped
+            && !std::thread::panicking()
+        {
+            resume_unwind(panic);
         }
     }
 }

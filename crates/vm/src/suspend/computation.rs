@@ -302,6 +302,11 @@ impl Computations {
         !self.any([Mark::Deciding]) && all.all(|one| one.state.get() == State::Idle)
     }
 
+    /// Nothing waits where it was interrupted any more.
+    pub(super) fn goes_on(&self) {
+        self.at_instruction.set(false);
+    }
+
     /// Does a guest of the store wait where it was interrupted? What it has read from the VMContext must not change then: the
     /// addresses of tables and memories.
     pub(crate) fn is_interrupted(&self) -> bool {
@@ -676,10 +681,10 @@ impl Execution {
                 let computations = execution.as_ref().computations();
                 computations.interruption.set(Some(why));
                 (computations.plain_registers).set((registers.start, registers.end));
-                computations.at_instruction.set(true);
+                let before = computations.at_instruction.replace(true);
                 run.call_outside(plain_interrupted, execution.as_ptr().cast());
                 let computations = execution.as_ref().computations();
-                computations.at_instruction.set(false);
+                computations.at_instruction.set(before);
                 computations.plain_registers.set((0, 0));
                 let failure = computations.interruption_failure.take();
                 return failure.map_or(Ok(()), Err);
@@ -694,12 +699,13 @@ impl Execution {
         let at_instruction = |is| {
             // SAFETY: the execution is valid; the reference ends with its statement.
             let computations = unsafe { execution.as_ref() }.computations();
-            computations.at_instruction.set(is);
+            computations.at_instruction.replace(is)
         };
-        at_instruction(true);
+        // One inside may wait at an instruction, too.
+        let inner = at_instruction(true);
         // SAFETY: the caller vouches for what `suspendable` would check.
         let resumed = unsafe { Self::switch(computation, Why::Interrupted(why)) };
-        at_instruction(false);
+        at_instruction(inner);
         this.registers.set((0, 0));
         resumed.map_err(|cancelled| TrapReason::Host(cancelled.into()))?;
         this.failure.take().map_or(Ok(()), Err)

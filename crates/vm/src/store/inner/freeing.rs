@@ -30,7 +30,7 @@
 //! * A slot that has the store's stack is not given back while that is in use.
 
 use super::spans::Spans;
-use super::{StoreInner, retire};
+use super::{StoreInner, retire_all};
 use crate::arch;
 use crate::code::CompiledModule;
 use crate::conservative::scan_stacks;
@@ -45,6 +45,7 @@ use crate::store::{
 use cowling_abi::layout::VmFuncImport;
 use smallvec::SmallVec;
 use std::ops::Range;
+use std::panic::resume_unwind;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
@@ -451,11 +452,11 @@ impl StoreInner {
             small_frames: !self.execution.had_host_frames()
                 && self.instances().all(|instance| instance.has_small_frames()),
         };
-        // All is whole again: destructors of host functions are the embedder's code, and may panic.
-        for Candidate { thing, .. } in dead {
-            // SAFETY: nothing reaches it, and it is in no list of the store any more.
-            unsafe { retire(thing, life, &mut stack) };
-        }
+        let dead = dead.into_iter().map(|candidate| candidate.thing);
+        // SAFETY: nothing reaches them, and they are in no list of the store any more.
+        let dropped = unsafe { retire_all(dead, life, &mut stack) };
+        // All is whole again.
+        dropped.unwrap_or_else(|panic| resume_unwind(panic));
     }
 
     /// Sees to what outlives an instance that is freed.

@@ -23,6 +23,7 @@ use crate::gc::mark::{Kind, Marking, kind};
 use crate::gc::{GcStats, Heap};
 use crate::host_ref::{Exception, HostRef, HostValue, ObjectTable};
 use crate::limits::{Growing, Growth};
+use crate::pool::{Pool, PoolFull};
 use crate::quota;
 use crate::suspend::Mark;
 use cowling_abi::gc_heap::{HEAP_LIMIT, LARGE_OBJECT, LINE_SIZE, VmGcHeap};
@@ -244,7 +245,7 @@ impl StoreInner {
 
     #[cold]
     fn make_heap(&mut self) -> Result<(), GcError> {
-        self.pool().admit_heap()?;
+        let admitted = AdmittedHeap::new(self.pool())?;
         let kept = self.shell.as_mut().and_then(|shell| shell.heap.take());
         let limit = self.pool().config().memory_bytes;
         let capacity = self.config().knobs.gc_heap_reservation.min(limit);
@@ -252,11 +253,8 @@ impl StoreInner {
             Some(heap) => Ok(heap),
             None => Heap::reserve(capacity).map(Box::new),
         };
-        let heap = made.map_err(|error| {
-            self.pool().release_heap();
-            GcError::OutOfMemory {
-                reason: error.to_string(),
-            }
+        let heap = made.map_err(|error| GcError::OutOfMemory {
+            reason: error.to_string(),
         })?;
         let code = heap.for_code();
         let initial = heap.size_with(self.config().knobs.gc_heap_initial_size);
@@ -267,10 +265,10 @@ impl StoreInner {
         if let (Err(GcError::Limiter(_)), Some(shell)) = (&allowed, &mut self.shell) {
             // Perhaps only for now: nothing has happened.
             shell.heap = Some(heap);
-            self.pool().release_heap();
             return allowed;
         }
         self.gc().heap = Some(heap);
+        admitted.keep();
         // SAFETY: compiled code that knows of the heap has not been entered.
         unsafe { self.execution.gc_heap().write(code) };
         // Without it the heap has no room; who needs some asks again.
@@ -564,6 +562,31 @@ impl StoreInner {
         self.pool().release_heap();
         // What cannot be recycled is unmapped.
         heap.recycle().is_ok().then_some(heap)
+    }
+}
+
+/// What a pool has admitted for a heap: given back unless it is kept.
+struct AdmittedHeap(Option<Arc<Pool>>);
+
+impl AdmittedHeap {
+    /// # Errors
+    /// When the pool has as many as it may have.
+    fn new(pool: &Arc<Pool>) -> Result<AdmittedHeap, PoolFull> {
+        pool.admit_heap()?;
+        Ok(AdmittedHeap(Some(pool.clone())))
+    }
+
+    /// The heap is there; it is given back [at its end](StoreInner::end_heap).
+    fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for AdmittedHeap {
+    fn drop(&mut self) {
+        if let Some(pool) = &self.0 {
+            pool.release_heap();
+        }
     }
 }
 

@@ -550,6 +550,11 @@ unsafe fn abandon(store: NonNull<StoreInner>) {
             }
         }
         computations.suspended.set(ptr::null());
+        // What is interrupted is the innermost, if anything is, and is gone with the others.
+        if computations.is_interrupted() {
+            computations.goes_on();
+            this.interrupts().goes_on_after_epoch();
+        }
         // A hook that waits there is never called again.
         computations.mark(Mark::InHook, false);
         let objects = (*store.as_ptr()).objects_mut();
