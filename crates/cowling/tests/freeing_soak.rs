@@ -1,6 +1,6 @@
 //! One store that lives on while instances come and go: what it has stays as it is.
 //!
-//! A process of its own, so that nothing else counts. 4,000 cycles, or `COWLING_FREEING_CYCLES`; 200,000 take half a minute in a
+//! A process of its own, so that nothing else counts. 4,000 cycles, or `COWLING_FREEING_CYCLES`; 200,000 take some seconds in a
 //! release build. With `--nocapture` it says what the process has.
 
 use cowling::*;
