@@ -145,8 +145,22 @@ pub(crate) fn in_colour(stream: &impl io::IsTerminal) -> bool {
     !refused && stream.is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
+/// What can be shown on a terminal: names in modules are whatever somebody made them, and may be commands to it.
+fn showable(message: &str) -> String {
+    let mut shown = String::with_capacity(message.len());
+    for character in message.chars() {
+        match character {
+            '\n' | '\t' => shown.push(character),
+            _ if character.is_control() => shown.extend(character.escape_unicode()),
+            _ => shown.push(character),
+        }
+    }
+    shown
+}
+
 /// Prints a line to the standard error.
 fn print_line(label: &str, colour: &str, message: &str) {
+    let message = showable(message);
     let mut out = io::stderr().lock();
     // A closed standard error leaves nobody to tell.
     let _ = match in_colour(&out) {

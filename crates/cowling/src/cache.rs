@@ -48,6 +48,12 @@ const SUFFIX: &str = "cwasm";
 /// Start of the name of an entry being written.
 const TEMPORARY: &str = ".tmp-";
 
+/// Random characters behind that.
+const RANDOM_LEN: usize = 12;
+
+/// Characters of what entries are found by, which are hexadecimal digits.
+const KEY_LEN: usize = 64;
+
 impl Config {
     /// Keeps compiled modules on disk and uses them when the same bytes are compiled again. Off by default.
     pub fn cache(&mut self, cache: Option<Cache>) -> &mut Config {
@@ -169,7 +175,7 @@ impl Cache {
     /// When the directory cannot be read.
     pub fn usage(&self) -> Result<CacheUsage> {
         let Inner { config, dir, .. } = &*self.inner;
-        let census = Census::take(dir, config.allowed_clock_drift_for_files_from_future())
+        let census = Census::look(dir, config.allowed_clock_drift_for_files_from_future())
             .with_context(|| format!("compile cache `{}`", dir.display()))?;
         Ok(census.usage())
     }
@@ -340,6 +346,7 @@ fn write_whole(dir: &Path, path: &Path, content: &[u8]) -> Result<()> {
     // A temporary file is made with mode 0600 and removed if anything fails before it has its name.
     let mut file = tempfile::Builder::new()
         .prefix(TEMPORARY)
+        .rand_bytes(RANDOM_LEN)
         .tempfile_in(dir)?;
     // As long as this process lives, nobody takes it for one that was left behind.
     rustix::fs::flock(&file, FlockOperation::LockExclusive)?;

@@ -4,7 +4,7 @@ use crate::config_file::ConfigFile;
 use crate::report::Failure;
 use crate::suggest;
 use clap::{ArgAction, Args};
-use cowling::{Config, Knob, KnobError, PublicKey, WasmBacktraceDetails};
+use cowling::{Config, Error, Knob, KnobError, PublicKey, WasmBacktraceDetails};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
@@ -63,7 +63,9 @@ pub(crate) fn open_cache(
 ) -> Result<cowling::Cache, Failure> {
     let mut config = file.cache()?;
     if let Some(dir) = dir {
-        config.with_directory(std::path::absolute(dir)?);
+        let absolute = std::path::absolute(dir)
+            .map_err(|error| Error::from(error).context(format!("cache `{}`", dir.display())))?;
+        config.with_directory(absolute);
     }
     Ok(cowling::Cache::new(config)?)
 }

@@ -7,7 +7,7 @@ use crate::config_file::ConfigFile;
 use crate::locate::{self, Section};
 use crate::report::Failure;
 use crate::source::{self, Loaded};
-use cowling::{Engine, ExternType, Linker, Module, Store};
+use cowling::{Context as _, Engine, ExternType, Linker, Module, Store};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::path::Path;
@@ -282,8 +282,12 @@ fn types(wasm: &[u8]) -> Vec<String> {
 
 /// How long it takes to load the artifact, as from the cache.
 fn time_load(engine: &Engine, module: &Module) -> Result<Duration, Failure> {
-    let mut file = tempfile::NamedTempFile::new()?;
-    std::io::Write::write_all(&mut file, &module.serialize()?)?;
+    let code = module.serialize()?;
+    let written = tempfile::NamedTempFile::new().and_then(|mut file| {
+        std::io::Write::write_all(&mut file, &code)?;
+        Ok(file)
+    });
+    let file = written.context("cannot write a temporary file to load")?;
     // The first time its checksum is looked at, and noted if there is a cache.
     let begun = Instant::now();
     Module::deserialize_file(engine, file.path())?;

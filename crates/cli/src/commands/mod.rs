@@ -66,26 +66,36 @@ fn engine(
     })
 }
 
-/// Writes a file that others never see half written, and that only its owner may change (an artifact is as trusted as a
-/// program). What is no regular file, as a pipe or a device, is written as it is.
-fn write_whole(path: &Path, content: &[u8]) -> cowling::Result<()> {
+/// Who may read a file that is written. Only its owner may change it: an artifact is as trusted as a program.
+#[derive(Copy, Clone, PartialEq, Eq)]
+enum Readers {
+    Everybody,
+    /// It has secrets of a program, perhaps.
+    Owner,
+}
+
+/// Writes a file that others never see half written. What is no regular file, as a pipe or a device, is written as it is.
+fn write_whole(path: &Path, content: &[u8], readers: Readers) -> cowling::Result<()> {
     let write = || {
         if fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir()) {
             return File::options().write(true).open(path)?.write_all(content);
         }
-        let mut name = path.file_name().unwrap_or_default().to_os_string();
-        name.push(format!(".{}.partial", std::process::id()));
-        let partial = path.with_file_name(name);
-        let write = || {
-            let mut file = File::create(&partial)?;
-            file.set_permissions(Permissions::from_mode(0o644))?;
-            file.write_all(content)?;
-            fs::rename(&partial, path)
+        let dir = match path.parent() {
+            Some(dir) if !dir.as_os_str().is_empty() => dir,
+            _ => Path::new("."),
         };
-        write().inspect_err(|_| {
-            // The first failure is the one to report.
-            let _ = fs::remove_file(&partial);
-        })
+        // Under a name that nobody can have known, and nobody else's to open until it is whole.
+        let mut partial = tempfile::Builder::new()
+            .prefix(".")
+            .suffix(".partial")
+            .tempfile_in(dir)?;
+        partial.write_all(content)?;
+        if readers == Readers::Everybody {
+            let permissions = Permissions::from_mode(0o644);
+            partial.as_file().set_permissions(permissions)?;
+        }
+        partial.persist(path)?;
+        Ok::<_, io::Error>(())
     };
     write().with_context(|| format!("cannot write `{}`", path.display()))
 }
@@ -94,7 +104,7 @@ fn write_whole(path: &Path, content: &[u8]) -> cowling::Result<()> {
 fn write_output(path: &Path, content: &[u8]) -> Result<(), Failure> {
     match source::is_standard_input(path) {
         true => print(content),
-        false => Ok(write_whole(path, content)?),
+        false => Ok(write_whole(path, content, Readers::Everybody)?),
     }
 }
 
@@ -105,7 +115,18 @@ fn output_path(output: Option<PathBuf>, input: &Path, extension: &str) -> Result
         None if source::is_standard_input(input) => Err(Failure::Usage(
             "what is read from the standard input has no name to write next to: say where with `-o`".to_string(),
         )),
-        None => Ok(input.with_extension(extension)),
+        None => {
+            let output = input.with_extension(extension);
+            // That it is compiled already is the better complaint, which comes later.
+            let compiled = || matches!(Engine::detect_precompiled_file(input), Ok(Some(_)));
+            match output == input && !compiled() {
+                true => Err(Failure::Usage(format!(
+                    "`{}` would be written over: say where else with `-o`",
+                    input.display()
+                ))),
+                false => Ok(output),
+            }
+        }
     }
 }
 

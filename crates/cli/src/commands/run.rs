@@ -61,7 +61,7 @@ fn run_program(args: Run, times: Option<&SpanTimes>) -> Result<(), Failure> {
             .and_then(|given| Some(given - session.store.get_fuel().ok()?));
         watch.print(times, &mut session.store, instance, fuel);
     }
-    let notes = session.keep_what_was_seen(&args, path, outcome.as_ref().err())?;
+    let notes = session.keep_what_was_seen(&args, path, outcome.as_ref().err());
     match outcome {
         Err(failure) if !notes.is_empty() => Err(Failure::Noted(Box::new(failure), notes)),
         outcome => {
@@ -263,32 +263,35 @@ impl Session {
         args: &Run,
         path: &Path,
         failure: Option<&Failure>,
-    ) -> Result<Vec<String>, Failure> {
+    ) -> Vec<String> {
         let mut notes = Vec::new();
         if let Some(Profile::Guest(output)) = &args.profile
             && let Some(profiler) = self.store.data_mut().profiler.take()
         {
-            File::create(output)
+            let written = File::create(output)
                 .map_err(Error::from)
-                .and_then(|file| profiler.finish(file))
-                .with_context(|| format!("cannot write the profile `{}`", output.display()))?;
-            notes.push(format!(
-                "the profile is in `{}`; load it at https://profiler.firefox.com",
-                output.display()
-            ));
+                .and_then(|file| profiler.finish(file));
+            let output = output.display();
+            notes.push(match written {
+                Ok(()) => {
+                    format!("the profile is in `{output}`; load it at https://profiler.firefox.com")
+                }
+                // How the program ended is the news.
+                Err(error) => format!("there is no profile: cannot write `{output}`: {error:#}"),
+            });
         }
         if let Some(output) = &args.coredump
             && let Some(Failure::Stopped(error)) = failure
             && let Some(dump) = error.downcast_ref::<WasmCoreDump>()
         {
             let dump = dump.serialize(&mut *self.store, &path.display().to_string());
-            match super::write_whole(output, &dump) {
+            match super::write_whole(output, &dump, super::Readers::Owner) {
                 Ok(()) => notes.push(format!("a core dump is in `{}`", output.display())),
                 // That the program trapped is the news.
                 Err(error) => notes.push(format!("there is no core dump: {error:#}")),
             }
         }
-        Ok(notes)
+        notes
     }
 }
 

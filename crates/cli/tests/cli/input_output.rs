@@ -228,3 +228,34 @@ fn an_invalid_function_is_named_with_its_section_and_what_to_do() {
         "{complaint}"
     );
 }
+
+#[test]
+fn an_input_is_never_written_over_unless_it_is_named_as_the_output() {
+    let dir = tempfile::tempdir().unwrap();
+    for (command, name) in [("compile", "a.cowling"), ("explore", "a.html")] {
+        let path = dir.path().join(name).to_string_lossy().into_owned();
+        std::fs::write(&path, ANSWER).unwrap();
+        let complaint = cowling([command, &path]).failure(2);
+        assert!(complaint.contains("-o"), "{complaint}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), ANSWER);
+        cowling([command, &path, "-o", &path]).success();
+        assert_ne!(std::fs::read(&path).unwrap(), ANSWER.as_bytes());
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+        std::fs::remove_file(&path).unwrap();
+    }
+}
+
+#[test]
+fn names_in_modules_are_no_commands_to_a_terminal() {
+    let module = r#"(module (import "\1b]0;title\07" "\1b[2J" (func)) (func (export "\1b[31m")))"#;
+    for args in [
+        &["run", "-"][..],
+        &["run", "--invoke", "f", "-"],
+        &["inspect", "-"],
+    ] {
+        let out = fed(args, module.as_bytes());
+        for text in [&out.stdout, &out.stderr] {
+            assert!(!text.contains('\u{1b}'), "{text:?}");
+        }
+    }
+}

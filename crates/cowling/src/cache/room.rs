@@ -9,7 +9,7 @@
 //! somebody set the clock back, count as long ago.
 
 use super::config::CacheConfig;
-use super::{CacheUsage, SUFFIX, TEMPORARY, seen};
+use super::{CacheUsage, KEY_LEN, RANDOM_LEN, SUFFIX, TEMPORARY, seen};
 use crate::error::Result;
 use rustix::fs::{FlockOperation, OFlags};
 use std::fs::{self, Metadata, OpenOptions};
@@ -90,23 +90,49 @@ impl Room {
     }
 }
 
+/// Is this the name of something that is kept? Others' files are left alone, wherever somebody has put the cache.
+fn is_entry(name: &str) -> bool {
+    let Some((key, suffix)) = name.split_once('.') else {
+        return false;
+    };
+    let hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    key.len() == KEY_LEN && key.bytes().all(hex) && (suffix == SUFFIX || suffix == seen::SUFFIX)
+}
+
+/// Is this the name of something that is being written?
+fn is_temporary(name: &str) -> bool {
+    name.strip_prefix(TEMPORARY).is_some_and(|random| {
+        random.len() == RANDOM_LEN && random.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    })
+}
+
 fn percent(limit: u64, percent: u8) -> u64 {
     // At most the limit.
     (u128::from(limit) * u128::from(percent) / 100) as u64
 }
 
 impl Census {
-    /// Looks through the directory, and removes what is of no use to anybody: what dead writers left, and what is no file.
+    /// Looks through the directory.
+    pub(super) fn look(dir: &Path, drift: Duration) -> io::Result<Census> {
+        Census::of(dir, drift, false)
+    }
+
+    /// The same, and removes what is of no use to anybody: what dead writers left, and what is no file.
     pub(super) fn take(dir: &Path, drift: Duration) -> io::Result<Census> {
-        let latest = SystemTime::now() + drift;
+        Census::of(dir, drift, true)
+    }
+
+    fn of(dir: &Path, drift: Duration, tidy: bool) -> io::Result<Census> {
+        // No time is later than what has no number.
+        let latest = SystemTime::now().checked_add(drift);
         let mut census = Census::default();
         for entry in fs::read_dir(dir)? {
             let entry = entry?;
             let path = entry.path();
-            let temporary = entry.file_name().to_string_lossy().starts_with(TEMPORARY);
-            let ours = path
-                .extension()
-                .is_some_and(|e| e == SUFFIX || e == seen::SUFFIX);
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            let temporary = is_temporary(&name);
+            let ours = is_entry(&name);
             // Another process may remove entries meanwhile.
             let Ok(metadata) = entry.metadata() else {
                 continue;
@@ -115,9 +141,11 @@ impl Census {
                 continue;
             }
             if !metadata.is_file() {
-                remove(&path, &metadata)?;
+                if tidy {
+                    remove(&path, &metadata)?;
+                }
             } else if temporary {
-                if was_left_behind(&path) {
+                if tidy && was_left_behind(&path) {
                     remove(&path, &metadata)?;
                 } else {
                     census.bytes += metadata.len();
@@ -127,9 +155,9 @@ impl Census {
                 census.bytes += metadata.len();
                 census.files += 1;
                 census.entries.push(Entry {
-                    used: match used > latest {
-                        true => SystemTime::UNIX_EPOCH,
-                        false => used,
+                    used: match latest {
+                        Some(latest) if used > latest => SystemTime::UNIX_EPOCH,
+                        _ => used,
                     },
                     path,
                     bytes: metadata.len(),

@@ -172,7 +172,7 @@ fn what_is_no_file_makes_room_for_one() {
         assert!(!cached.compiles(1), "{what}");
         assert_eq!(fs::read(&entry).unwrap(), good, "{what}");
         // Under a name that is not asked for they go when somebody looks.
-        let other = entry.with_file_name("0123.cwasm");
+        let other = entry.with_file_name(format!("{}.cwasm", "0123".repeat(16)));
         put(&other);
         let looking = Cached::new(dir.path(), |_| {});
         assert!(looking.compiles(2));
@@ -186,13 +186,31 @@ fn what_is_no_file_makes_room_for_one() {
     let entry = entries(dir.path()).pop().unwrap();
     fs::remove_file(&entry).unwrap();
     fs::create_dir_all(entry.join("somebody's")).unwrap();
-    fs::write(dir.path().join("letter.txt"), "hello").unwrap();
+    let others = [
+        "letter.txt",
+        "app.cwasm",
+        "other.seen",
+        ".tmp-mine",
+        &format!("{}.cwasm", "X".repeat(64)),
+    ];
+    for name in others {
+        fs::write(dir.path().join(name), "hello").unwrap();
+    }
     for number in [1, 1, 2] {
         assert!(cached.compiles(number));
     }
     assert!(!cached.compiles(2));
     assert!(entry.join("somebody's").is_dir());
-    assert!(dir.path().join("letter.txt").is_file());
+    let mut settings = CacheConfig::new();
+    // Nothing is too late for a clock that may be this wrong.
+    settings.with_allowed_clock_drift_for_files_from_future(Duration::MAX);
+    let cache = Cache::new(settings.with_directory(dir.path()).clone()).unwrap();
+    assert!(cache.usage().unwrap().files > 0);
+    cache.clear().unwrap();
+    assert_eq!(cache.usage().unwrap().files, 0);
+    for name in others {
+        assert!(dir.path().join(name).is_file(), "{name}");
+    }
 }
 
 #[test]
@@ -310,7 +328,8 @@ fn entries_of_a_clock_that_was_set_back_go_first() {
 #[test]
 fn what_a_dead_writer_left_is_removed_and_what_a_living_one_writes_is_not() {
     let dir = tempfile::tempdir().unwrap();
-    let [dead, alive] = [".tmp-dead", ".tmp-alive"].map(|name| dir.path().join(name));
+    let [dead, alive] =
+        [".tmp-deadDEADdead", ".tmp-aliveALIVE12"].map(|name| dir.path().join(name));
     fs::write(&dead, "half").unwrap();
     let writer = fs::File::create(&alive).unwrap();
     writer.lock().unwrap();
