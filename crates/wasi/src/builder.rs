@@ -197,6 +197,10 @@ impl WasiCtxBuilder {
     /// Grants a socket: a listening one to accept from, or a connected one to talk through. Sockets get the descriptors
     /// behind those of the directories.
     ///
+    /// The socket is set to be non-blocking, and with it its duplicates, those that the embedder keeps included: a guest that waits for a
+    /// connection that another one gets could not be interrupted otherwise. Whether the guest sees `NONBLOCK` has nothing to do with that:
+    /// it begins without, and `fd_fdstat_set_flags` sets it.
+    ///
     /// # Errors
     ///
     /// When `socket` is not a socket.

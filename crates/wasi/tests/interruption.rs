@@ -1,8 +1,12 @@
 //! Guests that wait in a function of preview 1 are stopped, and let others run, as if they ran code of their own.
 
-use std::io::{PipeWriter, Read, Write, pipe};
+use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
 use std::net::{TcpListener, TcpStream};
-use std::sync::mpsc;
+use std::os::fd::AsFd;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
@@ -10,7 +14,7 @@ use cowling::{
     Engine, Linker, Module, Region, Result, RunResult, Store, Terminated, Trap, TypedFunc,
 };
 use cowling_wasi::p1::{self, WasiP1Ctx};
-use cowling_wasi::{DescriptorStream, WasiCtxBuilder};
+use cowling_wasi::{DescriptorStream, InputStream, RandomSource, Readiness, WasiCtxBuilder};
 
 /// What a guest waits for, the code that does, and what makes it go on.
 struct Case {
@@ -67,8 +71,10 @@ fn connected(builder: &mut WasiCtxBuilder) -> Box<dyn FnOnce() + Send> {
     // More than one piece, for those who want all of it.
     Box::new(move || {
         other.write_all(b"1234").unwrap();
-        thread::sleep(Duration::from_millis(20));
-        other.write_all(b"5678").unwrap();
+        thread::spawn(move || {
+            thread::sleep(Duration::from_millis(20));
+            other.write_all(b"5678").unwrap();
+        });
     })
 }
 
@@ -106,12 +112,38 @@ fn cases() -> Vec<Case> {
     ]
 }
 
+/// More bytes than anybody wants to wait for.
+fn random() -> Case {
+    /// How often it was asked.
+    struct Slow(u32);
+
+    impl RandomSource for Slow {
+        fn fill(&mut self, _: &mut [u8]) -> std::io::Result<()> {
+            self.0 += 1;
+            assert!(self.0 < 1_000, "nobody looks");
+            thread::sleep(Duration::from_millis(5));
+            Ok(())
+        }
+    }
+
+    Case {
+        name: "random_get of many bytes",
+        code: "(drop (memory.grow (i32.const 32767)))
+            (call $random_get (i32.const 0) (i32.const 0x7fff_0000))",
+        prepare: |builder| {
+            builder.random(Slow(0));
+            Box::new(|| {})
+        },
+    }
+}
+
 fn module(engine: &Engine, code: &str) -> Module {
     let text = format!(
         r#"(module
             (import "wasi_snapshot_preview1" "fd_read" (func $fd_read (param i32 i32 i32 i32) (result i32)))
             (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
             (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll_oneoff (param i32 i32 i32 i32) (result i32)))
+            (import "wasi_snapshot_preview1" "random_get" (func $random_get (param i32 i32) (result i32)))
             (import "wasi_snapshot_preview1" "sock_accept" (func $sock_accept (param i32 i32 i32) (result i32)))
             (import "wasi_snapshot_preview1" "sock_recv" (func $sock_recv (param i32 i32 i32 i32 i32 i32) (result i32)))
             (memory (export "memory") 1) {ONE_BUFFER}
@@ -157,12 +189,16 @@ fn a_guest_that_waits_is_ended_by_its_deadline_and_from_outside() {
         code: AN_HOUR,
         prepare: |_| Box::new(|| {}),
     };
-    for case in cases().into_iter().chain([hour]) {
-        for remote in [false, true] {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    for case in cases().into_iter().chain([hour, random()]) {
+        for (remote, awaited) in [(false, false), (false, true), (true, false), (true, true)] {
             let mut builder = WasiCtxBuilder::new();
             // Kept: dropping it would end the wait in another way.
             let _go_on = (case.prepare)(&mut builder);
-            let (mut store, run) = prepared(case.code, builder.build_p1(), blocking);
+            let add = if awaited { awaiting } else { blocking };
+            let (mut store, run) = prepared(case.code, builder.build_p1(), add);
             let expected = if remote {
                 Terminated::Remote
             } else {
@@ -182,8 +218,14 @@ fn a_guest_that_waits_is_ended_by_its_deadline_and_from_outside() {
             if !remote {
                 store.set_timeout(Duration::from_millis(30)).unwrap();
             }
-            let error = run.call(&mut store, ()).unwrap_err();
-            assert_eq!(error.downcast_ref(), Some(&expected), "{}", case.name);
+            let error = if awaited {
+                runtime.block_on(run.call_async(&mut store, ()))
+            } else {
+                run.call(&mut store, ())
+            }
+            .unwrap_err();
+            let (name, error_is) = (case.name, error.downcast_ref());
+            assert_eq!(error_is, Some(&expected), "{name}, awaited: {awaited}");
             assert_eq!(error.downcast_ref(), Some(&Trap::Interrupt));
             drop(ended);
             if let Some(killer) = killer {
@@ -234,6 +276,75 @@ fn a_guest_that_waits_lets_its_executor_run_others() {
             assert!(first.await.is_pending());
         }
     });
+}
+
+#[test]
+fn a_guest_that_waits_gives_way_at_its_epochs_and_still_waits() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    for case in cases() {
+        let mut builder = WasiCtxBuilder::new();
+        let go_on = (case.prepare)(&mut builder);
+        let (mut store, run) = prepared(case.code, builder.build_p1(), awaiting);
+        store.epoch_deadline_async_yield_and_update(1);
+        let engine = store.engine().clone();
+        let other = thread::spawn(move || {
+            for _ in 0..20 {
+                engine.increment_epoch();
+                thread::sleep(Duration::from_millis(10));
+            }
+            go_on();
+        });
+        let errno = runtime.block_on(run.call_async(&mut store, ())).unwrap();
+        assert_eq!(errno, 0, "{}", case.name);
+        other.join().unwrap();
+    }
+}
+
+#[test]
+fn a_guest_whose_descriptor_became_ready_since_it_tried_tries_again() {
+    /// Bytes come between the first attempt to read and the look whether there are any.
+    struct Late(PipeReader, bool);
+
+    impl InputStream for Late {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            if std::mem::replace(&mut self.1, true) {
+                return self.0.read(buffer);
+            }
+            Err(std::io::ErrorKind::WouldBlock.into())
+        }
+
+        fn readiness(&self) -> Readiness<'_> {
+            Readiness::Descriptor(self.0.as_fd())
+        }
+    }
+
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+
+    let (reader, mut writer) = pipe().unwrap();
+    writer.write_all(b"bytes").unwrap();
+    let mut builder = WasiCtxBuilder::new();
+    builder.stdin(Late(reader, false));
+    let case = &cases()[0];
+    let (mut store, run) = prepared(case.code, builder.build_p1(), awaiting);
+    let woken = Arc::new(Woken(AtomicBool::new(false)));
+    let waker = Waker::from(woken.clone());
+    let mut call = pin!(run.call_async(&mut store, ()));
+    let errno = loop {
+        match call.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(errno) => break errno.unwrap(),
+            // Nothing that happens later is waited for.
+            Poll::Pending => assert!(woken.0.swap(false, Ordering::SeqCst), "sleeps"),
+        }
+    };
+    assert_eq!(errno, 0);
 }
 
 #[test]

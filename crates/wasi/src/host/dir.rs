@@ -46,7 +46,7 @@ bitflags::bitflags! {
 }
 
 /// The longest path that is looked at, in bytes: Linux's own limit.
-const PATH_MAX: usize = 4096;
+pub(crate) const PATH_MAX: usize = 4096;
 
 /// How to open a path.
 #[derive(Clone, Copy, Debug, Default)]
@@ -149,6 +149,10 @@ impl Directory {
         if (request.write || request.truncate) && !self.file_perms.contains(FilePerms::WRITE) {
             return Err(Errno::PERM.into());
         }
+        // What turns out to be a file is looked at again below, but then it would have been made or cut already.
+        if request.create || request.truncate {
+            self.require_readable_files(&request)?;
+        }
 
         let mut options = OpenOptions::new();
         // The operating system wants one of the two; what the guest may do is kept in the `File`.
@@ -156,11 +160,7 @@ impl Directory {
             .read(request.read || !request.write)
             .write(request.write || request.truncate)
             .truncate(request.truncate)
-            .follow(if request.follow {
-                FollowSymlinks::Yes
-            } else {
-                FollowSymlinks::No
-            });
+            .follow(following(request.follow));
         let mut flags = request.flags.open_flags();
         flags.set(OFlags::DIRECTORY, request.directory);
         options.custom_flags(flags.bits().cast_signed());
@@ -183,9 +183,7 @@ impl Directory {
                 self.file_perms,
             )));
         }
-        if request.read && !self.file_perms.contains(FilePerms::READ) {
-            return Err(Errno::PERM.into());
-        }
+        self.require_readable_files(&request)?;
         Ok(Opened::File(File::new(
             file,
             kind,
@@ -194,6 +192,14 @@ impl Directory {
             self.file_perms.contains(FilePerms::WRITE),
             request.flags,
         )))
+    }
+
+    /// Fails with `EPERM` when files are to be read and the embedder did not grant that.
+    fn require_readable_files(&self, request: &OpenRequest) -> Result<()> {
+        if request.read && !self.file_perms.contains(FilePerms::READ) {
+            return Err(Errno::PERM.into());
+        }
+        Ok(())
     }
 
     /// Opens `path`, and creates it only when it is missing: creating takes a permission, and asks the operating system for write
@@ -241,7 +247,7 @@ impl Directory {
         Ok(FileStat::from(&self.dir.dir_metadata()?))
     }
 
-    /// Sets the times of `path`.
+    /// Sets the times of `path`: `EPERM` for anything but a directory unless files may be written to.
     pub(crate) fn set_times_at(
         &self,
         path: &str,
@@ -251,13 +257,41 @@ impl Directory {
     ) -> Result<()> {
         let path = checked(path)?;
         self.require(DirPerms::MUTATE)?;
+        let follow = follow || names_directory(path);
+        if !self.file_perms.contains(FilePerms::WRITE) {
+            return self.set_directory_times_at(path, follow, accessed, modified);
+        }
         let (accessed, modified) = (time_spec(accessed), time_spec(modified));
-        if follow || names_directory(path) {
+        if follow {
             self.dir.set_times(path, accessed, modified)?;
         } else {
             self.dir.set_symlink_times(path, accessed, modified)?;
         }
         Ok(())
+    }
+
+    /// Sets the times of `path` if that is a directory, by a descriptor: the path may come to mean a file meanwhile.
+    fn set_directory_times_at(
+        &self,
+        path: &Path,
+        follow: bool,
+        accessed: SetTime,
+        modified: SetTime,
+    ) -> Result<()> {
+        let metadata = if follow {
+            self.dir.metadata(path)?
+        } else {
+            self.dir.symlink_metadata(path)?
+        };
+        if !metadata.is_dir() {
+            return Err(Errno::PERM.into());
+        }
+        let mut options = OpenOptions::new();
+        options
+            .read(true)
+            .follow(following(follow))
+            .custom_flags(OFlags::DIRECTORY.bits().cast_signed());
+        file::set_times(self.dir.open_with(path, &options)?, accessed, modified)
     }
 
     /// Sets the times of the directory itself.
@@ -356,6 +390,14 @@ impl Directory {
 impl AsFd for Directory {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.dir.as_fd()
+    }
+}
+
+fn following(follow: bool) -> FollowSymlinks {
+    if follow {
+        FollowSymlinks::Yes
+    } else {
+        FollowSymlinks::No
     }
 }
 

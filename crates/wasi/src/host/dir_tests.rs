@@ -440,12 +440,67 @@ fn files_granted_for_writing_only_cannot_be_read() {
     let dir = grant(&temp, DirPerms::all(), FilePerms::WRITE);
     assert_eq!(open_error(&dir, "file", READ), Errno::PERM);
     assert!(matches!(dir.open("dir", READ), Ok(Opened::Directory(_))));
+    for (path, create, truncate, write) in [
+        ("file", false, true, false),
+        ("file", false, true, true),
+        ("file", true, true, true),
+        ("new", true, false, false),
+        ("new", true, false, true),
+    ] {
+        let request = OpenRequest {
+            create,
+            truncate,
+            write,
+            ..READ
+        };
+        assert_eq!(open_error(&dir, path, request), Errno::PERM, "{request:?}");
+    }
+    assert!(!temp.path().join("inside/new").exists());
     let file = open_file(&dir, "file", WRITE);
     assert_eq!(file.write(&[IoSlice::new(b"C")]), Ok(1));
     assert_eq!(
         fs::read(temp.path().join("inside/file")).unwrap(),
         b"Contents"
     );
+}
+
+#[test]
+fn times_of_files_granted_for_reading_only_cannot_be_set_but_those_of_directories() {
+    let (temp, writable) = sandbox();
+    writable.symlink("file", "link").unwrap();
+    writable.symlink("dir", "link-dir").unwrap();
+    let dir = grant(&temp, DirPerms::all(), FilePerms::READ);
+    let modified = |path: &str| {
+        let path = temp.path().join("inside").join(path);
+        fs::symlink_metadata(path).unwrap().modified().unwrap()
+    };
+    for (path, follow, directory) in [
+        ("file", true, None),
+        ("file", false, None),
+        ("link", true, None),
+        ("link", false, None),
+        ("link-dir", false, None),
+        ("dir", false, Some("dir")),
+        ("dir/nested", true, Some("dir/nested")),
+        ("link-dir", true, Some("dir")),
+        ("link-dir/", false, Some("dir")),
+    ] {
+        let nanoseconds = path.len() as u64 * 1_000 + u64::from(follow);
+        let names = ["file", "link", "link-dir"];
+        let before = names.map(modified);
+        let set = dir.set_times_at(path, follow, SetTime::Keep, SetTime::At(nanoseconds));
+        match directory {
+            Some(directory) => {
+                set.unwrap();
+                let expected = UNIX_EPOCH + Duration::from_nanos(nanoseconds);
+                assert_eq!(modified(directory), expected, "{path}");
+            }
+            None => assert_eq!(errno(set), Errno::PERM, "{path}"),
+        }
+        assert_eq!(names.map(modified), before, "{path}");
+    }
+    let missing = dir.set_times_at("missing", true, SetTime::Now, SetTime::Now);
+    assert_eq!(errno(missing), Errno::NOENT);
 }
 
 #[test]

@@ -13,7 +13,8 @@
 //!
 //! A signal that comes before a wait begins does not end it, so no wait here is longer than [`SLICE`].
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::collections::HashMap;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -23,7 +24,7 @@ use smallvec::SmallVec;
 use super::error::Result;
 
 /// No wait without a look for requests is longer.
-const SLICE: Duration = Duration::from_millis(100);
+pub(crate) const SLICE: Duration = Duration::from_millis(100);
 
 /// What descriptors are waited for, and for which of their states.
 pub(crate) type On<'a> = (BorrowedFd<'a>, PollFlags);
@@ -51,10 +52,11 @@ pub(crate) struct Began {
     pub(crate) wall: u64,
 }
 
-/// What has to happen before a call is made again: any of these.
+/// What has to happen before a call is made again: any of these. If there are none it is made again as soon as others have had their
+/// turn: what it waits for has happened already, or it only lets others look.
 #[derive(Debug, Default)]
 pub(crate) struct Wait {
-    /// One of the descriptors, duplicates of the guest's, is ready.
+    /// One of the descriptors, duplicates of the guest's, each there once, has reached one of the states.
     pub(crate) on: Vec<(OwnedFd, PollFlags)>,
     /// So much time has passed.
     pub(crate) at_most: Option<Duration>,
@@ -100,13 +102,27 @@ impl Patience {
         let reached = poll(on, Duration::ZERO)?;
         if nothing(&reached) {
             notes.at_most = at_most;
-            notes.on.clear();
-            for &(fd, flags) in on {
-                notes.on.push((fd.try_clone_to_owned()?, flags));
-            }
+            notes.on = distinct(on)?;
         }
         Ok(reached)
     }
+}
+
+/// A duplicate of each descriptor, with all the states it is waited for: however often a guest names one, it takes no more of what
+/// the process may have open.
+fn distinct(on: &[On<'_>]) -> Result<Vec<(OwnedFd, PollFlags)>> {
+    let mut all: Vec<(OwnedFd, PollFlags)> = Vec::new();
+    let mut places: HashMap<RawFd, usize> = HashMap::new();
+    for &(fd, flags) in on {
+        match places.get(&fd.as_raw_fd()) {
+            Some(&place) => all[place].1 |= flags,
+            None => {
+                places.insert(fd.as_raw_fd(), all.len());
+                all.push((fd.try_clone_to_owned()?, flags));
+            }
+        }
+    }
+    Ok(all)
 }
 
 /// Has none of the descriptors reached the state it was asked for?
@@ -167,5 +183,19 @@ mod tests {
         writer.write_all(b"x").unwrap();
         assert!(patience.wait(&on, hour).unwrap()[0].contains(PollFlags::IN));
         assert!(patience.take_wait().unwrap().on.is_empty());
+    }
+
+    #[test]
+    fn a_descriptor_named_often_is_noted_once_with_all_its_states() {
+        let (reader, _writer) = pipe().unwrap();
+        let (other, _other_writer) = pipe().unwrap();
+        let mut on = vec![(reader.as_fd(), PollFlags::IN); 5_000];
+        on.push((other.as_fd(), PollFlags::IN));
+        on.push((reader.as_fd(), PollFlags::PRI));
+        let mut patience = Patience::noting();
+        patience.wait(&on, None).unwrap();
+        let noted = patience.take_wait().unwrap().on;
+        let states: Vec<PollFlags> = noted.iter().map(|(_, flags)| *flags).collect();
+        assert_eq!(states, [PollFlags::IN | PollFlags::PRI, PollFlags::IN]);
     }
 }

@@ -6,7 +6,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 
 /// Where a guest's random bytes come from.
 pub trait RandomSource: Send {
-    /// Fills `buffer` with random bytes.
+    /// Fills `buffer` with random bytes. A guest that asks for more than 1 MiB has it filled in parts.
     ///
     /// # Errors
     ///

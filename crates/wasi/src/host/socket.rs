@@ -3,7 +3,6 @@
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::event::PollFlags;
 use rustix::fs::OFlags;
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{
@@ -13,17 +12,20 @@ use rustix::net::{
 
 use super::error::Result;
 use super::stat::FileKind;
-use super::stdio::{self, Readiness};
 
 /// A socket. Nothing here waits: what would fails with `EAGAIN`, whether the guest wants that or not.
+///
+/// To that end the descriptor is set to `O_NONBLOCK`: accepting knows no flag for one call, and whoever shares the socket may take the
+/// connection that was there a moment ago. Whether the guest wants to wait is only noted.
 #[derive(Debug)]
 pub(crate) struct Socket {
     fd: OwnedFd,
     kind: FileKind,
+    nonblocking: bool,
 }
 
 impl Socket {
-    /// Wraps `fd`.
+    /// Wraps `fd`, which from now on never blocks, and so do not its duplicates. The guest waits, until it says otherwise.
     ///
     /// # Errors
     ///
@@ -34,7 +36,15 @@ impl Socket {
             SocketType::DGRAM => FileKind::SocketDatagram,
             _ => FileKind::Unknown,
         };
-        Ok(Socket { fd, kind })
+        let status = rustix::fs::fcntl_getfl(&fd)?;
+        if !status.contains(OFlags::NONBLOCK) {
+            rustix::fs::fcntl_setfl(&fd, status | OFlags::NONBLOCK)?;
+        }
+        Ok(Socket {
+            fd,
+            kind,
+            nonblocking: false,
+        })
     }
 
     pub(crate) fn kind(&self) -> FileKind {
@@ -43,10 +53,11 @@ impl Socket {
 
     /// Accepts a connection that is there already.
     pub(crate) fn accept(&self, nonblocking: bool) -> Result<Socket> {
-        stdio::require_ready(Readiness::Descriptor(self.fd.as_fd()), PollFlags::IN)?;
-        let mut flags = SocketFlags::CLOEXEC;
-        flags.set(SocketFlags::NONBLOCK, nonblocking);
-        Socket::new(retry_on_intr(|| rustix::net::accept_with(&self.fd, flags))?)
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let fd = retry_on_intr(|| rustix::net::accept_with(&self.fd, flags))?;
+        let mut accepted = Socket::new(fd)?;
+        accepted.nonblocking = nonblocking;
+        Ok(accepted)
     }
 
     /// Receives what is there into `buffers`; answers the count and whether the rest of a datagram was cut off.
@@ -82,14 +93,13 @@ impl Socket {
         Ok(rustix::net::shutdown(&self.fd, how)?)
     }
 
-    pub(crate) fn is_nonblocking(&self) -> Result<bool> {
-        Ok(rustix::fs::fcntl_getfl(&self.fd)?.contains(OFlags::NONBLOCK))
+    /// Does the guest want `EAGAIN` where it would wait?
+    pub(crate) fn is_nonblocking(&self) -> bool {
+        self.nonblocking
     }
 
-    pub(crate) fn set_nonblocking(&self, nonblocking: bool) -> Result<()> {
-        let mut status = rustix::fs::fcntl_getfl(&self.fd)?;
-        status.set(OFlags::NONBLOCK, nonblocking);
-        Ok(rustix::fs::fcntl_setfl(&self.fd, status)?)
+    pub(crate) fn set_nonblocking(&mut self, nonblocking: bool) {
+        self.nonblocking = nonblocking;
     }
 }
 

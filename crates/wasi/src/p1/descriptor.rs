@@ -125,6 +125,11 @@ impl Descriptor {
         Self::new(Object::Socket(socket), SOCKET, Rights::empty())
     }
 
+    /// A socket accepted from the one that this stands for, with no rights that this does not carry.
+    pub(super) fn accepted(&self, socket: Socket) -> Self {
+        Self::new(Object::Socket(socket), SOCKET & self.base, self.inheriting)
+    }
+
     /// A directory the embedder granted under the name `name`.
     pub(super) fn preopen(name: Box<str>, directory: Directory) -> Self {
         let mut descriptor = Self::new(Object::Directory(directory), DIRECTORY, INHERITING);
@@ -163,18 +168,18 @@ impl Descriptor {
         }
     }
 
-    pub(super) fn flags(&self) -> Result<FileFlags> {
+    pub(super) fn flags(&self) -> FileFlags {
         let nonblocking = match &self.object {
-            Object::File(file) => return Ok(file.flags()),
+            Object::File(file) => return file.flags(),
             Object::Directory(_) => false,
             Object::Input(_) | Object::Output(_) => self.stream_nonblocking,
-            Object::Socket(socket) => socket.is_nonblocking()?,
+            Object::Socket(socket) => socket.is_nonblocking(),
         };
-        Ok(if nonblocking {
+        if nonblocking {
             FileFlags::NONBLOCK
         } else {
             FileFlags::empty()
-        })
+        }
     }
 
     /// Changes the flags; `EINVAL` for one that this kind of object does not have.
@@ -188,7 +193,7 @@ impl Descriptor {
             // Nothing a directory does waits for another's doing.
             Object::Directory(_) => {}
             Object::Input(_) | Object::Output(_) => self.stream_nonblocking = nonblocking,
-            Object::Socket(socket) => socket.set_nonblocking(nonblocking)?,
+            Object::Socket(socket) => socket.set_nonblocking(nonblocking),
         }
         Ok(())
     }
@@ -232,7 +237,7 @@ impl Descriptor {
         patience: &mut Patience,
     ) -> Result<R, Stop> {
         match attempt {
-            Err(Errno::Again) if !self.flags()?.contains(FileFlags::NONBLOCK) => {
+            Err(Errno::Again) if !self.flags().contains(FileFlags::NONBLOCK) => {
                 match self.readiness(writing)? {
                     Readiness::Descriptor(fd) => {
                         patience.wait(&[(fd, wanted(writing))], None)?;

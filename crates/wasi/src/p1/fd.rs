@@ -172,7 +172,7 @@ impl WasiP1Ctx {
         let descriptor = self.table.get(fd)?;
         let stat = abi::fdstat(
             descriptor.kind(),
-            descriptor.flags()?,
+            descriptor.flags(),
             descriptor.base,
             descriptor.inheriting,
         );

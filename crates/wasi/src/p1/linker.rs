@@ -128,7 +128,10 @@ macro_rules! define {
                             Err(Stop::Failed(errno)) => {
                                 return Ok(number(stringify!($name), Err(errno)));
                             }
-                            Err(Stop::Wait) => waiting::wait(&mut patience).await,
+                            Err(Stop::Wait) => {
+                                waiting::wait(&mut patience).await;
+                                caller.check_interruption()?;
+                            }
                         }
                     }
                 })
@@ -178,7 +181,6 @@ fn define_common<T: 'static>(
         );
         path_symlink(old_path: u32, old_path_len: u32, fd: u32, new_path: u32, new_path_len: u32);
         path_unlink_file(fd: u32, path: u32, path_len: u32);
-        random_get(buffer: u32, len: u32);
     } }
     define! { linker, get, module; plain {
         fd_advise(fd: u32, offset: u64, len: u64, advice: u32);
@@ -250,6 +252,7 @@ macro_rules! define_waiting {
         define! { $linker, $get, $module; $kind {
             fd_read(fd: u32, iovs: u32, iovs_len: u32, result: u32);
             fd_write(fd: u32, iovs: u32, iovs_len: u32, result: u32);
+            random_get(buffer: u32, len: u32);
             sock_recv(fd: u32, iovs: u32, iovs_len: u32, flags: u32, result: u32, result_flags: u32);
             sock_send(fd: u32, iovs: u32, iovs_len: u32, flags: u32, result: u32);
         } }
@@ -262,7 +265,7 @@ macro_rules! define_waiting {
 /// The guest must export its memory as `memory`. Calls that end the guest fail with [`I32Exit`].
 ///
 /// A function that waits blocks the thread, but not against what is asked of the guest: it can be killed, its deadline ends it, and it
-/// lets others run when it is preempted.
+/// lets others run when it is preempted. It heeds that at once, or after 100 ms at most.
 ///
 /// # Errors
 ///
@@ -290,6 +293,8 @@ pub fn add_to_linker_sync<T: 'static>(
 
 /// [`add_to_linker_sync`] for guests that are called asynchronously: while a function waits, the executor runs others. Any executor
 /// will do: descriptors and time are watched by a thread of the process's own.
+///
+/// While a function waits, nothing wakes the guest's task when it is killed or its deadline comes: it looks every 100 ms.
 ///
 /// # Errors
 ///

@@ -10,9 +10,12 @@ use std::ops::Range;
 use smallvec::SmallVec;
 
 use super::abi::Errno;
+use crate::host::dir::PATH_MAX;
 
 /// The most buffers one call looks at. A guest that gives more gets a short count and goes on from there.
 const MAX_BUFFERS: usize = 1024;
+/// The most buffers in an array, empty ones included; more are refused with `EINVAL`, as the operating system refuses more than 1024.
+const MAX_ARRAY: u32 = 16_384;
 /// The most bytes one call moves: Linux's own limit.
 const MAX_BYTES: usize = 0x7fff_f000;
 /// Bytes of an `iovec` or `ciovec`.
@@ -84,9 +87,13 @@ impl<'a> GuestMemory<'a> {
         Ok(&mut self.bytes[range])
     }
 
-    /// The string of `len` bytes at `pointer`; `EILSEQ` when it is not UTF-8.
+    /// The path of `len` bytes at `pointer`; `ENAMETOOLONG` when no path is as long, and `EILSEQ` when it is not UTF-8.
     pub(crate) fn string(&self, pointer: u32, len: u32) -> Result<&str, Errno> {
-        std::str::from_utf8(self.slice(pointer, len)?).map_err(|_| Errno::IlSeq)
+        let bytes = self.slice(pointer, len)?;
+        if bytes.len() >= PATH_MAX {
+            return Err(Errno::NameTooLong);
+        }
+        std::str::from_utf8(bytes).map_err(|_| Errno::IlSeq)
     }
 
     /// The places that the array of `count` buffers at `pointer` names: those with at least one byte, as many and as much
@@ -94,6 +101,9 @@ impl<'a> GuestMemory<'a> {
     fn places(&self, pointer: u32, count: u32) -> Result<SmallVec<[Range<usize>; 4]>, Errno> {
         let size = count.checked_mul(IOVEC_SIZE).ok_or(Errno::Fault)?;
         let array = self.slice(pointer, size)?;
+        if count > MAX_ARRAY {
+            return Err(Errno::Inval);
+        }
         let mut places = SmallVec::new();
         let mut room = MAX_BYTES;
         for iovec in array.as_chunks().0 {
@@ -209,6 +219,27 @@ mod tests {
         let memory = GuestMemory::new(&mut bytes);
         assert_eq!(memory.string(0, 2), Ok("ok"));
         assert_eq!(memory.string(0, 3), Err(Errno::IlSeq));
+    }
+
+    #[test]
+    fn strings_longer_than_any_path_are_not_looked_at() {
+        let mut bytes = vec![0xff; PATH_MAX];
+        let memory = GuestMemory::new(&mut bytes);
+        let len = PATH_MAX as u32;
+        assert_eq!(memory.string(0, len - 1), Err(Errno::IlSeq));
+        assert_eq!(memory.string(0, len), Err(Errno::NameTooLong));
+        assert_eq!(memory.string(0, len + 1), Err(Errno::Fault));
+    }
+
+    #[test]
+    fn arrays_of_too_many_buffers_are_refused_even_if_all_are_empty() {
+        let mut bytes = vec![0; (MAX_ARRAY as usize + 1) * 8];
+        let mut memory = GuestMemory::new(&mut bytes);
+        for (count, expected) in [(MAX_ARRAY, None), (MAX_ARRAY + 1, Some(Errno::Inval))] {
+            assert_eq!(memory.buffers(0, count).err(), expected);
+            assert_eq!(memory.buffers_mut(0, count).err(), expected);
+        }
+        assert_eq!(memory.buffers(0, MAX_ARRAY + 2).err(), Some(Errno::Fault));
     }
 
     #[test]

@@ -21,6 +21,8 @@
 //!   later.
 //! * The CPU-time clocks tell the monotonic time since the context was built: a guest has no process of its own whose
 //!   time could be told, and should not learn the host's.
+//! * An array of more than 16384 buffers, be they empty, is `EINVAL`, and so are more subscriptions.
+//! * A socket that is accepted has the rights of the one it comes from.
 //! * `proc_raise` does what the signal does to a process that does not handle it.
 
 mod abi;
@@ -66,7 +68,7 @@ enum Stop {
     /// The call failed.
     Failed(Errno),
     /// It is to be made again, with the same [`Patience`](crate::host::patience::Patience): something that it waits for has
-    /// not happened yet, or has only just.
+    /// not happened yet, or has only just, or it takes long and others are to have their turn.
     Wait,
 }
 

@@ -1,10 +1,15 @@
 //! Arguments, environment, clocks, random bytes, and ways to end.
 
-use super::WasiP1Ctx;
 use super::abi::{ClockId, Errno};
 use super::memory::GuestMemory;
+use super::{Stop, WasiP1Ctx};
 use crate::exit::I32Exit;
 use crate::host::clocks::nanoseconds;
+use crate::host::error::Error;
+use crate::host::patience::Patience;
+
+/// The most random bytes made between two looks for requests.
+const RANDOM_PART: usize = 1 << 20;
 
 /// Strings as the guest's memory will hold them: one after the other, each with a zero byte behind it.
 #[derive(Debug)]
@@ -137,12 +142,17 @@ impl WasiP1Ctx {
         memory: &mut GuestMemory<'_>,
         buffer: u32,
         len: u32,
-    ) -> Result<(), Errno> {
+        patience: &mut Patience,
+    ) -> Result<(), Stop> {
         let buffer = memory.slice_mut(buffer, len)?;
-        Ok(self
-            .random
-            .fill(buffer)
-            .map_err(crate::host::error::Error::from)?)
+        let rest = &mut buffer[patience.moved..];
+        let part = rest.len().min(RANDOM_PART);
+        self.random.fill(&mut rest[..part]).map_err(Error::from)?;
+        if part < rest.len() {
+            patience.moved += part;
+            return Err(Stop::Wait);
+        }
+        Ok(())
     }
 }
 

@@ -1,11 +1,12 @@
 //! Functions on a socket's descriptor.
 
 use std::io::IoSliceMut;
+use std::os::fd::AsFd;
 
 use rustix::net::RecvFlags;
 
 use super::abi::{Errno, RECV_PEEK, RECV_TRUNCATED, RECV_WAITALL, Rights, SHUT_READ, SHUT_WRITE};
-use super::descriptor::{Descriptor, RETRY};
+use super::descriptor::{RETRY, wanted};
 use super::fd::file_flags;
 use super::memory::GuestMemory;
 use super::{Stop, WasiP1Ctx};
@@ -33,7 +34,8 @@ impl WasiP1Ctx {
         self.table.require_room()?;
         let attempt = socket.accept(flags.contains(FileFlags::NONBLOCK));
         let accepted = listening.or_wait(attempt.map_err(Errno::from), false, patience)?;
-        let fd = self.table.insert(Descriptor::socket(accepted))?;
+        let accepted = listening.accepted(accepted);
+        let fd = self.table.insert(accepted)?;
         memory.put(result, fd.to_le_bytes());
         Ok(())
     }
@@ -78,13 +80,15 @@ impl WasiP1Ctx {
         let count = before + received;
         let wants_all = flags & RECV_WAITALL != 0
             && socket.kind() == FileKind::SocketStream
-            && !socket.is_nonblocking()?;
+            && !socket.is_nonblocking();
         if wants_all && received > 0 && count < size {
             if peek {
                 // The descriptor is ready all the while.
                 patience.wait(&[], Some(RETRY))?;
             } else {
                 patience.moved = count;
+                // Should this fail, the next attempt finds out, and says what there is.
+                drop(patience.wait(&[(socket.as_fd(), wanted(false))], None));
             }
             return Err(Stop::Wait);
         }

@@ -98,3 +98,19 @@ fn polling_descriptors_tells_what_is_ready_and_what_is_wrong() {
         .call_waiting(|ctx, memory, patience| ctx.poll_oneoff(memory, 0, 0, u32::MAX, 0, patience));
     assert_eq!(too_many, Err(Errno::Inval));
 }
+
+#[test]
+fn a_descriptor_subscribed_to_often_is_watched_once() {
+    let (reader, _writer) = pipe().unwrap();
+    let mut guest = Guest::new(WasiCtxBuilder::new().stdin(DescriptorStream::new(reader)));
+    let count = 600;
+    let subscriptions = vec![readable(1, STDIN); count as usize];
+    guest.put(IOVS, subscriptions.as_flattened());
+    let mut patience = Patience::noting();
+    let memory = &mut GuestMemory::new(&mut guest.bytes);
+    let outcome = guest
+        .ctx
+        .poll_oneoff(memory, IOVS, BUFFER, count, RESULT, &mut patience);
+    assert_eq!(outcome, Err(Stop::Wait));
+    assert_eq!(patience.take_wait().unwrap().on.len(), 1);
+}

@@ -69,13 +69,32 @@ fn clocks_tell_the_embedders_time() {
 fn random_bytes_come_from_the_embedders_source() {
     let mut guest = Guest::new(WasiCtxBuilder::new().random(SeededRandom::new(0)));
     guest
-        .call(|ctx, memory| ctx.random_get(memory, 1, 8))
+        .call(at_once(|c, m, p| c.random_get(m, 1, 8, p)))
         .unwrap();
     assert_eq!(guest.u64_at(1), 0xe220_a839_7b1d_cdaf);
-    let outcome = guest.call(|ctx, memory| ctx.random_get(memory, 1, u32::MAX));
+    let outcome = guest.call(at_once(|c, m, p| c.random_get(m, 1, u32::MAX, p)));
     assert_eq!(outcome, Err(Errno::Fault));
-    let outcome = guest.call(|ctx, memory| ctx.random_get(memory, 1, MEMORY as u32 - 1));
+    let outcome = guest.call(at_once(|c, m, p| c.random_get(m, 1, MEMORY as u32 - 1, p)));
     assert_eq!(outcome, Ok(()));
+}
+
+#[test]
+fn many_random_bytes_are_made_in_parts_between_which_others_can_look() {
+    let mut guest = Guest::new(WasiCtxBuilder::new().random(SeededRandom::new(7)));
+    let len = 2 * MEMORY + 5;
+    guest.bytes = vec![0; len + 1];
+    let mut stops = 0;
+    guest
+        .call_waiting(|ctx, memory, patience| {
+            let outcome = ctx.random_get(memory, 1, len as u32, patience);
+            stops += u32::from(outcome == Err(Stop::Wait));
+            outcome
+        })
+        .unwrap();
+    assert_eq!(stops, 2);
+    let mut expected = vec![0; len];
+    crate::RandomSource::fill(&mut SeededRandom::new(7), &mut expected).unwrap();
+    assert!(guest.bytes[1..] == expected, "the same bytes as at once");
 }
 
 #[test]
@@ -128,7 +147,7 @@ fn bad_pointers_are_faults_and_nothing_happens() {
             Box::new(at_once(|c, m, p| c.poll_oneoff(m, bad, BUFFER, 1, 0, p))),
             Box::new(at_once(|c, m, p| c.poll_oneoff(m, IOVS, bad, 1, 0, p))),
             Box::new(at_once(|c, m, p| c.poll_oneoff(m, IOVS, BUFFER, 1, bad, p))),
-            Box::new(|c, m| c.random_get(m, bad, 4)),
+            Box::new(at_once(|c, m, p| c.random_get(m, bad, 4, p))),
             Box::new(at_once(|c, m, p| c.sock_accept(m, DIR, 0, bad, p))),
             Box::new(at_once(|c, m, p| {
                 c.sock_recv(m, DIR, IOVS, 1, 0, bad, 0, p)

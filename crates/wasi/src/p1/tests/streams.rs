@@ -141,3 +141,84 @@ fn sockets_accept_send_receive_and_shut_down() {
         assert_eq!(outcome, expected);
     }
 }
+
+#[test]
+fn a_granted_socket_and_those_accepted_never_block_whatever_the_guest_wants() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let kept = listener.try_clone().unwrap();
+    let mut builder = WasiCtxBuilder::new();
+    // Two guests may share a listener: each begins as if it had it to itself.
+    for _ in 0..2 {
+        builder
+            .preopened_socket(listener.try_clone().unwrap())
+            .unwrap();
+    }
+    let mut guest = Guest::new(&mut builder);
+    for fd in [3, 4] {
+        assert_eq!(guest.fdstat(fd).unwrap().1, 0);
+        for flags in [NONBLOCK, 0] {
+            guest.ctx.fd_fdstat_set_flags(fd, flags).unwrap();
+            assert_eq!(guest.fdstat(fd).unwrap().1, flags as u8);
+            let error = kept.accept().unwrap_err();
+            assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+        }
+    }
+
+    for flags in [NONBLOCK, 0] {
+        let _client = TcpStream::connect(address).unwrap();
+        let accept =
+            |ctx: &mut WasiP1Ctx, memory: &mut GuestMemory<'_>, patience: &mut Patience| {
+                ctx.sock_accept(memory, 3, flags, RESULT, patience)
+            };
+        guest.call_waiting(accept).unwrap();
+        let fd = guest.u32_at(RESULT);
+        assert_eq!(guest.fdstat(fd).unwrap().1, flags as u8);
+    }
+}
+
+#[test]
+fn an_accepted_socket_carries_no_right_that_the_listening_one_has_not() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let mut builder = WasiCtxBuilder::new();
+    builder.preopened_socket(listener).unwrap();
+    let mut guest = Guest::new(&mut builder);
+    let kept = guest.fdstat(3).unwrap().2 - Rights::FD_WRITE;
+    guest.ctx.fd_fdstat_set_rights(3, kept.bits(), 0).unwrap();
+    guest
+        .call_waiting(|ctx, memory, patience| ctx.sock_accept(memory, 3, 0, RESULT, patience))
+        .unwrap();
+    let fd = guest.u32_at(RESULT);
+    assert_eq!(guest.fdstat(fd).unwrap().2, kept);
+    assert_eq!(guest.write(fd, b"x"), Err(Errno::NotCapable));
+}
+
+#[test]
+fn who_wants_all_of_a_buffer_waits_for_the_descriptor_after_a_part() {
+    // What is written to a pair has arrived when writing it is over.
+    let (ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    let mut builder = WasiCtxBuilder::new();
+    builder.preopened_socket(ours).unwrap();
+    let mut guest = Guest::new(&mut builder);
+    guest.iovs(&[3, 5]);
+    let mut patience = Patience::noting();
+    let mut attempt = |guest: &mut Guest| {
+        let memory = &mut GuestMemory::new(&mut guest.bytes);
+        let outcome = guest
+            .ctx
+            .sock_recv(memory, 3, IOVS, 2, 2, RESULT, RESULT + 4, &mut patience);
+        let noted = patience.take_wait().unwrap();
+        (outcome, noted.on.len())
+    };
+    for (bytes, expected) in [
+        (&b""[..], (Err(Stop::Wait), 1)),
+        (b"12345", (Err(Stop::Wait), 1)),
+        (b"678", (Ok(()), 0)),
+    ] {
+        theirs.write_all(bytes).unwrap();
+        assert_eq!(attempt(&mut guest), expected, "{bytes:?}");
+    }
+    assert_eq!(guest.u32_at(RESULT), 8);
+    assert_eq!(&guest.bytes[BUFFER as usize..][..8], b"12345678");
+}
