@@ -20,7 +20,9 @@ const FOREVER: &str = r#"(module
 
 /// Starts a function of it, and waits until it says that it has begun. Its standard input has nothing to read.
 fn begin(module: &Temporary, function: &str) -> Child {
-    let mut command = command();
+    // Whoever runs the tests in the background of a script has them ignore Ctrl-C, and what they start.
+    let mut command = prepared(Command::new("env"));
+    command.args(["--default-signal=INT", env!("CARGO_BIN_EXE_cowling")]);
     command.args(["run", "--invoke", function, module.text()]);
     command
         .stdin(Stdio::piped())

@@ -33,7 +33,11 @@ struct Outcome {
 
 /// The built binary, with a cache that is not the user's and without settings from the environment.
 fn command() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_cowling"));
+    prepared(Command::new(env!("CARGO_BIN_EXE_cowling")))
+}
+
+/// As [`command`], for one that starts the binary.
+fn prepared(mut command: Command) -> Command {
     command.env(
         "XDG_CACHE_HOME",
         Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"),
