@@ -7,6 +7,9 @@
 //!   in a VmMemory record     not guarded        [base + index + offset]                 against the memory's bound
 //! ```
 //!
+//! In loops the base of a memory in the slot is read from its record all the same, once in front of them: it is the same address, but the
+//! context has to be in a certain register at every call, and where there are calls it is spilled and read again at every access.
+//!
 //! Invariant: an access either lies inside the memory, or faults with the trap code of its flags. Where the reservation and
 //! guard behind a memory cannot promise that, the index is compared first. Under the knob `spectre_mitigation` the address is
 //! replaced by null when it is outside, without a branch, so that this holds in speculation too; otherwise a trap is branched to.
@@ -239,7 +242,7 @@ impl FuncLowering<'_> {
         }
     }
 
-    /// The address of a memory's first byte. One in the slot begins where the VMContext ends.
+    /// The address of a memory's first byte. One in the slot begins where the VMContext ends; in loops it is a value of its own.
     fn memory_base(&mut self, memory: MemoryIndex, plan: &MemoryPlan) -> Value {
         if plan.base == MemoryBase::Slot && self.open_loops == 0 {
             return self.vmctx;

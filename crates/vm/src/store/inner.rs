@@ -1,5 +1,6 @@
 //! The part of a store that does not depend on the embedder's data: what it owns, its limiter, its objects.
 
+mod ending;
 mod freeing;
 mod heap;
 mod spans;
@@ -23,18 +24,16 @@ use crate::host_ref::{
     AnyRef, ExnRef, HostRef, ObjectTable, OwnedAnyRef, OwnedExnRef, OwnedHostRef, RootScope,
     is_object,
 };
-use crate::instance::recycle::Life;
 use crate::instance::{Instance, InstancePtr};
 use crate::limits::{
     Answers, AnyLimiter, DEFAULT_INSTANCE_LIMIT, DEFAULT_MEMORY_LIMIT, DEFAULT_TABLE_LIMIT,
     Growing, Growth, LimiterAccess,
 };
 use crate::memory::current_len;
-use crate::pool::{self, Pool};
+use crate::pool::Pool;
 use crate::quota::{self, Quota};
 use crate::repair::RepairCallback;
 use crate::spread::Share;
-use crate::stack::GuestStack;
 use crate::suspend::Mark;
 use crate::values::Value;
 use cowling_abi::entity::EntityRef;
@@ -44,7 +43,6 @@ use cowling_abi::{
 };
 use std::any::Any;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
@@ -125,54 +123,6 @@ impl StoreInner {
             quota,
             counts: Counts::default(),
         }
-    }
-
-    /// Makes it an empty one with the same settings, limiter and call hook.
-    ///
-    /// # Panics
-    /// When it has become one, if a destructor of what was in it does.
-    pub(super) fn renew(&mut self) {
-        let (shell, dropped) = self.end();
-        let Some(shell) = shell else { return };
-        let spec = StoreSpec {
-            quota: self.quota,
-            pool: self.pool.take(),
-        };
-        let mut inner = StoreInner::new(shell, StoreId::next(), spec);
-        (inner.this, inner.limiter) = (self.this, self.limiter);
-        inner.answers = self.answers.take();
-        if let Some(access) = self.call_hook {
-            inner.set_call_hook(access);
-        }
-        *self = inner;
-        dropped.unwrap_or_else(|panic| resume_unwind(panic));
-    }
-
-    /// Drops what is in it, for good. What it leaves to the next store, `None` if it did so before; and the panic of a destructor.
-    fn end(&mut self) -> (Option<Shell>, std::thread::Result<()>) {
-        let small_frames = self.shell.is_some()
-            && !self.execution.had_host_frames()
-            && self.instances().all(|instance| instance.has_small_frames());
-        let heap = self.end_heap();
-        let Some(mut shell) = self.shell.take() else {
-            return (None, Ok(()));
-        };
-        let life = Life {
-            touched: self.execution.is_touched(),
-            small_frames,
-        };
-        // SAFETY: nothing runs in the store or ever will: computations were cancelled. The first may be in the slot that will be another
-        // store's.
-        let mut stack = unsafe {
-            self.execution.computations().clear();
-            self.execution.take_stack()
-        };
-        // SAFETY: the store owns it, and nobody can use it any more: handles need the store, and what else refers to it goes
-        // as well, without looking at it.
-        let dropped = unsafe { retire_all(self.places.take(), life, &mut stack) };
-        self.brought = None;
-        shell.heap = heap;
-        (Some(shell), dropped)
     }
 
     fn shell(&self) -> &Shell {
@@ -817,47 +767,6 @@ pub(crate) enum Adoption {
     Shared,
 }
 
-/// Frees what was in a store. All of it, whatever panics: a destructor of a host function is the embedder's code. The first panic is
-/// returned.
-///
-/// # Safety
-/// Nobody uses it any more. `stack` is as for [`Instance::retire`].
-unsafe fn retire_all(
-    things: impl IntoIterator<Item = Thing>,
-    life: Life,
-    stack: &mut Option<GuestStack>,
-) -> std::thread::Result<()> {
-    let mut things = things.into_iter();
-    let mut all = Ok(());
-    loop {
-        let retired = catch_unwind(AssertUnwindSafe(|| {
-            for thing in &mut things {
-                // SAFETY: as the caller says.
-                unsafe { retire(thing, life, stack) };
-            }
-        }));
-        match retired {
-            Ok(()) => return all,
-            Err(panic) => all = all.and(Err(panic)),
-        }
-    }
-}
-
-/// Frees one thing.
-///
-/// # Safety
-/// As for [`retire_all`].
-unsafe fn retire(thing: Thing, life: Life, stack: &mut Option<GuestStack>) {
-    match thing {
-        // SAFETY: as the caller says.
-        Thing::Instance(instance) | Thing::Made(instance) => unsafe {
-            Instance::retire(instance, life, stack);
-        },
-        // SAFETY: as the caller says; it came from a box.
-        Thing::Func(record) => drop(unsafe { Box::from_raw(record.as_ptr()) }),
-    }
-}
-
 /// The host shim in an instance's module for a type, or one whose functions are called alike, if it has one.
 fn host_shim(instance: InstancePtr, ty: &FuncType) -> Option<*const u8> {
     let types = instance.info().types.iter();
@@ -907,21 +816,6 @@ impl InstancePtr {
         }
         for segment in self.element_values.borrow().values() {
             segment.iter().copied().for_each(&mut visit);
-        }
-    }
-}
-
-impl Drop for StoreInner {
-    fn drop(&mut self) {
-        let (shell, dropped) = self.end();
-        if let Some(shell) = shell {
-            // What there is no room for is dropped here.
-            drop(pool::cache::local(|cached| cached.put_shell(shell)));
-        }
-        if let Err(panic) = dropped
-            && !std::thread::panicking()
-        {
-            resume_unwind(panic);
         }
     }
 }

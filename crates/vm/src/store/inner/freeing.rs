@@ -29,8 +29,9 @@
 //!   needs none.
 //! * A slot that has the store's stack is not given back while that is in use.
 
+use super::StoreInner;
+use super::ending::retire_all;
 use super::spans::Spans;
-use super::{StoreInner, retire_all};
 use crate::arch;
 use crate::code::CompiledModule;
 use crate::conservative::scan_stacks;
