@@ -4,10 +4,10 @@
 use crate::lower::traps;
 use cowling_abi::artifact::{CallSite, Catch};
 use cowling_abi::layout::VmValue;
-use cowling_abi::{DefinedFuncIndex, TagIndex, TrapSite};
+use cowling_abi::{DefinedFuncIndex, DefinedTableIndex, TagIndex, TrapSite};
 use cranelift_codegen::binemit::Reloc;
 use cranelift_codegen::control::ControlPlane;
-use cranelift_codegen::ir::{ExternalName, Function};
+use cranelift_codegen::ir::{ExternalName, Function, UserExternalName};
 use cranelift_codegen::isa::TargetIsa;
 use cranelift_codegen::isa::unwind::{CfaUnwindInfo, UnwindInfo};
 use cranelift_codegen::{
@@ -29,8 +29,8 @@ pub(crate) struct Code {
     pub align: u32,
     /// Bytes of its frame, return address and saved frame pointer included.
     pub frame: u32,
-    /// Calls to other functions of the module.
-    pub calls: Vec<Call>,
+    /// References to other pieces of the module.
+    pub references: Vec<Reference>,
     /// Instructions that may trap, sorted by offset.
     pub traps: Vec<(u32, TrapSite)>,
     /// Where code from another operator begins, sorted by offset: position in the binary, or [`NO_POSITION`].
@@ -41,15 +41,42 @@ pub(crate) struct Code {
     pub unwind: Option<CfaUnwindInfo>,
 }
 
-/// A place where the distance to another function is to be filled in, as a signed 32-bit number.
+/// A place where the distance to another piece is to be filled in, as a signed 32-bit number.
 #[derive(Debug)]
-pub(crate) struct Call {
+pub(crate) struct Reference {
     /// Where.
     pub offset: u32,
-    /// Which function.
-    pub callee: DefinedFuncIndex,
-    /// What to add to the distance from that place to the start of the function.
+    /// Which piece.
+    pub to: Piece,
+    /// What to add to the distance from that place to the start of the piece.
     pub addend: i64,
+}
+
+/// What code refers to.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Piece {
+    /// A function, to call it.
+    Function(DefinedFuncIndex),
+    /// The list of a fixed table.
+    List(DefinedTableIndex),
+}
+
+impl Piece {
+    /// Its name in CLIF.
+    pub(crate) fn name(self) -> UserExternalName {
+        match self {
+            Piece::Function(index) => UserExternalName::new(0, index.as_u32()),
+            Piece::List(table) => UserExternalName::new(1, table.as_u32()),
+        }
+    }
+
+    fn named(name: &UserExternalName) -> Option<Piece> {
+        match name.namespace {
+            0 => Some(Piece::Function(DefinedFuncIndex::from_u32(name.index))),
+            1 => Some(Piece::List(DefinedTableIndex::from_u32(name.index))),
+            _ => None,
+        }
+    }
 }
 
 /// Values for which there are registers in any case.
@@ -93,7 +120,7 @@ pub(crate) fn generate(
         return Err("the code generator gave no code".into());
     };
     let buffer = &compiled.buffer;
-    let calls = buffer.relocs().iter().map(|r| call(r, &context.func));
+    let references = (buffer.relocs().iter()).map(|r| reference(r, &context.func));
     let traps = buffer.traps().iter().map(|trap| {
         let meaning = traps::from_clif(trap.code);
         meaning
@@ -108,7 +135,7 @@ pub(crate) fn generate(
                 .frame_to_fp_offset
                 .saturating_add(RETURN_ADDRESS_AND_FP)
         }),
-        calls: calls.collect::<Result<_, _>>()?,
+        references: references.collect::<Result<_, _>>()?,
         traps: traps.collect::<Result<_, _>>()?,
         positions: if keep_positions {
             positions(compiled)
@@ -126,7 +153,7 @@ pub(crate) fn generate(
     })
 }
 
-fn call(reloc: &FinalizedMachReloc, function: &Function) -> Result<Call, String> {
+fn reference(reloc: &FinalizedMachReloc, function: &Function) -> Result<Reference, String> {
     let unexpected = || {
         Err(format!(
             "unexpected relocation {:?} to {}",
@@ -137,13 +164,13 @@ fn call(reloc: &FinalizedMachReloc, function: &Function) -> Result<Call, String>
     let FinalizedRelocTarget::ExternalName(ExternalName::User(name)) = &reloc.target else {
         return unexpected();
     };
-    let name = &function.params.user_named_funcs()[*name];
-    if name.namespace != 0 || reloc.kind != Reloc::X86CallPCRel4 {
+    let piece = Piece::named(&function.params.user_named_funcs()[*name]);
+    let Some(to) = piece.filter(|_| reloc.kind == Reloc::X86CallPCRel4) else {
         return unexpected();
-    }
-    Ok(Call {
+    };
+    Ok(Reference {
         offset: reloc.offset,
-        callee: DefinedFuncIndex::from_u32(name.index),
+        to,
         addend: reloc.addend,
     })
 }

@@ -95,7 +95,8 @@ impl Compiler {
     /// As [`compile`](Self::compile), or when there is no such function.
     #[doc(hidden)]
     pub fn clif(&self, wasm: &[u8], function: DefinedFuncIndex) -> Result<String, CompileError> {
-        let parsed = parse::parse(wasm, &self.knobs)?;
+        let mut parsed = parse::parse(wasm, &self.knobs)?;
+        init::lay_out(&mut parsed, &self.knobs);
         driver::clif(&parsed, self.target(), function)
     }
 }

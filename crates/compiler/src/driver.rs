@@ -6,6 +6,7 @@
 use crate::clif::ClifFiles;
 use crate::code::{self, Code};
 use crate::error::{CompileError, FunctionLabel};
+use crate::fixed_tables::FixedTables;
 use crate::lower::{self, Lowered, ModuleEnv};
 use crate::operator_cost::OperatorCost;
 use crate::parse::{Body, Parsed};
@@ -32,6 +33,8 @@ pub(crate) struct ModuleCode {
     pub trampolines: Vec<[Code; 2]>,
     /// For each type of the module its place in `trampolines`, if it is a function type.
     pub types: PrimaryMap<TypeIndex, Option<usize>>,
+    /// Tables whose contents code may refer to.
+    pub fixed_tables: FixedTables,
 }
 
 impl ModuleCode {
@@ -106,6 +109,7 @@ pub(crate) fn compile(
     progress: &(dyn Fn(u64, u64) + Sync),
 ) -> Result<ModuleCode, CompileError> {
     let layout = vm_layout(parsed)?;
+    let fixed_tables = FixedTables::find(parsed, target.knobs)?;
     let (types, places) = distinct_calls(&parsed.info);
     if types.len() > MAX_WAYS {
         return Err(CompileError::TooLarge {
@@ -123,6 +127,7 @@ pub(crate) fn compile(
             knobs: target.knobs,
             costs: target.costs,
             isa: target.isa,
+            fixed_tables: &fixed_tables,
             hints: &parsed.hints,
         },
         clif,
@@ -160,6 +165,7 @@ pub(crate) fn compile(
         functions: code.into_iter().collect(),
         trampolines,
         types: places,
+        fixed_tables,
     })
 }
 
@@ -170,12 +176,14 @@ pub(crate) fn clif(
     index: DefinedFuncIndex,
 ) -> Result<String, CompileError> {
     let layout = vm_layout(parsed)?;
+    let fixed_tables = FixedTables::find(parsed, target.knobs)?;
     let env = ModuleEnv {
         info: &parsed.info,
         layout: &layout,
         knobs: target.knobs,
         costs: target.costs,
         isa: target.isa,
+        fixed_tables: &fixed_tables,
         hints: &parsed.hints,
     };
     let body = parsed.bodies.get(index).ok_or(CompileError::Invalid {

@@ -39,7 +39,7 @@ pub(crate) fn artifact(
     let info = postcard::to_stdvec(&parsed.info).map_err(|e| CompileError::TooLarge {
         what: format!("its description cannot be encoded: {e}"),
     })?;
-    let layout = Layout::new(&code)?;
+    let layout = Layout::new(&code, &parsed.info)?;
     let eh_frame = match knobs.native_unwind_info {
         true => unwind::eh_frame(&layout, &code, isa)?,
         false => Vec::new(),
@@ -62,7 +62,7 @@ pub(crate) fn artifact(
         Section::slices(SECTION_DEBUG, TABLE_ALIGN, debug),
     ];
     let text = Section::new(SECTION_TEXT, IMAGE_ALIGN, layout.len(), |out| {
-        layout.write(code, out);
+        layout.write(code, &parsed.info, out);
     })
     .loaded()
     .executable();

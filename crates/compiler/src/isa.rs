@@ -78,8 +78,9 @@ fn shared_flags(knobs: &Knobs) -> Result<settings::Builder, CompileError> {
             "enable_nan_canonicalization",
             on_off(knobs.cranelift_nan_canonicalization),
         ),
-        // The only relocations are calls inside `.text`, which are relative to the program counter anyway.
-        ("is_pic", "true"),
+        // Code refers to nothing but places in its own `.text`, always by their distance. With this on it would look for a table of
+        // addresses.
+        ("is_pic", "false"),
         // Backtraces walk frame pointers.
         ("preserve_frame_pointers", "true"),
         ("unwind_info", "true"),

@@ -13,6 +13,7 @@
 //! | `features` | WebAssembly features and the knobs that switch them |
 //! | `parse` | one pass over the binary: facts, function bodies, data, names |
 //! | `init` | segments laid out ahead of time |
+//! | `fixed_tables` | tables whose contents are known when the module is compiled |
 //! | `isa` | the code generator's target |
 //! | `operator_cost` | what operators cost in fuel |
 //! | `lower` | a function body becomes CLIF, validated in the same pass |
@@ -34,6 +35,7 @@ mod driver;
 mod emit;
 mod error;
 mod features;
+mod fixed_tables;
 mod init;
 mod isa;
 mod lower;

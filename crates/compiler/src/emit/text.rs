@@ -1,21 +1,23 @@
 //! `.text`: where each piece of code goes.
 //!
 //! ```text
-//!   | function 0 | pad | function 1 | pad | ... | entry 0 | pad | shim 0 | pad | entry 1 | ...
+//!   | list of a fixed table | ... | function 0 | pad | function 1 | pad | ... | entry 0 | pad | shim 0 | pad | entry 1 | ...
 //! ```
 //!
-//! Functions lie in the order of their index, so that a function is found by its offset with a binary search. Padding between
+//! Lists that no code refers to are left out. Functions lie in the order of their index, so that a function is found by its offset with a binary search. Padding between
 //! pieces is filled with breakpoints: nothing runs there.
 
-use crate::code::{Code, NO_POSITION};
+use crate::code::{Code, NO_POSITION, Piece};
 use crate::driver::ModuleCode;
 use crate::error::CompileError;
-use cowling_abi::DefinedFuncIndex;
+use crate::fixed_tables::{ELEMENT_SIZE, FixedTables};
 use cowling_abi::artifact::{
     AddressMap, CallSite, Catch, CodeRange, ExceptionTable, FunctionTable, TrampolineOffsets,
     TrampolineTable, TrapTable,
 };
 use cowling_abi::entity::PrimaryMap;
+use cowling_abi::{DefinedFuncIndex, DefinedTableIndex, ModuleInfo};
+use std::collections::BTreeMap;
 
 /// What `.text` may have at most, so that the distance between any two places in it fits a signed 32-bit number.
 const LIMIT: u64 = i32::MAX as u64;
@@ -25,6 +27,8 @@ const PADDING: u8 = 0xcc;
 
 /// Where everything is in `.text`.
 pub(super) struct Layout {
+    /// The lists of fixed tables that code refers to.
+    lists: BTreeMap<DefinedTableIndex, CodeRange>,
     functions: PrimaryMap<DefinedFuncIndex, CodeRange>,
     trampolines: Vec<TrampolineOffsets>,
     len: u32,
@@ -35,8 +39,11 @@ struct Cursor(u64);
 
 impl Cursor {
     fn place(&mut self, code: &Code) -> Result<CodeRange, CompileError> {
-        let offset = self.0.next_multiple_of(u64::from(code.align));
-        let len = code.bytes.len() as u64;
+        self.reserve(code.bytes.len() as u64, code.align)
+    }
+
+    fn reserve(&mut self, len: u64, align: u32) -> Result<CodeRange, CompileError> {
+        let offset = self.0.next_multiple_of(u64::from(align));
         self.0 = offset + len;
         if self.0 > LIMIT {
             return Err(CompileError::TooLarge {
@@ -55,8 +62,19 @@ impl Layout {
     ///
     /// # Errors
     /// When the code is too large.
-    pub(super) fn new(code: &ModuleCode) -> Result<Layout, CompileError> {
+    pub(super) fn new(code: &ModuleCode, info: &ModuleInfo) -> Result<Layout, CompileError> {
         let mut cursor = Cursor(0);
+        let references = code.functions.values().flat_map(|f| &f.references);
+        let mut lists: BTreeMap<_, _> = references
+            .filter_map(|reference| match reference.to {
+                Piece::List(table) => Some((table, CodeRange { offset: 0, len: 0 })),
+                Piece::Function(_) => None,
+            })
+            .collect();
+        for (table, range) in &mut lists {
+            let elements = code.fixed_tables.elements(info, *table).len() as u64;
+            *range = cursor.reserve(elements * u64::from(ELEMENT_SIZE), ELEMENT_SIZE)?;
+        }
         let functions = code.functions.values().map(|f| cursor.place(f));
         let functions = functions.collect::<Result<PrimaryMap<_, _>, _>>()?;
         let trampolines = code.trampolines.iter().map(|[entry, shim]| {
@@ -66,6 +84,7 @@ impl Layout {
             })
         });
         Ok(Layout {
+            lists,
             functions,
             trampolines: trampolines.collect::<Result<_, CompileError>>()?,
             len: cursor.0 as u32,
@@ -141,10 +160,14 @@ impl Layout {
     }
 
     /// Writes `.text`, giving each piece back to the allocator as soon as it is written.
-    pub(super) fn write(&self, code: ModuleCode, out: &mut dyn FnMut(&[u8])) {
+    pub(super) fn write(&self, code: ModuleCode, info: &ModuleInfo, out: &mut dyn FnMut(&[u8])) {
+        let mut end = 0;
+        for (table, range) in &self.lists {
+            self.write_list(&code.fixed_tables, info, *table, range.offset, out);
+            end = range.offset + range.len;
+        }
         let trampolines = code.trampolines.into_iter().flatten();
         let pieces = code.functions.into_values();
-        let mut end = 0;
         for (start, mut piece) in self.offsets().zip(pieces.chain(trampolines)) {
             self.connect(start, &mut piece);
             let padding = [PADDING; 64];
@@ -159,14 +182,33 @@ impl Layout {
         }
     }
 
-    /// Fills in the distances to the functions a piece calls.
+    /// Writes the list of a fixed table.
+    fn write_list(
+        &self,
+        tables: &FixedTables,
+        info: &ModuleInfo,
+        table: DefinedTableIndex,
+        start: u32,
+        out: &mut dyn FnMut(&[u8]),
+    ) {
+        for (number, function) in tables.elements(info, table) {
+            let distance = function.map_or(0, |f| self.functions[f].offset - start);
+            let element = u64::from(distance) << 32 | u64::from(number);
+            out(&element.to_le_bytes());
+        }
+    }
+
+    /// Fills in the distances to the pieces that a piece refers to.
     fn connect(&self, start: u32, piece: &mut Code) {
-        for call in &piece.calls {
-            let place = i64::from(start + call.offset);
-            let callee = i64::from(self.functions[call.callee].offset);
+        for reference in &piece.references {
+            let place = i64::from(start + reference.offset);
+            let to = i64::from(match reference.to {
+                Piece::Function(index) => self.functions[index].offset,
+                Piece::List(table) => self.lists[&table].offset,
+            });
             // `LIMIT` keeps every distance in range.
-            let distance = (callee - place + call.addend) as i32;
-            let at = call.offset as usize;
+            let distance = (to - place + reference.addend) as i32;
+            let at = reference.offset as usize;
             piece.bytes[at..at + 4].copy_from_slice(&distance.to_le_bytes());
         }
     }

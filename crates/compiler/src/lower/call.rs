@@ -4,6 +4,7 @@
 //!   defined function    call, pc-relative          ctx = vmctx
 //!   import              code, ctx from its import record
 //!   table element       bounds -> element (built if it is the first use) -> type id -> code, ctx from its VmFuncRef
+//!     of a fixed table  bounds -> type number -> code, ctx = vmctx; see `fixed_call`
 //!   reference           code, ctx from its VmFuncRef
 //!   builtin             address from the header's array, C convention, ctx = vmctx
 //! ```
@@ -17,13 +18,14 @@ use super::CompileError;
 use super::state::{FuncLowering, POINTER};
 use super::traps;
 use super::types::guest_signature;
+use crate::code::Piece;
 use cowling_abi::builtins::{BuiltinIndex, BuiltinType};
 use cowling_abi::layout::{VmFuncImport, VmFuncRef};
-use cowling_abi::{FuncIndex, TableIndex, Trap, TypeIndex, TypeRef};
+use cowling_abi::{DefinedFuncIndex, FuncIndex, TableIndex, Trap, TypeIndex, TypeRef};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
     AbiParam, ArgumentPurpose, ExtFuncData, ExternalName, FuncRef, Inst, InstBuilder, MemFlagsData,
-    SigRef, Signature, UserExternalName, Value, types,
+    SigRef, Signature, Value, types,
 };
 use cranelift_codegen::isa::CallConv;
 use smallvec::SmallVec;
@@ -80,6 +82,10 @@ impl FuncLowering<'_> {
         let ty = TypeIndex::from_u32(ty);
         let index = self.pop1();
         let table = TableIndex::from_u32(table);
+        if let Some(fixed) = self.env.fixed_tables.call(self.env.info, table, ty) {
+            let callee = self.fixed_callee(&fixed, index);
+            return self.call_guest(callee, self.vmctx, ty, tail);
+        }
         let function = self.table_function(table, index);
 
         let null_traps = MemFlagsData::trusted()
@@ -206,17 +212,15 @@ impl FuncLowering<'_> {
     }
 
     /// The reference by which a defined function is called.
-    fn callee(&mut self, index: FuncIndex) -> FuncRef {
+    pub(super) fn callee(&mut self, index: FuncIndex) -> FuncRef {
         if let Some(&known) = self.callees.get(&index) {
             return known;
         }
         let signature = self.signature(self.env.info.functions[index].ty);
         // The imported ones come first in the index space and were taken care of.
         let position = index.as_u32() - self.env.info.imported_functions;
-        let name = self
-            .builder
-            .func
-            .declare_imported_user_function(UserExternalName::new(0, position));
+        let name = Piece::Function(DefinedFuncIndex::from_u32(position)).name();
+        let name = self.builder.func.declare_imported_user_function(name);
         let callee = self.builder.import_function(ExtFuncData {
             name: ExternalName::user(name),
             signature,

@@ -349,6 +349,7 @@ fn fixed_len(ty: &MemoryType) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use crate::fixed_tables::FixedTables;
     use crate::operator_cost::OperatorCost;
     use crate::{isa, lower, parse};
     use cowling_abi::DefinedFuncIndex;
@@ -374,6 +375,7 @@ mod tests {
             knobs,
             costs: &OperatorCost::default(),
             isa: &*isa,
+            fixed_tables: &FixedTables::find(&parsed, knobs).unwrap(),
             hints: &parsed.hints,
         };
         let index = DefinedFuncIndex::from_u32(0);

@@ -6,6 +6,7 @@
 //!   state      FuncLowering: value stack, locals, records of the runtime; what every family builds on
 //!   control    blocks, branches, unreachable code
 //!   call       calls of every kind, builtins
+//!   fixed_call calls through tables that never change
 //!   exception  try_table, throw, handlers
 //!   gc         structs, arrays, casts
 //!   fuel       counting what is executed
@@ -32,6 +33,7 @@ mod call;
 mod control;
 mod dispatch;
 mod exception;
+mod fixed_call;
 mod fuel;
 mod gc;
 mod global;
@@ -52,6 +54,7 @@ pub(crate) use state::{FuncLowering, Lowered};
 pub(crate) use types::{clif_type, guest_signature};
 
 use crate::CompileError;
+use crate::fixed_tables::FixedTables;
 use crate::operator_cost::OperatorCost;
 use crate::parse::BranchHints;
 use cowling_abi::knobs::Knobs;
@@ -75,6 +78,8 @@ pub(crate) struct ModuleEnv<'a> {
     pub(crate) costs: &'a OperatorCost,
     /// The machine.
     pub(crate) isa: &'a dyn TargetIsa,
+    /// Tables that never change.
+    pub(crate) fixed_tables: &'a FixedTables,
     /// Which branches are likely to be taken.
     pub(crate) hints: &'a BranchHints,
 }
@@ -166,6 +171,7 @@ mod tests {
             knobs: &knobs,
             costs: &OperatorCost::default(),
             isa: &*isa,
+            fixed_tables: &FixedTables::find(&parsed, &knobs).unwrap(),
             hints: &parsed.hints,
         };
         let mut context = FunctionBuilderContext::new();

@@ -13,10 +13,10 @@ use super::{CompileError, ModuleEnv};
 use crate::parse::convert::val_type;
 use cowling_abi::builtins::BuiltinIndex;
 use cowling_abi::layout::VmHeader;
-use cowling_abi::{FuncIndex, FuncType, Trap, TypeIndex};
+use cowling_abi::{DefinedTableIndex, FuncIndex, FuncType, Trap, TypeIndex};
 use cranelift_codegen::ir::{
-    self, BlockArg, Endianness, FuncRef, InstBuilder, InstructionData, MemFlagsData, Opcode,
-    SigRef, SourceLoc, StackSlot, Value, ValueDef, types,
+    self, BlockArg, Endianness, FuncRef, GlobalValue, InstBuilder, InstructionData, MemFlagsData,
+    Opcode, SigRef, SourceLoc, StackSlot, Value, ValueDef, types,
 };
 use cranelift_codegen::packed_option::PackedOption;
 use cranelift_frontend::{FunctionBuilder, Variable};
@@ -68,6 +68,8 @@ pub(crate) struct FuncLowering<'a> {
     pub(super) signatures: HashMap<TypeIndex, SigRef>,
     /// Functions that this function calls directly.
     pub(super) callees: HashMap<FuncIndex, FuncRef>,
+    /// Lists of fixed tables that this function calls through.
+    pub(super) lists: HashMap<DefinedTableIndex, GlobalValue>,
     /// Signatures of builtins that this function calls, by number.
     pub(super) builtin_signatures: [Option<SigRef>; BuiltinIndex::ALL.len()],
     /// What is known of branches from here on.
@@ -133,6 +135,7 @@ impl<'a> FuncLowering<'a> {
             carried: 0,
             signatures: HashMap::new(),
             callees: HashMap::new(),
+            lists: HashMap::new(),
             builtin_signatures: [None; BuiltinIndex::ALL.len()],
             hints: Hints::default(),
             cold: false,

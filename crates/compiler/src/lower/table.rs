@@ -95,6 +95,16 @@ impl FuncLowering<'_> {
         let len = self.table_len(table, ty);
         let cond = IntCC::UnsignedGreaterThanOrEqual;
         let outside = self.builder.ins().icmp(cond, index, len);
+        self.keep_inside(address, outside, flags)
+    }
+
+    /// Where to access an element that may be outside of its table, and the flags to access it with.
+    pub(super) fn keep_inside(
+        &mut self,
+        address: Value,
+        outside: Value,
+        flags: MemFlagsData,
+    ) -> (Value, MemFlagsData) {
         if !self.env.knobs.spectre_mitigation {
             self.trap_if(outside, Trap::TableOutOfBounds);
             return (address, flags);

@@ -9,6 +9,7 @@ mod config;
 mod coredumps;
 mod exceptions;
 mod externrefs;
+mod fixed_tables;
 mod freeing;
 mod freeing_in_between;
 mod fuel;
