@@ -4,6 +4,7 @@ mod artifacts;
 mod bad_files;
 mod code;
 mod config;
+mod disassembly;
 mod ending;
 mod guests;
 mod help;
