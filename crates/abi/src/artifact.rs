@@ -27,16 +27,16 @@
 mod debug;
 mod exceptions;
 mod header;
+mod places;
 mod signature;
 mod tables;
 
 pub use debug::{DebugSections, NAMES as DEBUG_SECTION_NAMES};
 pub use exceptions::{CallSite, Catch, ExceptionTable};
 pub use header::{Header, HeaderError, MAGIC};
+pub use places::{AddressMap, TrapTable};
 pub use signature::{NoTrailer, Trailer};
-pub use tables::{
-    AddressMap, CodeRange, FunctionTable, NameTable, TrampolineOffsets, TrampolineTable, TrapTable,
-};
+pub use tables::{CodeRange, FunctionTable, NameTable, TrampolineOffsets, TrampolineTable};
 
 /// Machine code.
 pub const SECTION_TEXT: &str = ".text";

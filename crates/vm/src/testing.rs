@@ -102,8 +102,16 @@ impl Artifact {
                 TrampolineTable::encode(&self.trampolines),
                 4,
             ),
-            (SECTION_TRAPS, TrapTable::encode(&self.traps), 4),
-            (SECTION_ADDRESSES, AddressMap::encode(&self.addresses), 4),
+            (
+                SECTION_TRAPS,
+                TrapTable::encode(self.traps.iter().copied()),
+                4,
+            ),
+            (
+                SECTION_ADDRESSES,
+                AddressMap::encode(self.addresses.iter().copied()),
+                4,
+            ),
             (SECTION_NAMES, NameTable::encode(names), 4),
             (SECTION_DATA, self.data.clone(), 1),
             (SECTION_IMAGE, self.images.clone(), IMAGE_ALIGN),

@@ -1,9 +1,8 @@
 //! Lookup tables of an artifact. They are read in place, without allocation, and never panic on a table that is cut short
-//! or altered: a lookup just finds nothing. [`TrapTable::lookup`] is called in signal handlers.
+//! or altered: a lookup just finds nothing.
 
 use crate::entity::EntityRef;
 use crate::index::{DefinedFuncIndex, FuncIndex, TypeIndex};
-use crate::trap::TrapSite;
 use std::ops::Range;
 
 /// Number that stands for "none".
@@ -119,89 +118,6 @@ impl TrampolineTable<'_> {
     }
 }
 
-/// Which trap an instruction means: `count`, then `count` sorted text offsets, then `count` [`TrapSite`]s (one
-/// byte each).
-#[derive(Copy, Clone, Debug)]
-pub struct TrapTable<'a>(pub &'a [u8]);
-
-impl TrapTable<'_> {
-    /// Encodes the table from text offsets of trapping instructions, sorted by offset.
-    pub fn encode<T: Into<TrapSite> + Copy>(traps: &[(u32, T)]) -> Vec<u8> {
-        Self::encode_iter(traps.iter().map(|&(offset, trap)| (offset, trap.into())))
-    }
-
-    /// The same from an iterator, which is run through three times.
-    pub fn encode_iter(traps: impl Iterator<Item = (u32, TrapSite)> + Clone) -> Vec<u8> {
-        debug_assert!(traps.clone().is_sorted_by_key(|t| t.0));
-        let count = traps.clone().count();
-        let mut out = Vec::with_capacity(4 + count * 5);
-        push_u32(&mut out, count as u32);
-        for (offset, _) in traps.clone() {
-            push_u32(&mut out, offset);
-        }
-        out.extend(traps.map(|(_, site)| site.to_u8()));
-        out
-    }
-
-    /// What it means that the instruction at exactly this text offset traps. Async-signal-safe: reads memory, nothing else.
-    pub fn lookup(&self, text_offset: u32) -> Option<TrapSite> {
-        let count = read_u32(self.0, 0)? as usize;
-        let after = upper_bound(count, text_offset, |i| read_u32(self.0, i + 1));
-        let position = after.checked_sub(1)?;
-        if read_u32(self.0, position + 1)? != text_offset {
-            return None;
-        }
-        let codes = (count + 1).checked_mul(4)?;
-        TrapSite::from_u8(*self.0.get(codes.checked_add(position)?)?)
-    }
-}
-
-/// Which byte of the binary an instruction comes from: `count`, `count` sorted text offsets at which a new position begins,
-/// then `count` positions in the binary ([`u32::MAX`] for "none"). A function's first instructions, which are of none of its
-/// operators, come from the start of its body.
-#[derive(Copy, Clone, Debug)]
-pub struct AddressMap<'a>(pub &'a [u8]);
-
-impl<'a> AddressMap<'a> {
-    /// Encodes the map from `(text offset, position in the binary)` pairs, sorted by text offset.
-    pub fn encode(entries: &[(u32, Option<u32>)]) -> Vec<u8> {
-        Self::encode_iter(entries.iter().copied())
-    }
-
-    /// The same from an iterator, which is run through three times.
-    pub fn encode_iter(entries: impl Iterator<Item = (u32, Option<u32>)> + Clone) -> Vec<u8> {
-        debug_assert!(entries.clone().is_sorted_by_key(|e| e.0));
-        let count = entries.clone().count();
-        let mut out = Vec::with_capacity(4 + count * 8);
-        push_u32(&mut out, count as u32);
-        for (offset, _) in entries.clone() {
-            push_u32(&mut out, offset);
-        }
-        for (_, position) in entries {
-            push_u32(&mut out, position.unwrap_or(NONE));
-        }
-        out
-    }
-
-    /// The entries, sorted by text offset.
-    pub fn iter(&self) -> impl Iterator<Item = (u32, Option<u32>)> + use<'a> {
-        let bytes = self.0;
-        let count = read_u32(bytes, 0).unwrap_or(0) as usize;
-        (1..=count).map_while(move |i| {
-            let position = read_u32(bytes, count + i)?;
-            Some((read_u32(bytes, i)?, (position != NONE).then_some(position)))
-        })
-    }
-
-    /// Byte offset in the WebAssembly binary of the operator whose code contains a text offset.
-    pub fn lookup(&self, text_offset: u32) -> Option<u32> {
-        let count = read_u32(self.0, 0)? as usize;
-        let after = upper_bound(count, text_offset, |i| read_u32(self.0, i + 1));
-        let position = read_u32(self.0, count.checked_add(after)?)?;
-        (after > 0 && position != NONE).then_some(position)
-    }
-}
-
 /// Function names: `count`, then per named function its index, then `count + 1` ends in the text that follows.
 #[derive(Copy, Clone, Debug)]
 pub struct NameTable<'a>(pub &'a [u8]);
@@ -247,7 +163,6 @@ impl<'a> NameTable<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trap::Trap;
 
     #[test]
     fn functions_are_found_by_offset() {
@@ -265,27 +180,6 @@ mod tests {
     }
 
     #[test]
-    fn traps_are_found_at_their_exact_offset() {
-        let bytes = TrapTable::encode(&[(3, Trap::IntegerOverflow), (9, Trap::MemoryOutOfBounds)]);
-        let table = TrapTable(&bytes);
-        assert_eq!(table.lookup(3), Some(Trap::IntegerOverflow.into()));
-        assert_eq!(table.lookup(9), Some(Trap::MemoryOutOfBounds.into()));
-        assert_eq!(table.lookup(4), None);
-        assert_eq!(table.lookup(0), None);
-    }
-
-    #[test]
-    fn addresses_cover_up_to_the_next_entry() {
-        let bytes = AddressMap::encode(&[(4, Some(100)), (8, None), (12, Some(200))]);
-        let map = AddressMap(&bytes);
-        let found: Vec<_> = [0, 4, 7, 8, 12, 99].map(|o| map.lookup(o)).to_vec();
-        assert_eq!(
-            found,
-            [None, Some(100), Some(100), None, Some(200), Some(200)]
-        );
-    }
-
-    #[test]
     fn names_are_found_and_missing_ones_are_not() {
         let bytes = NameTable::encode([
             (FuncIndex::from_u32(1), "one"),
@@ -300,16 +194,8 @@ mod tests {
     #[test]
     fn tables_cut_short_find_nothing_and_do_not_panic() {
         let names = NameTable::encode([(FuncIndex::from_u32(0), "name")]);
-        let traps = TrapTable::encode(&[(3, Trap::IntegerOverflow)]);
-        let addresses = AddressMap::encode(&[(4, Some(100))]);
         for len in 0..names.len() {
             assert_eq!(NameTable(&names[..len]).get(FuncIndex::from_u32(0)), None);
-        }
-        for len in 0..traps.len() {
-            assert_eq!(TrapTable(&traps[..len]).lookup(3), None);
-        }
-        for len in 0..addresses.len() {
-            assert_eq!(AddressMap(&addresses[..len]).lookup(4), None);
         }
     }
 }

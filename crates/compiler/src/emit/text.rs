@@ -124,7 +124,7 @@ impl Layout {
     }
 
     pub(super) fn trap_table(&self, code: &ModuleCode) -> Vec<u8> {
-        TrapTable::encode_iter(self.pieces(code).flat_map(|(start, code)| {
+        TrapTable::encode(self.pieces(code).flat_map(|(start, code)| {
             code.traps
                 .iter()
                 .map(move |(offset, trap)| (start + offset, *trap))
@@ -156,7 +156,7 @@ impl Layout {
                 (start + offset, position)
             })
         });
-        AddressMap::encode_iter(entries)
+        AddressMap::encode(entries)
     }
 
     /// Writes `.text`, giving each piece back to the allocator as soon as it is written.
