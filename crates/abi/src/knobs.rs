@@ -71,6 +71,9 @@ macro_rules! for_each_knob {
             /// Copies artifacts into memory when they are loaded from files, so that nothing of a memory's image is ever read from disk
             /// later.
             force_memory_init_memfd: bool = false, runtime, ["true", "false"];
+            /// Reads artifacts whole before they run for the first time, to see whether they were damaged. Off, only their header and length
+            /// are checked, as those of programs are: loading takes no longer for large ones, and damage to the code goes unnoticed.
+            artifact_checksums: bool = true, runtime, ["true", "false"];
             /// Puts information for the system's debuggers and profilers into artifacts: how to unwind the stack. Backtraces do without.
             native_unwind_info: bool = true, code, ["true", "false"];
             /// Lets epochs interrupt guests whose store has an epoch deadline. Guest code is the same either way.

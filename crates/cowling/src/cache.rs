@@ -20,7 +20,7 @@
 //! |---|---|
 //! | `config` | settings, also from files |
 //! | `room` | the limits: what is in the directory, and what goes when it is too much |
-//! | `seen` | files told from their metadata |
+//! | `seen` | notes about files that were read |
 
 mod config;
 mod room;
@@ -41,7 +41,6 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 pub use config::CacheConfig;
-pub(crate) use seen::Identity;
 
 /// Suffix of an entry's name.
 const SUFFIX: &str = "cwasm";

@@ -146,7 +146,7 @@ impl Module {
     pub fn from_open_file(engine: &Engine, file: &mut File) -> Result<Module> {
         #[cfg(feature = "cache")]
         if let Some(cache) = engine.cache()
-            && let Some(identity) = crate::cache::Identity::of(file)
+            && let Some(identity) = crate::identity::Identity::of(file)
         {
             if let Some(key) = cache.recall(&identity)
                 && let Some(module) = Module::cached(engine, cache, &key)

@@ -4,8 +4,9 @@ mod settings;
 
 use crate::config::Config;
 use crate::error::{Context, Result};
+use crate::identity::CheckedFiles;
 use cowling_abi::artifact::Header;
-use cowling_vm::{Handle, Pool, PoolMetrics, RuntimeConfig, TypeRegistry};
+use cowling_vm::{Handle, Pool, PoolMetrics, RuntimeConfig, TypeRegistry, Verify};
 use std::any::Any;
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -49,6 +50,7 @@ struct EngineInner {
     compiler: crate::compile::LazyCompiler,
     #[cfg(feature = "cache")]
     cache: Option<crate::cache::EngineCache>,
+    checked_files: CheckedFiles,
 }
 
 impl Engine {
@@ -84,6 +86,7 @@ impl Engine {
             }),
             #[cfg(feature = "compiler")]
             compiler: Default::default(),
+            checked_files: CheckedFiles::default(),
             runtime: Arc::new(RuntimeConfig {
                 knobs: config.knobs.clone(),
                 types,
@@ -215,6 +218,19 @@ impl Engine {
         self.inner
             .compiler
             .get(config, || config.code_header(header))
+    }
+
+    /// How much of an artifact that somebody else kept is checked.
+    pub(crate) fn verify(&self) -> Verify {
+        match self.config().knobs().artifact_checksums {
+            true => Verify::Full,
+            false => Verify::HeaderOnly,
+        }
+    }
+
+    /// Artifacts in files whose checksum was right.
+    pub(crate) fn checked_files(&self) -> &CheckedFiles {
+        &self.inner.checked_files
     }
 
     #[cfg(feature = "cache")]

@@ -36,7 +36,7 @@
 //! | file | job |
 //! |---|---|
 //! | `config`, `engine`, `pool_metrics` | settings; what everything shares; figures of it |
-//! | `module`, `compile`, `cache`, `artifact`, `trust`, `signing` | compiled code: from bytes, from the cache, from artifacts; which files and whose artifacts are trusted |
+//! | `module`, `compile`, `cache`, `artifact`, `trust`, `identity`, `signing` | compiled code: from bytes, from the cache, from artifacts; which files and whose artifacts are trusted, and which files were checked before |
 //! | `types` | types of values, functions, tables, memories, globals, tags, imports, exports |
 //! | `store` | stores, the ways to borrow them, and to interrupt what runs in them |
 //! | `linker`, `instance` | imports by name; instantiation |
@@ -74,6 +74,7 @@ mod func;
 mod gc;
 mod global;
 mod guest;
+mod identity;
 mod instance;
 mod linker;
 mod memory;

@@ -9,6 +9,7 @@ pub use start_up::StartUp;
 use crate::artifact;
 use crate::engine::Engine;
 use crate::error::{Context, Result};
+use crate::identity::Identity;
 use crate::types::{ExportType, ExternType, ImportType};
 use cowling_abi::EntityIndex;
 use cowling_vm::{CompiledModule, Handle, Trusted, Verify};
@@ -57,7 +58,8 @@ impl Module {
         ///
         /// # Safety
         /// The bytes are what [`Module::serialize`] or [`Engine::precompile_module`] gave, of any version of Cowling and any
-        /// settings, or were damaged since by accident. An artifact is native code: whoever made it can do what this process can,
+        /// settings, or were damaged since by accident, which is noticed unless
+        /// [`Config::artifact_checksums`](crate::Config::artifact_checksums) is off. An artifact is native code: whoever made it can do what this process can,
         /// and the checksum, which is no signature, stops nobody who wants to.
         ///
         /// # Errors
@@ -76,7 +78,7 @@ impl Module {
     }
 
     fn load_trusted(engine: &Engine, bytes: Trusted<impl AsRef<[u8]>>) -> Result<Module> {
-        Module::load_bytes(engine, bytes.get().as_ref(), Verify::Full)
+        Module::load_bytes(engine, bytes.get().as_ref(), engine.verify())
     }
 
     fn load_trusted_file(engine: &Engine, file: Trusted<File>) -> Result<Module> {
@@ -88,6 +90,11 @@ impl Module {
     /// It is trusted as an executable is: the file must be a regular one that belongs to this user or root and that nobody
     /// else may write. That is why this function is safe, as running a program is, while [`Module::deserialize`], which cannot
     /// know where its bytes come from, is not.
+    ///
+    /// The whole file is read once to see whether its checksum is right. From then on the engine, and for other processes the
+    /// [cache](crate::Config::cache), if there is one, tell from its metadata that it is the same, and loading it takes as long
+    /// for a large one as for a small one. [`Config::artifact_checksums`](crate::Config::artifact_checksums) makes it so the first
+    /// time, too.
     ///
     /// # Replacing the file
     /// As long as the module, its clones or instances exist, they run what is in the file: it must not be written into, truncated
@@ -104,20 +111,29 @@ impl Module {
             .with_context(|| format!("cannot load `{}`", path.display()))
     }
 
-    /// Loads an artifact whose checksum has to be right. A compile cache remembers which files were checked.
+    /// Loads an artifact whose checksum has to be right. The engine remembers which files were checked, and so does a compile cache.
     pub(crate) fn load_verified(engine: &Engine, file: File) -> Result<Module> {
+        let Some(identity) = Identity::of(&file).filter(|_| engine.verify() == Verify::Full) else {
+            return Module::load_file(engine, file, engine.verify());
+        };
+        let checked = engine.checked_files();
+        if checked.contains(&identity) {
+            return Module::load_file(engine, file, Verify::HeaderOnly);
+        }
         #[cfg(feature = "cache")]
         if let Some(cache) = engine.cache()
-            && let Some(identity) = crate::cache::Identity::of(&file)
+            && cache.was_verified(&identity)
         {
-            if cache.was_verified(&identity) {
-                return Module::load_file(engine, file, Verify::HeaderOnly);
-            }
-            let module = Module::load_file(engine, file.try_clone()?, Verify::Full)?;
-            cache.note_verified(&identity, &file);
-            return Ok(module);
+            checked.note(&identity, &file);
+            return Module::load_file(engine, file, Verify::HeaderOnly);
         }
-        Module::load_file(engine, file, Verify::Full)
+        let module = Module::load_file(engine, file.try_clone()?, Verify::Full)?;
+        checked.note(&identity, &file);
+        #[cfg(feature = "cache")]
+        if let Some(cache) = engine.cache() {
+            cache.note_verified(&identity, &file);
+        }
+        Ok(module)
     }
 
     pub(crate) fn load_bytes(engine: &Engine, artifact: &[u8], verify: Verify) -> Result<Module> {

@@ -6,8 +6,9 @@
 //!   slots                                                                               `-> mapped again, copy-on-write
 //! ```
 //!
-//! Loading maps the file, checks its header, decodes the [`ModuleInfo`] and checks that every index and range in it and in the
-//! tables is in bounds. Nothing is relocated or copied, and code is not looked at.
+//! Loading maps the file, checks its header, decodes the [`ModuleInfo`] and checks that every index and range in it is in bounds.
+//! Nothing is relocated or copied, and neither code nor the tables that speak of each function are looked at: what is in them is
+//! checked when it is used, unless the whole artifact is read anyway for its checksum.
 //!
 //! Invariants: the mapping is never writable, and only `.text` is executable; the text is registered (see [`crate::registry`])
 //! exactly while it is mapped and its module is alive; what the accessors index was checked when the module was loaded.
@@ -56,7 +57,8 @@ use types::ModuleTypes;
 /// How much of an artifact is checked when it is loaded.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Verify {
-    /// Length, header with its own checksum, compatibility, and bounds. The code is trusted to be what the compiler wrote.
+    /// Length, header with its own checksum, compatibility, and bounds. Code, and where each function's is, are trusted to be what the
+    /// compiler wrote.
     HeaderOnly,
     /// The checksum of the whole content too: reads every byte.
     Full,
@@ -150,6 +152,12 @@ impl Code {
         base + self.sections.text.start..base + self.sections.text.end
     }
 
+    /// Where in the text the code of a function is: always inside it.
+    fn range(&self, index: DefinedFuncIndex) -> Option<CodeRange> {
+        let functions = FunctionTable(self.bytes(&self.sections.functions));
+        check::code_range(functions, index, self.sections.text.len())
+    }
+
     fn address(&self, text_offset: u32) -> *const u8 {
         self.mapping
             .at(self.sections.text.start + text_offset as usize)
@@ -176,7 +184,7 @@ impl CompiledModule {
         let sections = sections::check(artifact, engine, verify)?;
         let file =
             memfd::sealed("cowling-artifact", artifact).map_err(LoadError::io("copying it"))?;
-        Self::map(file, sections, types)
+        Self::map(file, sections, types, verify)
     }
 
     /// Loads an artifact by mapping its file.
@@ -206,7 +214,7 @@ impl CompiledModule {
         // SAFETY: the mapping is readable and has `len` bytes (rounded up), which the caller keeps as they are.
         let bytes = unsafe { std::slice::from_raw_parts(mapping.base().as_ptr(), len) };
         let sections = sections::check(bytes, engine, verify)?;
-        Self::finish(mapping, file, sections, types)
+        Self::finish(mapping, file, sections, types, verify)
     }
 
     /// A module that has facts but no code: for memories, tables, globals and tags that the host creates. Its types are
@@ -240,10 +248,11 @@ impl CompiledModule {
         file: OwnedFd,
         sections: Sections,
         types: &Arc<TypeRegistry>,
+        verify: Verify,
     ) -> Result<Arc<CompiledModule>, LoadError> {
         let mapping =
             Mapping::file(file.as_fd(), sections.image_len).map_err(LoadError::io("mapping it"))?;
-        Self::finish(mapping, file, sections, types)
+        Self::finish(mapping, file, sections, types, verify)
     }
 
     fn finish(
@@ -251,6 +260,7 @@ impl CompiledModule {
         file: OwnedFd,
         sections: Sections,
         types: &Arc<TypeRegistry>,
+        verify: Verify,
     ) -> Result<Arc<CompiledModule>, LoadError> {
         let mut code = Code {
             mapping,
@@ -261,12 +271,12 @@ impl CompiledModule {
             .map_err(|error| LoadError::Malformed(format!("its facts do not decode: {error}")))?;
         let layout = check::info(&info, Some(&code.sections))?;
         let text_len = code.sections.text.len();
-        check::tables(
-            &info,
-            FunctionTable(code.bytes(&code.sections.functions)),
-            TrampolineTable(code.bytes(&code.sections.trampolines)),
-            text_len,
-        )?;
+        let functions = FunctionTable(code.bytes(&code.sections.functions));
+        let trampolines = TrampolineTable(code.bytes(&code.sections.trampolines));
+        check::tables(&info, functions, trampolines, text_len)?;
+        if verify == Verify::Full {
+            check::functions(functions, text_len)?;
+        }
         if text_len > 0 {
             let start = code.sections.text.start;
             let pages = round_up_to_page(code.sections.text.end).unwrap_or(usize::MAX);
@@ -391,8 +401,7 @@ impl CompiledModule {
 
     /// Where in [`text`](Self::text) the code of a function is.
     pub fn code_range(&self, index: DefinedFuncIndex) -> Option<CodeRange> {
-        let code = self.code.as_ref()?;
-        FunctionTable(code.bytes(&code.sections.functions)).get(index)
+        self.code.as_ref()?.range(index)
     }
 
     /// Which places of the binary the code from which offset of [`text`](Self::text) on comes from. Empty if that was not kept.
@@ -424,8 +433,7 @@ impl CompiledModule {
     /// Address of a function's code, or `None` if the module has no such function.
     pub(crate) fn func_code(&self, index: DefinedFuncIndex) -> Option<*const u8> {
         let code = self.code.as_ref()?;
-        let range = FunctionTable(code.bytes(&code.sections.functions)).get(index)?;
-        Some(code.address(range.offset))
+        Some(code.address(code.range(index)?.offset))
     }
 
     fn trampolines(&self, index: TypeIndex) -> Option<(&Code, TrampolineOffsets)> {

@@ -569,6 +569,7 @@ impl InstancePtr {
         let type_id = self.module.type_ids()[function.ty.as_u32() as usize];
         let built = match info.defined_func(index) {
             Some(defined) => VmFuncRef {
+                // Null only in an artifact that was altered since it was checked: whoever calls it ends the process.
                 code: self.module.func_code(defined).unwrap_or(std::ptr::null()),
                 ctx: self.vmctx.as_ptr().cast(),
                 entry: self

@@ -1,22 +1,17 @@
-//! Files seen before: told from their metadata, so that a large one need not be read to learn that it has not changed.
+//! Files seen before, told by their [`Identity`].
 //!
 //! ```text
-//!   <dir>/<identity>.seen        what was found out about a file with this identity
+//!   <dir>/<hash>.seen        what was found out about a file with this identity
 //!
-//!   identity = BLAKE3(compiler id, device, inode, length, modification and change time in nanoseconds)
-//!   content  = the name of the artifact compiled from the file, or "verified" for an artifact whose checksum was right
+//!   hash    = BLAKE3(compiler id, identity)
+//!   content = the name of the artifact compiled from the file, or "verified" for an artifact whose checksum was right
 //! ```
-//!
-//! The change time is set by the system at every write and cannot be set back, so equal identities mean equal content, but for
-//! a write within one tick of its clock. Hence a file is only noted when its last change was [`SETTLED`] ago *before* it was
-//! read and it still has the same identity after.
 
 use super::{EngineCache, Key, open_entry};
+use crate::identity::Identity;
 use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Suffix of a note's name.
 pub(super) const SUFFIX: &str = "seen";
@@ -24,37 +19,6 @@ pub(super) const SUFFIX: &str = "seen";
 const VERIFIED: &str = "verified";
 /// No note has more bytes.
 const MAX_NOTE: u64 = 128;
-/// How long ago a file must have changed to be told from its metadata. Clocks of file systems tick every two seconds at worst.
-const SETTLED: Duration = Duration::from_secs(3);
-
-/// What a file is told by.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Identity {
-    words: [u64; 7],
-    settled: bool,
-}
-
-impl Identity {
-    /// The identity of an open file, or `None` when it is no regular one.
-    pub(crate) fn of(file: &File) -> Option<Identity> {
-        let metadata = file.metadata().ok().filter(|m| m.is_file())?;
-        let changed = metadata.ctime().max(metadata.mtime());
-        let changed = UNIX_EPOCH + Duration::from_secs(u64::try_from(changed).ok()?);
-        let age = SystemTime::now().duration_since(changed);
-        Some(Identity {
-            words: [
-                metadata.dev(),
-                metadata.ino(),
-                metadata.len(),
-                metadata.mtime() as u64,
-                metadata.mtime_nsec() as u64,
-                metadata.ctime() as u64,
-                metadata.ctime_nsec() as u64,
-            ],
-            settled: age.is_ok_and(|age| age > SETTLED),
-        })
-    }
-}
 
 impl EngineCache {
     /// The key of the artifact compiled from a file with this identity.
@@ -87,15 +51,14 @@ impl EngineCache {
     }
 
     fn write_note(&self, identity: &Identity, file: &File, content: &str) {
-        if !identity.settled || Identity::of(file).as_ref() != Some(identity) {
-            return;
+        if identity.is_still_that_of(file) {
+            self.write(&self.note_path(identity), content.as_bytes());
         }
-        self.write(&self.note_path(identity), content.as_bytes());
     }
 
     fn note_path(&self, identity: &Identity) -> PathBuf {
         let mut hasher = blake3::Hasher::new_keyed(&self.compiler_id);
-        for word in identity.words {
+        for word in identity.words() {
             hasher.update(&word.to_le_bytes());
         }
         let name = hasher.finalize().to_hex();

@@ -144,6 +144,33 @@ fn an_artifact_altered_anywhere_is_refused() {
 }
 
 #[test]
+fn damage_is_noticed_unless_files_are_trusted_to_be_whole() {
+    let files = Files::new();
+    let bytes = artifact();
+    let mut altered = bytes.clone();
+    // Between header and text there is nothing but zeros.
+    altered[4000] ^= 1;
+    for (checksums, refused) in [(true, true), (false, false)] {
+        let engine = Engine::new(Config::new().artifact_checksums(checksums)).unwrap();
+        let whole = files.write(&bytes, 0o600);
+        check(&Module::deserialize_file(&engine, &whole).unwrap());
+        let damaged = files.write(&altered, 0o600);
+        for _ in 0..2 {
+            assert_eq!(
+                Module::deserialize_file(&engine, &damaged).is_err(),
+                refused
+            );
+            assert_eq!(deserialize(&engine, &altered).is_err(), refused);
+        }
+        // Whatever is trusted, it is for this engine and all of it.
+        let cut = files.write(&bytes[..bytes.len() - 1], 0o600);
+        assert!(Module::deserialize_file(&engine, cut).is_err());
+        let foreign = foreign(|header| header.version = "0.0.1".into());
+        assert!(deserialize(&engine, &foreign).is_err());
+    }
+}
+
+#[test]
 fn an_artifact_that_is_cut_off_or_extended_is_refused() {
     let engine = Engine::default();
     let bytes = artifact();

@@ -83,8 +83,8 @@ struct Group {
     canonical: Arc<[SubType]>,
     /// The number of each of its types.
     ids: Box<[u32]>,
-    /// Its types, naming all types by number.
-    types: Box<[SubType]>,
+    /// Its types, naming all types by number. The canonical form itself if the group does not refer to itself.
+    types: Arc<[SubType]>,
     /// Where the contents of their objects lie. Rows point here.
     layouts: Box<[Option<GcLayout>]>,
     /// Other groups that it refers to.
@@ -346,16 +346,25 @@ impl TypeRegistry {
             depths.push(depth);
         }
         let ids: Box<[u32]> = canonical.iter().map(|_| inner.new_id()).collect();
-        let mut types: Box<[SubType]> = canonical.clone().into();
-        for ty in &mut types {
-            ty.rename(&mut |name| match name {
-                TypeRef::Group(position) => TypeRef::Engine(ids[position as usize]),
-                other => other,
-            });
-        }
+        let canonical: Arc<[SubType]> = canonical.into();
+        let refers_to_itself = (canonical.iter().flat_map(SubType::type_refs))
+            .any(|name| matches!(name, TypeRef::Group(_)));
+        let types = match refers_to_itself {
+            false => canonical.clone(),
+            true => {
+                let mut types = canonical.to_vec();
+                for ty in &mut types {
+                    ty.rename(&mut |name| match name {
+                        TypeRef::Group(position) => TypeRef::Engine(ids[position as usize]),
+                        other => other,
+                    });
+                }
+                types.into()
+            }
+        };
         let group = Arc::new(Group {
             registry: Arc::downgrade(self),
-            canonical: canonical.into(),
+            canonical,
             layouts: types
                 .iter()
                 .map(|ty| GcLayout::new(&ty.composite))
@@ -364,7 +373,7 @@ impl TypeRegistry {
             types,
             dependencies,
         });
-        for (position, (&id, ty)) in group.ids.iter().zip(&group.types).enumerate() {
+        for (position, (&id, ty)) in group.ids.iter().zip(&*group.types).enumerate() {
             let layout = group.layouts[position].as_ref();
             self.rows
                 .write(id, &self.row(id, ty, depths[position], layout));
@@ -569,6 +578,8 @@ impl ModuleTypes {
         let mut groups = Vec::with_capacity(info.group_ends.len());
         {
             let mut inner = registry.write();
+            // At once, or what is there already would be hashed again and again; groups may all be the same, though.
+            inner.groups.reserve(info.group_ends.len().min(1 << 10));
             // Groups may be empty, and are nothing then.
             for range in info.groups().filter(|range| range.start < range.end) {
                 let start = range.start.index();
