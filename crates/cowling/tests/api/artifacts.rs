@@ -165,7 +165,7 @@ fn damage_is_noticed_unless_files_are_trusted_to_be_whole() {
         // Whatever is trusted, it is for this engine and all of it.
         let cut = files.write(&bytes[..bytes.len() - 1], 0o600);
         assert!(Module::deserialize_file(&engine, cut).is_err());
-        let foreign = foreign(|header| header.version = "0.0.1".into());
+        let foreign = foreign(|header| header.target = header.target.replace("x86", "y86"));
         assert!(deserialize(&engine, &foreign).is_err());
     }
 }
