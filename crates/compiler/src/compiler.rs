@@ -95,8 +95,30 @@ impl Compiler {
     /// As [`compile`](Self::compile), or when there is no such function.
     #[doc(hidden)]
     pub fn clif(&self, wasm: &[u8], function: DefinedFuncIndex) -> Result<String, CompileError> {
+        self.clif_of(wasm, function, false)
+    }
+
+    /// Likewise, behind this crate's own optimisations.
+    ///
+    /// # Errors
+    /// As [`clif`](Self::clif).
+    #[doc(hidden)]
+    pub fn optimized_clif(
+        &self,
+        wasm: &[u8],
+        function: DefinedFuncIndex,
+    ) -> Result<String, CompileError> {
+        self.clif_of(wasm, function, true)
+    }
+
+    fn clif_of(
+        &self,
+        wasm: &[u8],
+        function: DefinedFuncIndex,
+        optimized: bool,
+    ) -> Result<String, CompileError> {
         let mut parsed = parse::parse(wasm, &self.knobs)?;
         init::lay_out(&mut parsed, &self.knobs);
-        driver::clif(&parsed, self.target(), function)
+        driver::clif(&parsed, self.target(), function, optimized)
     }
 }

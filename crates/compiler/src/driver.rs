@@ -9,6 +9,7 @@ use crate::error::{CompileError, FunctionLabel};
 use crate::fixed_tables::FixedTables;
 use crate::lower::{self, Lowered, ModuleEnv};
 use crate::operator_cost::OperatorCost;
+use crate::optimize;
 use crate::parse::{Body, Parsed};
 use crate::queue;
 use crate::trampoline::{self, Trampoline};
@@ -169,11 +170,12 @@ pub(crate) fn compile(
     })
 }
 
-/// The CLIF of one function before optimisation, as text.
+/// The CLIF of one function before the code generator, as text; before optimisations of our own, too, unless it shall be `optimized`.
 pub(crate) fn clif(
     parsed: &Parsed<'_>,
     target: Target<'_>,
     index: DefinedFuncIndex,
+    optimized: bool,
 ) -> Result<String, CompileError> {
     let layout = vm_layout(parsed)?;
     let fixed_tables = FixedTables::find(parsed, target.knobs)?;
@@ -192,6 +194,9 @@ pub(crate) fn clif(
     })?;
     let mut worker = Worker::new();
     worker.lower(&env, index, body)?;
+    if optimized {
+        optimize::run(&mut worker.context.func, env.knobs);
+    }
     Ok(worker.context.func.display().to_string())
 }
 
@@ -272,6 +277,7 @@ impl Worker {
         if let Some(clif) = shared.clif {
             clif.write(index, &self.context.func)?;
         }
+        optimize::run(&mut self.context.func, env.knobs);
         let keep_positions = env.knobs.generate_address_map;
         let code = code::generate(&mut self.context, env.isa, keep_positions);
         let mut code = code.map_err(|message| {

@@ -17,6 +17,7 @@
 //! | `isa` | the code generator's target |
 //! | `operator_cost` | what operators cost in fuel |
 //! | `lower` | a function body becomes CLIF, validated in the same pass |
+//! | `optimize` | the mid-end: what the code generator would miss in CLIF |
 //! | `trampoline` | the ways between host and guest, in CLIF |
 //! | `clif` | CLIF written down for people |
 //! | `code` | CLIF becomes one piece of machine code |
@@ -40,6 +41,7 @@ mod init;
 mod isa;
 mod lower;
 mod operator_cost;
+mod optimize;
 mod parse;
 mod queue;
 mod trampoline;

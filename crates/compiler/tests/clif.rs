@@ -1,16 +1,17 @@
-//! How WebAssembly is translated: every `tests/clif/*.wat` has the CLIF of its functions, before optimisation, beside it.
+//! How WebAssembly is translated: every `tests/clif/*.wat` has the CLIF of its functions, before optimisation, beside it, and every
+//! `tests/optimize/*.wat` what our own optimisations make of it.
 //!
 //! Lines `;;! knob = value` at the head of a file set knobs. `COWLING_BLESS=1 cargo test -p cowling-compiler --test clif` writes
 //! the expected files anew; read the difference before committing it.
 
 use cowling_abi::DefinedFuncIndex;
 use cowling_abi::knobs::Knobs;
-use cowling_compiler::Compiler;
+use cowling_compiler::{CompileError, Compiler};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-fn fixtures() -> Vec<PathBuf> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clif");
+fn fixtures(dir: &str) -> Vec<PathBuf> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join(dir);
     let entries = fs::read_dir(&dir).expect("the folder of fixtures is readable");
     let mut files: Vec<PathBuf> = entries
         .map(|entry| entry.expect("its entries are readable").path())
@@ -34,8 +35,11 @@ fn knobs(text: &str) -> Knobs {
     knobs
 }
 
+/// The CLIF of a function.
+type Clif = fn(&Compiler, &[u8], DefinedFuncIndex) -> Result<String, CompileError>;
+
 /// The CLIF of all functions of a module.
-fn translate(path: &Path) -> String {
+fn translate(path: &Path, clif: Clif) -> String {
     let text = fs::read_to_string(path).expect("the fixture is readable");
     let wasm = wat::parse_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let compiler = Compiler::new(&knobs(&text)).expect("this machine is supported");
@@ -44,7 +48,7 @@ fn translate(path: &Path) -> String {
         .unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let mut out = String::new();
     for index in 0.. {
-        match compiler.clif(&wasm, DefinedFuncIndex::from_u32(index)) {
+        match clif(&compiler, &wasm, DefinedFuncIndex::from_u32(index)) {
             Ok(clif) => {
                 if index > 0 {
                     out.push('\n');
@@ -57,14 +61,13 @@ fn translate(path: &Path) -> String {
     out
 }
 
-#[test]
-fn translations_are_as_expected() {
+fn check(dir: &str, clif: Clif) {
     let bless = std::env::var_os("COWLING_BLESS").is_some();
-    let fixtures = fixtures();
+    let fixtures = fixtures(dir);
     assert!(!fixtures.is_empty());
     let mut differ = Vec::new();
     for path in fixtures {
-        let found = translate(&path);
+        let found = translate(&path, clif);
         assert!(found.contains("block0"), "{}: no function", path.display());
         let expected = path.with_extension("clif");
         if bless {
@@ -74,4 +77,14 @@ fn translations_are_as_expected() {
         }
     }
     assert!(differ.is_empty(), "{}", differ.join("\n"));
+}
+
+#[test]
+fn translations_are_as_expected() {
+    check("tests/clif", Compiler::clif);
+}
+
+#[test]
+fn optimisations_are_as_expected() {
+    check("tests/optimize", Compiler::optimized_clif);
 }

@@ -27,6 +27,7 @@ mod memories;
 mod misuse;
 mod modules;
 mod operator_cost;
+mod optimisations;
 mod panics;
 mod profiles;
 mod readme;
