@@ -4,7 +4,8 @@
 //!   operators ──lower──> CLIF ──optimize──> CLIF ──Cranelift──> machine code
 //!                               │
 //!                               ├ product   64 by 64 to 128 bits, made of 32-bit pieces   ->  one multiplication
-//!                               └ carry     comparisons that find a carry or a borrow     ->  `adc`, `sbb`
+//!                               ├ carry     comparisons that find a carry or a borrow     ->  `adc`, `sbb`
+//!                               └ latch     ends of loops                                 ->  one jump, no move
 //! ```
 //!
 //! Invariants, of every pass:
@@ -20,6 +21,7 @@
 //! definitions; order matters, as `carry` works on what `product` made.
 
 mod carry;
+mod latch;
 mod look;
 mod product;
 
@@ -33,4 +35,5 @@ pub(crate) fn run(function: &mut Function, knobs: &Knobs) {
     }
     product::run(function);
     carry::run(function);
+    latch::run(function);
 }
