@@ -17,7 +17,9 @@
 use super::look;
 use cranelift_codegen::cursor::{Cursor, FuncCursor};
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{Block, Function, InstBuilder, InstructionData, Opcode, types};
+use cranelift_codegen::ir::{
+    Block, Function, Inst, InstBuilder, InstructionData, Opcode, Value, types,
+};
 
 /// Changes all such comparisons.
 pub(super) fn run(function: &mut Function) {
@@ -50,13 +52,11 @@ fn change(function: &mut Function, block: Block) -> Option<()> {
     look::constant(dfg, step)?;
     // As an immediate operand it is extended by its sign.
     let limit = i32::try_from(look::constant(dfg, limit)?).ok()?;
-    let goes_on = blocks.iter().any(|call| {
-        let mut args = call.args(&dfg.value_lists);
-        args.any(|arg| {
-            arg.as_value()
-                .is_some_and(|v| dfg.resolve_aliases(v) == counter)
-        })
-    });
+    let goes_on = passes_on(function, branch, counter)
+        || blocks.iter().any(|call| {
+            let next = function.layout.last_inst(call.block(&dfg.value_lists));
+            next.is_some_and(|next| passes_on(function, next, counter))
+        });
     if !goes_on {
         return None;
     }
@@ -67,4 +67,17 @@ fn change(function: &mut Function, block: Block) -> Option<()> {
     let condition = cursor.ins().icmp(cond, wide, limit);
     function.dfg.inst_args_mut(branch)[0] = condition;
     Some(())
+}
+
+/// Does a branch give a value to the block behind it?
+fn passes_on(function: &Function, branch: Inst, value: Value) -> bool {
+    let dfg = &function.dfg;
+    let calls = dfg.insts[branch].branch_destination(&dfg.jump_tables, &dfg.exception_tables);
+    // Of a table of many blocks only some are looked at.
+    let args = calls
+        .iter()
+        .take(4)
+        .flat_map(|call| call.args(&dfg.value_lists));
+    let mut values = args.filter_map(|arg| arg.as_value());
+    values.any(|v| dfg.resolve_aliases(v) == value)
 }
