@@ -195,7 +195,7 @@ pub(crate) fn clif(
     let mut worker = Worker::new();
     worker.lower(&env, index, body)?;
     if optimized {
-        optimize::run(&mut worker.context.func, env.knobs);
+        optimize::run(&mut worker.context.func, env.info, env.knobs);
     }
     Ok(worker.context.func.display().to_string())
 }
@@ -277,7 +277,7 @@ impl Worker {
         if let Some(clif) = shared.clif {
             clif.write(index, &self.context.func)?;
         }
-        optimize::run(&mut self.context.func, env.knobs);
+        optimize::run(&mut self.context.func, env.info, env.knobs);
         let keep_positions = env.knobs.generate_address_map;
         let code = code::generate(&mut self.context, env.isa, keep_positions);
         let mut code = code.map_err(|message| {

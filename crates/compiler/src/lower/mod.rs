@@ -50,6 +50,7 @@ mod table;
 pub(crate) mod traps;
 mod types;
 
+pub(crate) use regions::own_memory;
 pub(crate) use state::{FuncLowering, Lowered};
 pub(crate) use types::{clif_type, guest_signature};
 

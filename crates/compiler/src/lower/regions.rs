@@ -19,13 +19,27 @@
 
 use cowling_abi::entity::EntityRef;
 use cowling_abi::{DefinedGlobalIndex, DefinedMemoryIndex, DefinedTableIndex};
-use cranelift_codegen::ir::{AliasRegion, AliasRegionData, Function};
+use cranelift_codegen::ir::{AliasRegion, AliasRegionData, DataFlowGraph, Function};
 
 /// Globals from this one on share a region.
 const OWN_GLOBAL_REGIONS: usize = 32;
 
 /// Fields of structs from this word on share a region.
 const OWN_FIELD_REGIONS: u32 = 64;
+
+/// Bits of a region's number that say what kind it is of.
+const KIND_BITS: u32 = 3;
+
+/// The kind of memories.
+const MEMORY: u32 = 1;
+
+/// The memory of this module that a region is, if it is one.
+pub(crate) fn own_memory(dfg: &DataFlowGraph, region: AliasRegion) -> Option<DefinedMemoryIndex> {
+    let id = dfg.alias_regions[region].user_id;
+    let is_memory = id & ((1 << KIND_BITS) - 1) == MEMORY;
+    let position = (id >> KIND_BITS).checked_sub(1).filter(|_| is_memory);
+    position.map(DefinedMemoryIndex::from_u32)
+}
 
 /// A part of memory that overlaps no other part.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -57,7 +71,7 @@ impl Region {
         let place = |index: Option<usize>| index.map_or(0, |index| index as u32 + 1);
         let (kind, name, position) = match self {
             Region::Runtime => (0, "runtime records", 0),
-            Region::Memory(index) => (1, "memory", place(index.map(EntityRef::index))),
+            Region::Memory(index) => (MEMORY, "memory", place(index.map(EntityRef::index))),
             Region::Table(index) => (2, "table", place(index.map(EntityRef::index))),
             Region::Global(index) => {
                 let index = index.map(|i| i.index().min(OWN_GLOBAL_REGIONS));
@@ -69,7 +83,7 @@ impl Region {
             Region::StructFields(word) => (5, "field at word", word.min(OWN_FIELD_REGIONS)),
             Region::ArrayElements(kind) => (6, "elements of kind", kind),
         };
-        let user_id = kind | position << 3;
+        let user_id = kind | position << KIND_BITS;
         if let Some(known) = function.dfg.alias_regions.get(user_id) {
             return known;
         }

@@ -3,6 +3,7 @@
 //! ```text
 //!   operators ──lower──> CLIF ──optimize──> CLIF ──Cranelift──> machine code
 //!                               │
+//!                               ├ forward   what is read from a memory and is known       ->  the value
 //!                               ├ product   64 by 64 to 128 bits, made of 32-bit pieces   ->  one multiplication
 //!                               ├ carry     comparisons that find a carry or a borrow     ->  `adc`, `sbb`
 //!                               └ latch     ends of loops                                 ->  one jump, no move
@@ -18,21 +19,31 @@
 //! * What is not needed any more is left where it is: the code generator emits nothing for pure instructions without uses.
 //!
 //! Passes run at the levels that optimise (knob `cranelift_opt_level`). Values are looked at through [`look`], which knows nothing but
-//! definitions; order matters, as `carry` works on what `product` made.
+//! definitions; `flow` knows where blocks are come to from, and `interval` how large counters get. Order matters: each works on what those
+//! before it made.
 
 mod carry;
+mod flow;
+mod forward;
+mod interval;
 mod latch;
 mod look;
 mod product;
 
+use cowling_abi::ModuleInfo;
 use cowling_abi::knobs::{Knobs, OptLevel};
 use cranelift_codegen::ir::Function;
+use flow::Flow;
+use interval::Intervals;
 
 /// Runs all passes, if the settings want code to be optimised.
-pub(crate) fn run(function: &mut Function, knobs: &Knobs) {
+pub(crate) fn run(function: &mut Function, info: &ModuleInfo, knobs: &Knobs) {
     if knobs.cranelift_opt_level == OptLevel::None {
         return;
     }
+    let flow = Flow::new(function);
+    let mut intervals = Intervals::default();
+    forward::run(function, info, &flow, &mut intervals);
     product::run(function);
     carry::run(function);
     latch::run(function);
