@@ -126,7 +126,28 @@ impl FuncLowering<'_> {
         let MemArgTarget::Memory(memory) = memarg.target else {
             return Err(self.unsupported("access to a GC array"));
         };
+        let index = self.pop1();
         let memory = MemoryIndex::from_u32(memory);
+        Ok(self.access(memory, index, memarg.offset, size))
+    }
+
+    /// Where to access as many bytes of a memory from an index on, in parts. To `offset`, `len` can be added.
+    pub(super) fn range_address(
+        &mut self,
+        memory: MemoryIndex,
+        index: Value,
+        len: u32,
+    ) -> HeapAccess {
+        let mut access = self.access(memory, index, 0, len);
+        if access.offset.checked_add_unsigned(len).is_none() {
+            let ins = self.builder.ins();
+            access.base = ins.iadd_imm_s(access.base, i64::from(access.offset));
+            access.offset = 0;
+        }
+        access
+    }
+
+    fn access(&mut self, memory: MemoryIndex, index: Value, offset: u64, size: u32) -> HeapAccess {
         let env = self.env;
         let ty = &env.info.memories[memory];
         let plan = MemoryPlan::new(env.info, memory, env.knobs);
@@ -136,13 +157,12 @@ impl FuncLowering<'_> {
             .with_endianness(Endianness::Little)
             .with_trap_code(Some(trap));
         let flags = self.flags(flags, region);
-        let index = self.pop1();
-        let (base, offset) = self.address(memory, ty, &plan, index, memarg.offset, u64::from(size));
-        Ok(HeapAccess {
+        let (base, offset) = self.address(memory, ty, &plan, index, offset, u64::from(size));
+        HeapAccess {
             flags,
             base,
             offset,
-        })
+        }
     }
 
     fn address(

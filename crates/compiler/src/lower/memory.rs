@@ -1,4 +1,5 @@
-//! Linear memories: loads, stores, and operations on whole ranges. Addresses and their checks are [`heap`](super::heap)'s.
+//! Linear memories: loads, stores, and operations on whole ranges. Addresses and their checks are [`heap`](super::heap)'s, ranges of a few
+//! bytes [`bulk`](super::bulk)'s.
 
 use super::CompileError;
 use super::heap::HeapAccess;
@@ -91,7 +92,13 @@ impl FuncLowering<'_> {
 
     /// `memory.copy`
     pub(super) fn memory_copy(&mut self, dst_memory: u32, src_memory: u32) {
-        let (dst, src, len) = self.pop_range();
+        let (dst, src, len) = self.pop3();
+        if let Some(len) = self.few_bytes(len) {
+            let [to, from] = [dst_memory, src_memory].map(MemoryIndex::from_u32);
+            self.copy_in_place((to, dst), (from, src), len);
+            return;
+        }
+        let [dst, src, len] = [dst, src, len].map(|value| self.index64(value));
         let dst_memory = self.immediate(dst_memory);
         let src_memory = self.immediate(src_memory);
         let args = [dst_memory, src_memory, dst, src, len];
@@ -101,6 +108,10 @@ impl FuncLowering<'_> {
     /// `memory.fill`
     pub(super) fn memory_fill(&mut self, memory: u32) {
         let (dst, value, len) = self.pop3();
+        if let Some(len) = self.few_bytes(len) {
+            self.fill_in_place(MemoryIndex::from_u32(memory), dst, value, len);
+            return;
+        }
         let dst = self.index64(dst);
         let len = self.index64(len);
         let memory = self.immediate(memory);

@@ -29,6 +29,7 @@
 //! So operands are on the stack and have the right types, and indices are in range.
 
 mod atomic;
+mod bulk;
 mod call;
 mod control;
 mod dispatch;

@@ -107,8 +107,11 @@ fn outcome(
     let mut left = Vec::new();
     for export in exports {
         if let Some(memory) = export.clone().into_memory() {
-            let words = memory.data(&*store).chunks_exact(8);
-            let words = words.map(|w| u64::from_le_bytes(w.try_into().unwrap()));
+            let words = memory.data(&*store).chunks(8).map(|bytes| {
+                let mut word = [0; 8];
+                word[..bytes.len()].copy_from_slice(bytes);
+                u64::from_le_bytes(word)
+            });
             left.push(words.fold(0, |hash: u64, word| {
                 (hash.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95)
             }));

@@ -2,16 +2,11 @@ function 0 `copy_16`
   [wasm 0x29]
        push rbp
        mov rbp, rsp
-       mov rax, rdx
   [wasm 0x30]
-       mov r10, [rdi-0x20]
-       mov r10, [r10+8]
-       xor edx, edx
-       mov ecx, esi
-       mov r8d, eax
-       mov r9d, 0x10
-       mov rsi, rdx
-       call r10
+       mov r8d, edx
+       movdqu xmm6, [rdi+r8]                    ; trap: out of bounds memory access
+       mov esi, esi
+       movdqu [rdi+rsi], xmm6                   ; trap: out of bounds memory access
   [wasm 0x34]
        mov rsp, rbp
        pop rbp
@@ -21,16 +16,11 @@ function 1 `zero_24`
   [wasm 0x36]
        push rbp
        mov rbp, rsp
+       pxor xmm5, xmm5
   [wasm 0x3d]
-       mov r8, [rdi-0x20]
-       mov r9, [r8+0x10]
-  [wasm 0x39]
-       xor ecx, ecx
-  [wasm 0x3d]
-       mov edx, esi
-       mov r8d, 0x18
-       mov rsi, rcx
-       call r9
+       mov esi, esi
+       movdqu [rdi+rsi+8], xmm5                 ; trap: out of bounds memory access
+       movdqu [rdi+rsi], xmm5                   ; trap: out of bounds memory access
   [wasm 0x40]
        mov rsp, rbp
        pop rbp
