@@ -246,6 +246,13 @@ impl Worker {
         }
     }
 
+    /// Forgets the last function.
+    fn clear(&mut self) {
+        self.context.clear();
+        // It leaves these, and each function would go through those of all before it.
+        self.context.func.dfg.exception_tables.clear();
+    }
+
     /// Leaves the CLIF of a function in the context.
     fn lower(
         &mut self,
@@ -253,7 +260,7 @@ impl Worker {
         index: DefinedFuncIndex,
         body: &Body<'_>,
     ) -> Result<Lowered, CompileError> {
-        self.context.clear();
+        self.clear();
         let mut validator = validator(body, &mut self.validation);
         let lowered = lower::lower_function(
             env,
@@ -303,7 +310,7 @@ impl Worker {
     ) -> Result<Code, CompileError> {
         let isa = shared.env.isa;
         let keep_positions = shared.env.knobs.generate_address_map;
-        self.context.clear();
+        self.clear();
         trampoline::build(kind, ty, isa, &mut self.builder, &mut self.context.func);
         code::generate(&mut self.context, isa, keep_positions).map_err(|message| {
             CompileError::Codegen {
