@@ -21,7 +21,7 @@ pub use supplied::MemoryCreator;
 use crate::error::{Result, ensure};
 use cowling_abi::artifact::Header;
 use cowling_abi::knobs::{Knobs, OptLevel, RegallocAlgorithm, WasmBacktraceDetails};
-use cowling_vm::Supplied;
+use cowling_vm::{Supplied, TextPages};
 use std::fmt;
 use std::num::NonZeroUsize;
 
@@ -148,6 +148,14 @@ impl Config {
     }
 
     /// What artifacts must match to be loaded.
+    /// Where code runs.
+    pub(crate) fn text_pages(&self) -> TextPages {
+        #[cfg(feature = "profiling")]
+        return self.profiler.text_pages();
+        #[cfg(not(feature = "profiling"))]
+        TextPages::OfFile
+    }
+
     pub(crate) fn header(&self) -> Header {
         let mut header = Header::for_this_machine(&self.knobs);
         if let ModuleVersionStrategy::Custom(version) = &self.version {

@@ -138,7 +138,13 @@ impl Module {
 
     pub(crate) fn load_bytes(engine: &Engine, artifact: &[u8], verify: Verify) -> Result<Module> {
         let _span = tracing::info_span!("load", bytes = artifact.len()).entered();
-        let code = CompiledModule::load_bytes(artifact, engine.header(), engine.types(), verify)?;
+        let code = CompiledModule::load_bytes(
+            artifact,
+            engine.header(),
+            engine.types(),
+            verify,
+            engine.config().text_pages(),
+        )?;
         Ok(Module::loaded(engine, code))
     }
 
@@ -150,7 +156,13 @@ impl Module {
             (&file).read_to_end(&mut artifact)?;
             return Module::load_bytes(engine, &artifact, verify);
         }
-        let code = CompiledModule::load_file(file, engine.header(), engine.types(), verify)?;
+        let code = CompiledModule::load_file(
+            file,
+            engine.header(),
+            engine.types(),
+            verify,
+            engine.config().text_pages(),
+        )?;
         Ok(Module::loaded(engine, code))
     }
 

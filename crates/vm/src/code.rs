@@ -64,6 +64,16 @@ pub enum Verify {
     Full,
 }
 
+/// Where machine code runs.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum TextPages {
+    /// In the artifact's pages, which processes share that have mapped the same file.
+    OfFile,
+    /// In a copy that is of no file: the system's profiler believes that what is mapped from a file is described there, and looks at
+    /// nothing else that it is told.
+    Detached,
+}
+
 /// An artifact was not loaded.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -152,6 +162,26 @@ impl Code {
         base + self.sections.text.start..base + self.sections.text.end
     }
 
+    /// Whole pages of the mapping that have the text, and nothing that is written.
+    fn text_pages(&self) -> Range<usize> {
+        let end = round_up_to_page(self.sections.text.end).unwrap_or(usize::MAX);
+        self.sections.text.start..end
+    }
+
+    /// Replaces the text's pages by a copy that is of no file.
+    fn detach_text(&self) -> io::Result<()> {
+        let pages = self.text_pages();
+        let copy = Mapping::reserve(pages.len())?;
+        // SAFETY: nobody else has the new mapping.
+        unsafe { copy.protect(0..pages.len(), Protection::ReadWrite)? };
+        let from = self.mapping.at(pages.start).as_ptr();
+        // SAFETY: the text's pages are readable and stay as they are; those of the copy are as many, writable, and nobody else's.
+        unsafe { from.copy_to_nonoverlapping(copy.base().as_ptr(), pages.len()) };
+        // SAFETY: at once, pages are replaced by others with the same contents, so whoever reads them does not notice; nothing runs
+        // there yet. What the copy leaves behind is not used.
+        unsafe { copy.move_pages(0..pages.len(), &self.mapping, pages.start) }
+    }
+
     /// Where in the text the code of a function is: always inside it.
     fn range(&self, index: DefinedFuncIndex) -> Option<CodeRange> {
         let functions = FunctionTable(self.bytes(&self.sections.functions));
@@ -179,12 +209,13 @@ impl CompiledModule {
         engine: &Header,
         types: &Arc<TypeRegistry>,
         verify: Verify,
+        text: TextPages,
     ) -> Result<Arc<CompiledModule>, LoadError> {
         // Everything that can be refused is refused before the copy.
         let sections = sections::check(artifact, engine, verify)?;
         let file =
             memfd::sealed("cowling-artifact", artifact).map_err(LoadError::io("copying it"))?;
-        Self::map(file, sections, types, verify)
+        Self::map(file, sections, types, verify, text)
     }
 
     /// Loads an artifact by mapping its file.
@@ -200,6 +231,7 @@ impl CompiledModule {
         engine: &Header,
         types: &Arc<TypeRegistry>,
         verify: Verify,
+        text: TextPages,
     ) -> Result<Arc<CompiledModule>, LoadError> {
         let metadata = file.metadata().map_err(LoadError::io("reading its size"))?;
         if !metadata.is_file() {
@@ -214,7 +246,7 @@ impl CompiledModule {
         // SAFETY: the mapping is readable and has `len` bytes (rounded up), which the caller keeps as they are.
         let bytes = unsafe { std::slice::from_raw_parts(mapping.base().as_ptr(), len) };
         let sections = sections::check(bytes, engine, verify)?;
-        Self::finish(mapping, file, sections, types, verify)
+        Self::finish(mapping, file, sections, types, verify, text)
     }
 
     /// A module that has facts but no code: for memories, tables, globals and tags that the host creates. Its types are
@@ -249,10 +281,11 @@ impl CompiledModule {
         sections: Sections,
         types: &Arc<TypeRegistry>,
         verify: Verify,
+        text: TextPages,
     ) -> Result<Arc<CompiledModule>, LoadError> {
         let mapping =
             Mapping::file(file.as_fd(), sections.image_len).map_err(LoadError::io("mapping it"))?;
-        Self::finish(mapping, file, sections, types, verify)
+        Self::finish(mapping, file, sections, types, verify, text)
     }
 
     fn finish(
@@ -261,6 +294,7 @@ impl CompiledModule {
         sections: Sections,
         types: &Arc<TypeRegistry>,
         verify: Verify,
+        text: TextPages,
     ) -> Result<Arc<CompiledModule>, LoadError> {
         let mut code = Code {
             mapping,
@@ -278,11 +312,16 @@ impl CompiledModule {
             check::functions(functions, text_len)?;
         }
         if text_len > 0 {
-            let start = code.sections.text.start;
-            let pages = round_up_to_page(code.sections.text.end).unwrap_or(usize::MAX);
+            if text == TextPages::Detached {
+                code.detach_text()
+                    .map_err(LoadError::io("copying its code"))?;
+            }
             // SAFETY: the pages stay readable, which is all that references to them need; nothing runs there yet.
-            unsafe { code.mapping.protect(start..pages, Protection::ReadExecute) }
-                .map_err(LoadError::io("making its code executable"))?;
+            unsafe {
+                code.mapping
+                    .protect(code.text_pages(), Protection::ReadExecute)
+            }
+            .map_err(LoadError::io("making its code executable"))?;
         }
         // The file is kept only if something will be mapped from it: descriptors are scarcer than modules.
         code.file = info

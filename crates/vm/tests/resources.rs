@@ -56,8 +56,14 @@ fn load_text(text: &str) -> (Arc<RuntimeConfig>, Arc<CompiledModule>) {
         .compile(&wasm, &|_, _| {})
         .unwrap();
     let header = Header::for_this_machine(&config.knobs);
-    let module =
-        CompiledModule::load_bytes(&artifact, &header, &config.types, Verify::Full).unwrap();
+    let module = CompiledModule::load_bytes(
+        &artifact,
+        &header,
+        &config.types,
+        Verify::Full,
+        TextPages::OfFile,
+    )
+    .unwrap();
     (config, module)
 }
 

@@ -11,7 +11,7 @@
 
 use crate::error::{Context, Result, bail};
 use crate::module::Module;
-use cowling_vm::{Demangled, ExecutableMark};
+use cowling_vm::{Demangled, ExecutableMark, TextPages};
 use rustix::fs::OFlags;
 use rustix::time::ClockId;
 use std::fs::{self, File, OpenOptions};
@@ -79,6 +79,14 @@ impl ProfilingStrategy {
             }
             ProfilingStrategy::JitDump => JIT_DUMP
                 .open(|| JitDump::new(&PathBuf::from(format!("jit-{}.dump", process::id())))),
+        }
+    }
+
+    /// Where code has to run to be found.
+    pub(crate) fn text_pages(self) -> TextPages {
+        match self {
+            ProfilingStrategy::PerfMap => TextPages::Detached,
+            ProfilingStrategy::None | ProfilingStrategy::JitDump => TextPages::OfFile,
         }
     }
 

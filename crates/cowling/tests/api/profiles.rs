@@ -153,3 +153,24 @@ fn epochs_interrupt_a_loop_to_take_samples() {
     drop((module, engine));
     clock.join().unwrap();
 }
+
+#[test]
+fn code_that_a_perf_map_names_is_not_mapped_from_a_file() {
+    let is_of_file = |profiler: ProfilingStrategy| {
+        let engine = Engine::new(Config::new().profiler(profiler)).unwrap();
+        let wat = r#"(module (func (export "run") (result i32) (i32.const 7)))"#;
+        let module = Module::new(&engine, wat).unwrap();
+        let mut store = Store::new(&engine, ());
+        let instance = Instance::new(&mut store, &module, &[]).unwrap();
+        let run = instance.get_typed_func::<(), i32>(&mut store, "run");
+        assert_eq!(run.unwrap().call(&mut store, ()).unwrap(), 7);
+        let start = format!("{:x}-", module.text().as_ptr().addr());
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        let line = maps.lines().find(|line| line.starts_with(&start)).unwrap();
+        line.contains('/')
+    };
+    assert!(is_of_file(ProfilingStrategy::None));
+    assert!(!is_of_file(ProfilingStrategy::PerfMap));
+    let map = format!("/tmp/perf-{}.map", std::process::id());
+    std::fs::remove_file(map).unwrap();
+}

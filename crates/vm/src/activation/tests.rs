@@ -1,7 +1,7 @@
 //! Tests of entering and leaving guests, with guests written in machine code.
 
 use super::*;
-use crate::code::{CompiledModule, TypeRegistry, Verify};
+use crate::code::{CompiledModule, TextPages, TypeRegistry, Verify};
 use crate::testing::{Artifact, engine};
 use cowling_abi::layout::{VM_MAGIC, VmHeader};
 use cowling_abi::{DefinedFuncIndex, FuncIndex, TypeIndex};
@@ -74,6 +74,7 @@ fn module() -> Arc<CompiledModule> {
         &engine(),
         &TypeRegistry::new().unwrap(),
         Verify::Full,
+        TextPages::OfFile,
     )
     .unwrap()
 }

@@ -36,7 +36,13 @@ fn artifact() -> Artifact {
 }
 
 fn load(bytes: &[u8], verify: Verify) -> Result<Arc<CompiledModule>, LoadError> {
-    CompiledModule::load_bytes(bytes, &engine(), &TypeRegistry::new().unwrap(), verify)
+    CompiledModule::load_bytes(
+        bytes,
+        &engine(),
+        &TypeRegistry::new().unwrap(),
+        verify,
+        TextPages::OfFile,
+    )
 }
 
 fn error(bytes: &[u8], verify: Verify) -> String {
@@ -61,6 +67,7 @@ fn what_the_artifact_says_is_found_from_bytes_and_from_a_file() {
             &engine(),
             &TypeRegistry::new().unwrap(),
             verify,
+            TextPages::OfFile,
         );
         for module in [load(&bytes, verify).unwrap(), from_file.unwrap()] {
             assert_eq!(module.artifact_bytes(), bytes);
@@ -104,20 +111,41 @@ fn code_is_registered_as_long_as_its_module_lives() {
     assert!(now.is_none_or(|other| Arc::as_ptr(&other) != weak.as_ptr()));
 }
 
+/// What the system says of the pages at an address: protection, and file.
+fn mapped_at(address: usize) -> (String, String) {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let line = maps.lines().find(|line| {
+        let (range, _) = line.split_once(' ').unwrap();
+        let (start, end) = range.split_once('-').unwrap();
+        let parse = |n| usize::from_str_radix(n, 16).unwrap();
+        (parse(start)..parse(end)).contains(&address)
+    });
+    let words: Vec<_> = line.unwrap().split_whitespace().collect();
+    let file = words.get(5..).unwrap_or_default().join(" ");
+    (words[1].to_string(), file)
+}
+
 #[test]
 fn code_is_never_writable() {
     let module = load(&artifact().build(), Verify::Full).unwrap();
     let pc = module.func_code(DefinedFuncIndex::from_u32(0)).unwrap() as usize;
-    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
-    let protection = maps.lines().find_map(|line| {
-        let (range, rest) = line.split_once(' ')?;
-        let (start, end) = range.split_once('-')?;
-        let parse = |n| usize::from_str_radix(n, 16).unwrap();
-        (parse(start)..parse(end))
-            .contains(&pc)
-            .then(|| rest[..4].to_string())
-    });
-    assert_eq!(protection.as_deref(), Some("r-xp"));
+    assert_eq!(mapped_at(pc).0, "r-xp");
+}
+
+#[test]
+fn code_that_is_detached_is_the_same_and_of_no_file() {
+    let bytes = artifact().build();
+    for (text, of_file) in [(TextPages::OfFile, true), (TextPages::Detached, false)] {
+        let types = TypeRegistry::new().unwrap();
+        let module = CompiledModule::load_bytes(&bytes, &engine(), &types, Verify::Full, text);
+        let module = module.unwrap();
+        let pc = module.func_code(DefinedFuncIndex::from_u32(0)).unwrap() as usize;
+        let (protection, file) = mapped_at(pc);
+        assert_eq!(protection, "r-xp");
+        assert_eq!(file.contains("cowling-artifact"), of_file, "{file}");
+        assert_eq!(file.is_empty(), !of_file, "{file}");
+        assert_eq!(module.artifact_bytes(), bytes);
+    }
 }
 
 #[test]
@@ -143,6 +171,7 @@ fn truncated_artifacts_are_refused_at_every_length() {
             &engine(),
             &TypeRegistry::new().unwrap(),
             Verify::Full,
+            TextPages::OfFile,
         );
         assert!(
             matches!(

@@ -33,8 +33,14 @@ pub(crate) fn compile_for(config: &RuntimeConfig, text: &str) -> Arc<CompiledMod
     let compiler = Compiler::new(&config.knobs).unwrap();
     let artifact = compiler.compile(&wasm, &|_, _| {}).unwrap();
     let header = Header::for_this_machine(&config.knobs);
-    let module =
-        CompiledModule::load_bytes(&artifact, &header, &config.types, Verify::Full).unwrap();
+    let module = CompiledModule::load_bytes(
+        &artifact,
+        &header,
+        &config.types,
+        Verify::Full,
+        TextPages::OfFile,
+    )
+    .unwrap();
     // So that slots are recycled, which no test should notice.
     HELD.lock().unwrap().push(Handle::new(module.clone()));
     module
