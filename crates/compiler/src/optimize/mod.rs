@@ -6,6 +6,7 @@
 //!                               ├ forward   what is read from a memory and is known       ->  the value
 //!                               ├ product   64 by 64 to 128 bits, made of 32-bit pieces   ->  one multiplication
 //!                               ├ carry     comparisons that find a carry or a borrow     ->  `adc`, `sbb`
+//!                               ├ widen     indices that loops carry along                ->  64 bits wide
 //!                               └ latch     ends of loops                                 ->  one jump, no move
 //! ```
 //!
@@ -29,6 +30,7 @@ mod interval;
 mod latch;
 mod look;
 mod product;
+mod widen;
 
 use cowling_abi::ModuleInfo;
 use cowling_abi::knobs::{Knobs, OptLevel};
@@ -46,5 +48,6 @@ pub(crate) fn run(function: &mut Function, info: &ModuleInfo, knobs: &Knobs) {
     forward::run(function, info, &flow, &mut intervals);
     product::run(function);
     carry::run(function);
+    widen::run(function);
     latch::run(function);
 }

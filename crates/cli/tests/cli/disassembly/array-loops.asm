@@ -8,17 +8,18 @@ function 0 `sum`
        je L1
   [no operator]
        xor eax, eax
+  [wasm 0x42]
+       mov ecx, esi
   [wasm 0x48]
-       mov rcx, [rdi-0x48]
+       mov rsi, [rdi-0x48]
    L0:
-       mov edi, esi
-       mov edi, [rcx+rdi]                       ; trap: out of bounds memory access
+       mov edi, [rsi+rcx]                       ; trap: out of bounds memory access
   [no operator]
        sub edx, 1
   [wasm 0x4b]
        add eax, edi
   [no operator]
-       add esi, 4
+       add ecx, 4
   [wasm 0x5c]
        test edx, edx
        jne L0
@@ -65,12 +66,12 @@ function 2 `length`
   [wasm 0xab]
        push rbp
        mov rbp, rsp
+  [wasm 0xb4]
+       mov eax, esi
   [wasm 0xb8]
        mov r8, [rdi-0x48]
-       mov rax, rsi
    L0:
-       mov r9d, eax
-       movzx r9, byte ptr [r8+r9]               ; trap: out of bounds memory access
+       movzx r9, byte ptr [r8+rax]              ; trap: out of bounds memory access
   [wasm 0xbc]
        test r9d, r9d
        je L1

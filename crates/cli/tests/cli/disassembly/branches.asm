@@ -104,7 +104,7 @@ function 3 `nested`
        mov rax, [rdi-0x48]
   [no operator]
    L0:
-       xor r9d, r9d
+       xor r9, r9
   [wasm 0x8e]
    L1:
        lea ecx, [r8+r9]
@@ -116,8 +116,7 @@ function 3 `nested`
   [no operator]
        mov ecx, 1
   [wasm 0x98]
-       mov edi, r9d
-       mov [rax+rdi], cl                        ; trap: out of bounds memory access
+       mov [rax+r9], cl                         ; trap: out of bounds memory access
   [no operator]
    L2:
        add r9d, 1

@@ -18,30 +18,31 @@ function 1 `total`
   [wasm 0x46]
        push rbp
        mov rbp, rsp
-       mov rcx, rsi
-       xor esi, esi
+       mov r8, rsi
+       xor rsi, rsi
+       xor eax, eax
   [wasm 0x51]
-       mov rax, [rdi-0x18]
-       mov rax, [rax+0x20]
-       mov ecx, ecx
-       lea rdx, [rax+rcx]
-       mov ecx, [rax+rcx-4]
-       mov rax, rsi
+       mov rcx, [rdi-0x18]
+       mov rdx, [rcx+0x20]
+       mov rcx, r8
+       mov edi, ecx
+       lea rcx, [rdx+rdi]
+       mov edx, [rdx+rdi-4]
   [wasm 0x54]
    L0:
-       cmp esi, ecx
+       cmp esi, edx
        jae L1
   [wasm 0x5c]
-       cmp esi, ecx
+       cmp esi, edx
        jae L2
-       mov edi, esi
   [no operator]
-       xor r8, r8
-       cmp esi, ecx
-       cmovae rdi, r8
+       xor rdi, rdi
+       cmp esi, edx
+       mov r8, rsi
+       cmovae r8, rdi
        add esi, 1
   [wasm 0x5f]
-       add eax, [rdx+rdi*4]
+       add eax, [rcx+r8*4]
   [wasm 0x69]
        jmp L0
   [wasm 0x6f]

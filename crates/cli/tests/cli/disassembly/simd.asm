@@ -3,14 +3,15 @@ function 0 `dot`
        push rbp
        mov rbp, rsp
        pxor xmm0, xmm0
+  [wasm 0x35]
+       mov r8d, esi
+       mov r10d, edx
   [wasm 0x3b]
        mov rax, [rdi-0x48]
    L0:
-       mov edi, esi
-       movdqu xmm1, [rax+rdi]                   ; trap: out of bounds memory access
+       movdqu xmm1, [rax+r8]                    ; trap: out of bounds memory access
   [wasm 0x41]
-       mov edi, edx
-       movdqu xmm2, [rax+rdi]                   ; trap: out of bounds memory access
+       movdqu xmm2, [rax+r10]                   ; trap: out of bounds memory access
   [no operator]
        sub ecx, 1
   [wasm 0x45]
@@ -18,8 +19,8 @@ function 0 `dot`
   [wasm 0x48]
        paddd xmm0, xmm1
   [no operator]
-       add esi, 0x10
-       add edx, 0x10
+       add r8d, 0x10
+       add r10d, 0x10
   [wasm 0x62]
        test ecx, ecx
        jne L0
