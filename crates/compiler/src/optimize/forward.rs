@@ -41,18 +41,18 @@ const MAX_PLACES: usize = 16;
 const MAX_DEPTH: usize = 8;
 
 /// An access's place.
-#[derive(Copy, Clone, Debug)]
+#[derive(Clone, Debug)]
 struct Place {
     region: AliasRegion,
     /// The address, as the instruction has it.
     address: (Value, i32),
-    /// The index before it was extended, if it is not constant.
-    index: Option<Value>,
-    /// The index without constants that were added to it.
+    /// The index without constants that were added to it, what these are together, modulo 2^32, and the distance of the access from the
+    /// extended index.
     root: Option<Value>,
-    /// What was added to the root, modulo 2^32, and the distance of the access from the extended index.
     added: u32,
     offset: i32,
+    /// The sums between the index and the root, the former included, each with what was added to it.
+    sums: SmallVec<[(Value, u32); 3]>,
     /// The root, without counters and the like, and between which bounds the access begins from there, modulo 2^32.
     far_root: Option<Value>,
     span: Interval,
@@ -63,6 +63,12 @@ impl Place {
     /// How far from its root it begins, modulo 2^32.
     fn distance(&self) -> u32 {
         self.added.wrapping_add_signed(self.offset)
+    }
+
+    /// The index, the root, and what is between them, each with what was added to it to make the index.
+    fn sums(&self) -> impl Iterator<Item = (Option<Value>, u32)> {
+        let between = self.sums.iter().map(|&(sum, added)| (Some(sum), added));
+        between.chain([(self.root, self.added)])
     }
 
     /// May bytes of both be the same?
@@ -219,20 +225,22 @@ impl Knowledge<'_> {
         };
         let known = self.places.iter().rev().find(is_here)?;
         let there = &known.place;
-        let end = |place: &Place| self.exact_distance(place);
         let succeeds = there.address == place.address
-            || end(there).is_some_and(|distance| Some(distance) == end(place));
+            || there.sums().any(|(sum, added)| {
+                let here = place.sums().find(|(other, _)| *other == sum);
+                here.is_some_and(|(_, here)| {
+                    self.fits(sum, added)
+                        && self.fits(sum, here)
+                        && i64::from(added) + i64::from(there.offset)
+                            == i64::from(here) + i64::from(place.offset)
+                })
+            });
         Some((known.value, succeeds))
     }
 
-    /// The distance of an access from its extended root, if nothing overflowed in between.
-    fn exact_distance(&self, place: &Place) -> Option<i64> {
-        let fits = match place.root {
-            None => true,
-            Some(_) if place.added == 0 => true,
-            Some(root) => u64::from(place.added) < self.room(root),
-        };
-        fits.then(|| i64::from(place.added) + i64::from(place.offset))
+    /// Is it known that adding a constant to a value does not overflow?
+    fn fits(&self, value: Option<Value>, added: u32) -> bool {
+        added == 0 || value.is_none_or(|value| u64::from(added) < self.room(value))
     }
 
     fn room(&self, value: Value) -> u64 {
@@ -246,11 +254,12 @@ impl Knowledge<'_> {
             return;
         };
         let behind = offset + u64::from(place.size);
-        if let Some(index) = place.index {
-            self.note(index, behind);
-        }
-        if let (Some(root), Some(distance)) = (place.root, self.exact_distance(place)) {
-            self.note(root, distance as u64 + u64::from(place.size));
+        for (sum, added) in place.sums() {
+            if let Some(sum) = sum
+                && self.fits(Some(sum), added)
+            {
+                self.note(sum, u64::from(added) + behind);
+            }
         }
     }
 
@@ -298,10 +307,10 @@ fn place(
     let mut place = Place {
         region,
         address,
-        index,
         root: index,
         added: 0,
         offset: address.1,
+        sums: SmallVec::new(),
         far_root: None,
         span: Interval {
             start: address.1 as u32,
@@ -310,9 +319,13 @@ fn place(
         size,
     };
     for _ in 0..MAX_DEPTH {
-        let Some((root, by)) = place.root.and_then(|root| without_constant(dfg, root)) else {
+        let Some(sum) = place.root else {
             break;
         };
+        let Some((root, by)) = without_constant(dfg, sum) else {
+            break;
+        };
+        place.sums.push((sum, place.added));
         place.root = root;
         place.added = place.added.wrapping_add(by);
     }

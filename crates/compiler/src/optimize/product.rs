@@ -164,7 +164,7 @@ pub(super) fn run(function: &mut Function) {
     let mut products = Products::default();
     let mut found = HashMap::new();
     for &(block, inst) in &candidates {
-        if let Some((factors, rest)) = high_half(&function.dfg, inst) {
+        if let Some((factors, rest)) = high_half(&function.dfg, inst, &found) {
             let ll = factors.parts().ll;
             products.by_lowest.entry(ll).or_insert(factors);
             products.by_block.insert((block, factors));
@@ -306,18 +306,21 @@ fn high_of(dfg: &DataFlowGraph, value: Value) -> Term {
     product(dfg, value).map_or(Term::HighOf(value), Term::HighOfProduct)
 }
 
-/// The leaves of the tree of additions that made a value, by a walk of limited length.
+/// The leaves of the tree of additions that made a value, by a walk of limited length. Some additions may be `whole`: leaves.
 fn leaves(
     dfg: &DataFlowGraph,
     value: Value,
     limit: usize,
+    whole: impl Fn(Inst) -> bool,
 ) -> Option<SmallVec<[Value; MAX_LEAVES]>> {
     let mut open: SmallVec<[Value; MAX_LEAVES]> = smallvec![value];
     let mut leaves = SmallVec::new();
     while let Some(value) = open.pop() {
         match look::binary(dfg, Opcode::Iadd, value) {
-            Some([left, right]) => open.extend([right, left]),
-            None => leaves.push(value),
+            Some([left, right]) if !look::maker(dfg, value).is_some_and(&whole) => {
+                open.extend([right, left]);
+            }
+            _ => leaves.push(value),
         }
         if open.len() + leaves.len() > limit {
             return None;
@@ -330,7 +333,7 @@ fn leaves(
 fn exact_sum(dfg: &DataFlowGraph, value: Value) -> Option<Sum> {
     let mut sum = Sum::new();
     let mut bound: u64 = 0;
-    for leaf in leaves(dfg, value, MAX_TERMS)? {
+    for leaf in leaves(dfg, value, MAX_TERMS, |_| false)? {
         let (term, greatest) = if let Some(product) = product(dfg, leaf) {
             (Term::Product(product), look::LOW_HALF * look::LOW_HALF)
         } else if let Some(whole) = look::low_half_of(dfg, leaf) {
@@ -377,11 +380,17 @@ fn sum_of_low_halves(dfg: &DataFlowGraph, value: Value) -> Option<Sum> {
 }
 
 /// Which numbers' product has its high half among the leaves of this addition, and the other leaves.
-fn high_half(dfg: &DataFlowGraph, inst: Inst) -> Option<(Factors, SmallVec<[Value; MAX_LEAVES]>)> {
+fn high_half(
+    dfg: &DataFlowGraph,
+    inst: Inst,
+    known: &HashMap<Inst, Found>,
+) -> Option<(Factors, SmallVec<[Value; MAX_LEAVES]>)> {
     if dfg.insts[inst].opcode() != Opcode::Iadd {
         return None;
     }
-    let leaves = leaves(dfg, dfg.first_result(inst), MAX_LEAVES)?;
+    // Trees that have a high half already are not looked into again by those that they are parts of.
+    let whole = |inst| known.contains_key(&inst);
+    let leaves = leaves(dfg, dfg.first_result(inst), MAX_LEAVES, whole)?;
     // The leaves that are the high half of a sum, with that sum.
     let highs: SmallVec<[(usize, Value, Sum); 4]> = leaves
         .iter()

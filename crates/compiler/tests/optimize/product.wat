@@ -138,4 +138,26 @@
                         (i64.mul (local.get $a0) (local.get $b1))
                         (i64.shr_u (i64.mul (local.get $a0) (local.get $b0)) (i64.const 32)))
                     (i64.const 32))
-                (i64.shr_u (i64.mul (local.get $a1) (local.get $b0)) (i64.const 32))))))
+                (i64.shr_u (i64.mul (local.get $a1) (local.get $b0)) (i64.const 32)))))
+
+    ;; More is added to the high half, step by step, and each step is needed.
+    (func (export "steps") (param $a i64) (param $b i64) (result i64 i64 i64)
+        (local $a0 i64) (local $b0 i64) (local $a1 i64) (local $b1 i64) (local $t i64) (local $h i64)
+        (local.set $a0 (i64.and (local.get $a) (i64.const 0xffffffff)))
+        (local.set $b0 (i64.and (local.get $b) (i64.const 0xffffffff)))
+        (local.set $a1 (i64.shr_u (local.get $a) (i64.const 32)))
+        (local.set $b1 (i64.shr_u (local.get $b) (i64.const 32)))
+        (local.set $t (i64.add
+            (i64.mul (local.get $a0) (local.get $b1))
+            (i64.shr_u (i64.mul (local.get $a0) (local.get $b0)) (i64.const 32))))
+        (local.tee $h (i64.add
+            (i64.mul (local.get $a1) (local.get $b1))
+            (i64.add
+                (i64.shr_u (local.get $t) (i64.const 32))
+                (i64.shr_u
+                    (i64.add
+                        (i64.and (local.get $t) (i64.const 0xffffffff))
+                        (i64.mul (local.get $a1) (local.get $b0)))
+                    (i64.const 32)))))
+        (local.tee $h (i64.add (local.get $h) (local.get $a)))
+        (i64.add (local.get $b) (local.get $h))))
