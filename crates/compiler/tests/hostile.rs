@@ -109,3 +109,27 @@ fn calls_under_too_many_handlers_are_refused() {
     let module = format!("(module (tag) (func block {open} {calls} {close} end))");
     assert!(is_too_large(compile(&module)));
 }
+
+#[test]
+fn sums_products_and_carries_without_end_compile() {
+    let high = |v: &str| format!("local.get {v} i64.const 32 i64.shr_u ");
+    let low = |v: &str| format!("local.get {v} i64.const 0xffffffff i64.and ");
+    let hh = high("0") + &high("1") + "i64.mul ";
+    let ll = low("0") + &low("1") + "i64.mul i64.const 32 i64.shr_u ";
+    let t = low("0") + &high("1") + "i64.mul " + &ll + "i64.add i64.const 32 i64.shr_u ";
+    // Nearly the high half of a product, again and again, in one sum.
+    let nearly = hh.clone() + &t + &t + &hh + "i64.add i64.add i64.add i64.add ";
+    // A sum that goes on, with a comparison for each step.
+    let carry = "local.get 0 local.get 1 i64.add local.tee 0 local.get 1 i64.lt_u i64.extend_i32_u i64.add ";
+    // An index that is a sum of what has bounds, and each sum part of the next one.
+    let index =
+        "local.get 2 local.get 2 i32.const 7 i32.and i32.add local.tee 2 local.get 0 i64.store ";
+    for (step, times) in [(nearly.as_str(), 2000), (carry, 50_000), (index, 50_000)] {
+        let steps = step.repeat(times);
+        let module = format!(
+            "(module (memory 1) (func (param i64 i64 i32) (result i64) local.get 0 {steps}))"
+        );
+        let result = compile(&module);
+        assert!(result.is_ok(), "{step}: {:?}", result.err());
+    }
+}

@@ -35,6 +35,8 @@
 //! may not move. While a guest is interrupted *between* two
 //! instructions, the runtime does not let such a memory grow.
 //!
+//! No bound is needed for constants, and for indices that are masked or shifted so that they are within the size a memory begins with.
+//!
 //! Pages between a shared memory's size and its reservation fault by themselves, so that others may grow it at any time.
 
 use super::CompileError;
@@ -44,7 +46,9 @@ use cowling_abi::layout::VmMemory;
 use cowling_abi::plan::{MemoryBase, MemoryPlan};
 use cowling_abi::{MemoryIndex, MemoryType};
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{Endianness, InstBuilder, MemFlagsData, Value, types};
+use cranelift_codegen::ir::{
+    Endianness, InstBuilder, InstructionData, MemFlagsData, Opcode, Value, ValueDef, types,
+};
 use cranelift_frontend::Variable;
 use smallvec::SmallVec;
 use std::mem::offset_of;
@@ -52,6 +56,9 @@ use wasmparser::{MemArg, MemArgTarget};
 
 /// Memories of a module whose size and base are kept in variables: the first ones. Each costs something at every call.
 const CACHED_MEMORIES: usize = 4;
+
+/// Operators behind each other that tell how large an index may be.
+const LOOKED_THROUGH: u32 = 4;
 
 /// What is kept in variables of a memory that may change.
 #[derive(Copy, Clone)]
@@ -192,8 +199,13 @@ impl FuncLowering<'_> {
             }
         }
 
+        let inside = !unchecked && {
+            let greatest = self.greatest(index, LOOKED_THROUGH);
+            let end = span.and_then(|span| greatest.checked_add(span));
+            end.is_some_and(|end| end <= minimum)
+        };
         let index = self.index64(index);
-        if unchecked {
+        if unchecked || inside {
             let base = self.memory_base(memory, plan);
             let base = self.builder.ins().iadd(base, index);
             return self.with_offset(base, offset);
@@ -249,6 +261,49 @@ impl FuncLowering<'_> {
         let null = self.zero(POINTER);
         let base = self.builder.ins().select_spectre_guard(outside, null, base);
         (base, offset)
+    }
+
+    /// The greatest number that an index may be, as far as its last few operators tell.
+    fn greatest(&self, index: Value, operators: u32) -> u64 {
+        let dfg = &self.builder.func.dfg;
+        let any = u64::MAX >> (64 - dfg.value_type(index).bits());
+        let (ValueDef::Result(inst, 0), Some(operators)) =
+            (dfg.value_def(index), operators.checked_sub(1))
+        else {
+            return any;
+        };
+        let greatest = |value| self.greatest(value, operators);
+        let found = match dfg.insts[inst] {
+            InstructionData::UnaryImm { .. } => self.constant(index),
+            InstructionData::Unary {
+                opcode: Opcode::Uextend,
+                arg,
+            } => Some(greatest(arg)),
+            InstructionData::Load { opcode, .. } => match opcode {
+                Opcode::Uload8 => Some(0xff),
+                Opcode::Uload16 => Some(0xffff),
+                Opcode::Uload32 => Some(0xffff_ffff),
+                _ => None,
+            },
+            InstructionData::Binary {
+                opcode,
+                args: [left, right],
+            } => match opcode {
+                Opcode::Band => Some(greatest(left).min(greatest(right))),
+                Opcode::Iadd => greatest(left).checked_add(greatest(right)),
+                Opcode::Ushr | Opcode::Ishl => self.constant(right).and_then(|by| {
+                    let by = by as u32 & (dfg.value_type(index).bits() - 1);
+                    match opcode {
+                        Opcode::Ushr => Some(greatest(left) >> by),
+                        _ => greatest(left).checked_mul(1 << by),
+                    }
+                }),
+                _ => None,
+            },
+            _ => None,
+        };
+        // What is greater than any number of this type has gone around.
+        found.filter(|&found| found <= any).unwrap_or(any)
     }
 
     /// An address and offset that together are `base + offset`.
@@ -514,5 +569,45 @@ mod tests {
             "{}",
             function.display()
         );
+    }
+
+    #[test]
+    fn indices_that_cannot_leave_the_first_pages_are_not_checked() {
+        for (index, checks) in [
+            ("(i64.and (local.get 0) (i64.const 0xfff8))", 0),
+            ("(i64.and (local.get 0) (i64.const 0xfff9))", 1),
+            ("(i64.and (i64.const 0xfff8) (local.get 0))", 0),
+            ("(i64.shr_u (local.get 0) (i64.const 49))", 0),
+            ("(i64.shr_u (local.get 0) (i64.const 48))", 1),
+            (
+                "(i64.extend_i32_u (i32.shr_u (i32.wrap_i64 (local.get 0)) (i32.const 17)))",
+                0,
+            ),
+            ("(i64.shl (i64.load8_u (i64.const 0)) (i64.const 3))", 0),
+            (
+                "(i64.shl (i64.and (local.get 0) (i64.const 0xff)) (i64.const 64))",
+                0,
+            ),
+            (
+                "(i64.shl (i64.and (local.get 0) (i64.const 0xff)) (i64.const 57))",
+                1,
+            ),
+            ("(i64.add (i64.load16_u (i64.const 0)) (i64.const 1))", 1),
+            (
+                "(i64.add (i64.and (local.get 0) (i64.const 1)) (i64.const -1))",
+                1,
+            ),
+            (
+                "(i64.extend_i32_u (i32.add (i32.and (i32.wrap_i64 (local.get 0)) (i32.const 8)) (i32.const -4)))",
+                1,
+            ),
+        ] {
+            let wat = format!(
+                "(module (memory i64 1) (func (param i64) (result i64) (i64.load {index})))"
+            );
+            let function = optimised(&wat, &Knobs::default());
+            let found = count(&function, Opcode::SelectSpectreGuard).0;
+            assert_eq!(found, checks, "{index}: {}", function.display());
+        }
     }
 }

@@ -27,8 +27,8 @@ use cranelift_codegen::ir::{
 use smallvec::SmallVec;
 use std::collections::HashMap;
 
-/// Instructions between a low limb and the high limb that are searched for uses of the former.
-const MAX_DISTANCE: usize = 64;
+/// Instructions and their operands, between a low limb and the high limb, that are searched for uses of the former.
+const MAX_DISTANCE: usize = 256;
 
 /// A high limb with the carry or borrow that goes into it.
 #[derive(Copy, Clone)]
@@ -258,10 +258,13 @@ impl Places {
     fn behind(&self, function: &Function, sum: Inst, place: u32, carry: &[Inst]) -> Option<Inst> {
         let limb = function.dfg.first_result(sum);
         let mut next = function.layout.next_inst(sum)?;
-        for _ in 0..MAX_DISTANCE {
+        let mut left = MAX_DISTANCE;
+        loop {
             if self.order[next] > place {
                 return Some(next);
             }
+            let looked_at = 1 + function.dfg.inst_args(next).len();
+            left = left.checked_sub(looked_at)?;
             let mut values = function.dfg.inst_values(next);
             if values.any(|value| function.dfg.resolve_aliases(value) == limb)
                 && !carry.contains(&next)
@@ -270,6 +273,5 @@ impl Places {
             }
             next = function.layout.next_inst(next)?;
         }
-        None
     }
 }

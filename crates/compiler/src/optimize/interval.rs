@@ -15,8 +15,11 @@ use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{Block, Function, InstructionData, Opcode, Value, ValueDef, types};
 use std::collections::HashMap;
 
-/// Definitions that are looked through, one behind the other.
-const MAX_DEPTH: u32 = 6;
+/// Definitions that are looked through to find the bounds of one value.
+const MAX_STEPS: u32 = 12;
+
+/// Parameters of a block that may be counters: the first ones.
+const MAX_PARAMETERS: usize = 64;
 
 /// Blocks between the end of a loop and the condition under which it goes on.
 const MAX_DISTANCE: usize = 8;
@@ -64,18 +67,20 @@ impl Intervals {
         flow: &Flow,
         value: Value,
     ) -> Option<Interval> {
-        self.at_depth(function, flow, value, 0)
+        let mut steps = MAX_STEPS;
+        self.within(function, flow, value, &mut steps)
     }
 
-    fn at_depth(
+    fn within(
         &mut self,
         function: &Function,
         flow: &Flow,
         value: Value,
-        depth: u32,
+        steps: &mut u32,
     ) -> Option<Interval> {
         let dfg = &function.dfg;
-        if depth > MAX_DEPTH || dfg.value_type(value) != types::I32 {
+        *steps = steps.checked_sub(1)?;
+        if dfg.value_type(value) != types::I32 {
             return None;
         }
         let inst = match dfg.value_def(value) {
@@ -110,7 +115,7 @@ impl Intervals {
             InstructionData::Binary { opcode, args } => {
                 let [left, right] = args.map(|arg| dfg.resolve_aliases(arg));
                 let constant = |v| look::constant(dfg, v).map(|c| c as u32);
-                let mut of = |v| self.at_depth(function, flow, v, depth + 1);
+                let mut of = |v| self.within(function, flow, v, steps);
                 match opcode {
                     Opcode::Iadd => of(left)?.plus(of(right)?),
                     Opcode::Isub => {
@@ -152,6 +157,9 @@ fn counter(
     let &[first, second] = flow.edges(header)? else {
         return None;
     };
+    if position >= MAX_PARAMETERS {
+        return None;
+    }
     let dfg = &function.dfg;
     for (before, back) in [(first, second), (second, first)] {
         let (Some(start), Some(next)) = (

@@ -73,11 +73,9 @@ fn change(function: &mut Function, block: Block) -> Option<()> {
 fn passes_on(function: &Function, branch: Inst, value: Value) -> bool {
     let dfg = &function.dfg;
     let calls = dfg.insts[branch].branch_destination(&dfg.jump_tables, &dfg.exception_tables);
-    // Of a table of many blocks only some are looked at.
-    let args = calls
-        .iter()
-        .take(4)
-        .flat_map(|call| call.args(&dfg.value_lists));
+    // Of many blocks and many values only some are looked at.
+    let calls = calls.iter().take(2);
+    let args = calls.flat_map(|call| call.args(&dfg.value_lists).take(64));
     let mut values = args.filter_map(|arg| arg.as_value());
     values.any(|v| dfg.resolve_aliases(v) == value)
 }

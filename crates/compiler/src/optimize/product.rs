@@ -43,6 +43,10 @@ const MAX_LEAVES: usize = 12;
 /// Terms of a sum that is looked at.
 const MAX_TERMS: usize = 8;
 
+/// High halves in a tree that is looked at, and products that are tried out for it.
+const MAX_HIGHS: usize = 6;
+const MAX_TRIES: usize = 4;
+
 /// A factor below 2^32.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Factor {
@@ -400,9 +404,10 @@ fn high_half(
             Some((position, whole, exact_sum(dfg, whole)?))
         })
         .collect();
-    if highs.is_empty() {
+    if highs.is_empty() || highs.len() > MAX_HIGHS {
         return None;
     }
+    let mut tries = 0;
     for (position, &leaf) in leaves.iter().enumerate() {
         let Some((a, b)) = product(dfg, leaf) else {
             continue;
@@ -416,6 +421,10 @@ fn high_half(
                     continue;
                 };
                 let factors = Factors { x, y };
+                if tries == MAX_TRIES {
+                    return None;
+                }
+                tries += 1;
                 if let Some(used) = adds_up(dfg, factors, &highs) {
                     let is_other = |p: &usize| *p != position && !used.contains(p);
                     let rest = (0..leaves.len()).filter(is_other);
