@@ -10,6 +10,7 @@
 //!   .cowling.traps     TrapTable: which trap an instruction means
 //!   .cowling.catches   ExceptionTable: what to do when an exception passes a call
 //!   .cowling.addrs     AddressMap: which byte of the binary an instruction comes from
+//!   .cowling.inlined   InlineTable: which code comes from functions that were inlined
 //!   .cowling.names     NameTable: function names
 //!   .cowling.data      bytes of data segments that are applied or used at run time
 //!   .cowling.image     memory images, page aligned, mapped copy-on-write
@@ -27,6 +28,7 @@
 mod debug;
 mod exceptions;
 mod header;
+mod inlined;
 mod places;
 mod signature;
 mod tables;
@@ -34,6 +36,7 @@ mod tables;
 pub use debug::{DebugSections, NAMES as DEBUG_SECTION_NAMES};
 pub use exceptions::{CallSite, Catch, ExceptionTable};
 pub use header::{Header, HeaderError, MAGIC};
+pub use inlined::{InlineTable, InlinedCall};
 pub use places::{AddressMap, TrapTable};
 pub use signature::{NoTrailer, Trailer};
 pub use tables::{CodeRange, FunctionTable, NameTable, TrampolineOffsets, TrampolineTable};
@@ -54,6 +57,8 @@ pub const SECTION_TRAPS: &str = ".cowling.traps";
 pub const SECTION_EXCEPTIONS: &str = ".cowling.catches";
 /// [`AddressMap`]
 pub const SECTION_ADDRESSES: &str = ".cowling.addrs";
+/// [`InlineTable`]
+pub const SECTION_INLINED: &str = ".cowling.inlined";
 /// [`NameTable`]
 pub const SECTION_NAMES: &str = ".cowling.names";
 /// Bytes of data segments that are used at run time.

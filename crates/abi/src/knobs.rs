@@ -28,6 +28,8 @@ macro_rules! for_each_knob {
             /// How variables are given registers.
             cranelift_regalloc_algorithm: RegallocAlgorithm = RegallocAlgorithm::Backtracking, code,
                 get_cranelift_regalloc_algorithm if compiler, ["backtracking", "single_pass"];
+            /// Whether the bodies of small functions take the place of calls of them. Backtraces show such functions all the same.
+            compiler_inlining: Inlining = Inlining::Yes, code, get_compiler_inlining, ["yes", "no"];
             /// Compiles the functions of a module on all cores.
             parallel_compilation: bool = true, runtime, get_parallel_compilation, ["true", "false"];
             /// Keeps the map from machine code to positions in the binary, for backtraces.
@@ -165,6 +167,36 @@ impl fmt::Display for OptLevel {
     }
 }
 
+/// Whether functions are inlined: their bodies put in place of calls of them.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Inlining {
+    /// Where it makes code faster and hardly larger, inside of a module.
+    Yes,
+    /// Never.
+    No,
+}
+
+impl FromStr for Inlining {
+    type Err = ();
+
+    fn from_str(s: &str) -> Result<Self, ()> {
+        match s {
+            "yes" => Ok(Inlining::Yes),
+            "no" => Ok(Inlining::No),
+            _ => Err(()),
+        }
+    }
+}
+
+impl fmt::Display for Inlining {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Inlining::Yes => "yes",
+            Inlining::No => "no",
+        })
+    }
+}
+
 /// When backtraces say which file and line a guest was at. The debug information for that is kept when a module is compiled, and read
 /// when a backtrace is looked at.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
@@ -275,6 +307,7 @@ knob_values!(
     u64: "number",
     usize: "number",
     OptLevel: "none, speed or speed_and_size",
+    Inlining: "yes or no",
     OperatorCosts: "NAME=COST,... or default",
     RegallocAlgorithm: "backtracking or single_pass",
     WasmBacktraceDetails: "enable, disable or environment",

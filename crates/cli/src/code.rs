@@ -2,7 +2,7 @@
 
 use crate::report::Failure;
 use crate::suggest;
-use cowling::{Module, ModuleFunction};
+use cowling::{FuncIndex, Module, ModuleFunction};
 use iced_x86::{Decoder, DecoderOptions, Formatter as _, IntelFormatter, OpKind};
 use std::ops::Range;
 
@@ -16,6 +16,8 @@ pub(crate) struct Instruction {
     pub(crate) text: String,
     /// The offset in the binary of the operator that it is of, if it is of one.
     pub(crate) position: Option<u32>,
+    /// The function that the operator is in, if it is another one: the code was inlined.
+    pub(crate) inlined: Option<FuncIndex>,
     /// What it calls, and what it means when it traps.
     pub(crate) comment: String,
 }
@@ -85,6 +87,7 @@ impl<'a> Code<'a> {
                 len: instruction.len(),
                 text,
                 position: self.position(offset),
+                inlined: self.module.inlined_at(offset).next(),
                 comment: comments.join("; "),
             });
         }
@@ -97,6 +100,13 @@ impl<'a> Code<'a> {
             .positions
             .partition_point(|(start, _)| *start <= offset);
         self.positions.get(after.checked_sub(1)?)?.1
+    }
+
+    /// A function that the module defines, as it is called here.
+    pub(crate) fn label_of(&self, index: FuncIndex) -> String {
+        let first = self.functions.first().map_or(0, |f| f.index.as_u32());
+        let place = index.as_u32().wrapping_sub(first) as usize;
+        (self.functions.get(place)).map_or_else(|| format!("function {}", index.as_u32()), label)
     }
 
     /// What begins at this offset.
@@ -254,13 +264,16 @@ mod tests {
             lines.iter().any(|l| l.contains("integer divide by zero")),
             "{lines:?}"
         );
-        // Small functions are inlined; wherever it is, the division is of its operator.
+        // It is in both functions' code.
+        let divisions = every.iter().filter(|i| i.text.starts_with("div"));
+        let places: Vec<_> = divisions.map(|i| (i.position, i.inlined)).collect();
+        let callee = all[0].index;
+        assert_eq!(places.len(), 2, "{lines:?}");
         assert!(
-            every
-                .iter()
-                .any(|i| i.text.starts_with("div") && i.position.is_some()),
-            "{lines:?}"
+            places[0].0.is_some() && places[1] == (places[0].0, Some(callee)),
+            "{places:?}"
         );
+        assert_eq!(code.label_of(callee), "function 0 `callee`");
         assert!(
             every
                 .windows(2)

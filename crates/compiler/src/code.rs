@@ -2,7 +2,9 @@
 //! from the start of the piece.
 
 use crate::lower::traps;
+use crate::origin::{self, NO_LOCATION, Site};
 use cowling_abi::artifact::{CallSite, Catch};
+use cowling_abi::entity::PrimaryMap;
 use cowling_abi::layout::VmValue;
 use cowling_abi::{DefinedFuncIndex, DefinedTableIndex, TagIndex, TrapSite};
 use cranelift_codegen::binemit::Reloc;
@@ -14,9 +16,7 @@ use cranelift_codegen::{
     CompiledCode, Context, ExceptionContextLoc, FinalizedMachExceptionHandler, FinalizedMachReloc,
     FinalizedRelocTarget,
 };
-
-/// Stands for "from no operator" among positions in the binary.
-pub(crate) const NO_POSITION: u32 = u32::MAX;
+use std::mem;
 
 /// Bytes of a frame above the frame pointer, and the saved one.
 const RETURN_ADDRESS_AND_FP: u32 = 16;
@@ -33,8 +33,10 @@ pub(crate) struct Code {
     pub references: Vec<Reference>,
     /// Instructions that may trap, sorted by offset.
     pub traps: Vec<(u32, TrapSite)>,
-    /// Where code from another operator begins, sorted by offset: position in the binary, or [`NO_POSITION`].
-    pub positions: Vec<(u32, u32)>,
+    /// Where code from another operator begins, sorted by offset: its location, or [`NO_LOCATION`].
+    pub locations: Vec<(u32, u32)>,
+    /// Calls that were replaced by bodies, in the order of their locations.
+    pub sites: Box<[Site]>,
     /// Calls inside a `try_table`, sorted by return offset.
     pub call_sites: Vec<CallSite>,
     /// How to unwind it.
@@ -91,13 +93,57 @@ impl Code {
         self.frame = self.frame.saturating_add(bytes);
     }
 
-    /// Notes where the function's body begins in the binary, as the position of what it does before its first operator. From this
-    /// one follows how far into its function an operator is.
-    pub(crate) fn begin_at(&mut self, start: u32) {
-        if let Some((0, position @ NO_POSITION)) = self.positions.first_mut() {
-            *position = start;
+    /// Notes that what it does before its first operator is of the start of its body. From this one follows how far into its function
+    /// an operator is.
+    pub(crate) fn begin_with_body(&mut self) {
+        if let Some((0, location @ NO_LOCATION)) = self.locations.first_mut() {
+            *location = 0;
         }
     }
+}
+
+impl Code {
+    /// Position in the binary of a location in it, if it is one. `body` is where the function's body begins, `starts` where others do.
+    pub(crate) fn position(
+        &self,
+        location: u32,
+        body: u32,
+        starts: &PrimaryMap<DefinedFuncIndex, u32>,
+    ) -> Option<u32> {
+        if location == NO_LOCATION {
+            return None;
+        }
+        Some(match origin::site_of(&self.sites, location) {
+            None => body + location,
+            Some(number) => {
+                let site = &self.sites[number as usize];
+                starts[site.callee] + (location - site.start)
+            }
+        })
+    }
+
+    /// Where code from another body begins, in order, with its site. What is of no operator goes on with what was before.
+    pub(crate) fn begins_of_sites(&self) -> impl Iterator<Item = (u32, Option<u32>)> {
+        let mut current = None;
+        let known = (self.locations.iter()).filter(|(_, location)| *location != NO_LOCATION);
+        let sites = known.map(|(offset, location)| {
+            let site = origin::site_of(&self.sites, *location);
+            (*offset, site)
+        });
+        let end = (self.bytes.len() as u32, None);
+        sites
+            .chain([end])
+            .filter(move |(_, site)| mem::replace(&mut current, *site) != *site)
+    }
+}
+
+/// What is kept of where code comes from.
+#[derive(Copy, Clone, Debug)]
+pub(crate) enum Locations {
+    /// Nothing.
+    Drop,
+    /// Locations. The function's body begins at this position.
+    Keep(u32),
 }
 
 /// Generates code for the function in `context`.
@@ -107,7 +153,7 @@ impl Code {
 pub(crate) fn generate(
     context: &mut Context,
     isa: &dyn TargetIsa,
-    keep_positions: bool,
+    locations: Locations,
 ) -> Result<Code, String> {
     context
         .compile(isa, &mut ControlPlane::default())
@@ -137,11 +183,11 @@ pub(crate) fn generate(
         }),
         references: references.collect::<Result<_, _>>()?,
         traps: traps.collect::<Result<_, _>>()?,
-        positions: if keep_positions {
-            positions(compiled)
-        } else {
-            Vec::new()
+        locations: match locations {
+            Locations::Keep(start) => self::locations(compiled, start),
+            Locations::Drop => Vec::new(),
         },
+        sites: Box::default(),
         call_sites: call_sites(compiled)?,
         unwind: match compiled
             .create_unwind_info(isa)
@@ -175,27 +221,30 @@ fn reference(reloc: &FinalizedMachReloc, function: &Function) -> Result<Referenc
     })
 }
 
-/// Positions in the binary, neighbours with the same one merged.
-fn positions(compiled: &CompiledCode) -> Vec<(u32, u32)> {
-    let mut positions: Vec<(u32, u32)> = Vec::new();
-    let mut push = |offset, position| {
-        if positions.last().is_none_or(|(_, last)| *last != position) {
-            positions.push((offset, position));
+/// Locations, neighbours with the same one merged.
+fn locations(compiled: &CompiledCode, start: u32) -> Vec<(u32, u32)> {
+    let mut locations: Vec<(u32, u32)> = Vec::new();
+    let mut push = |offset, location| {
+        if locations.last().is_none_or(|(_, last)| *last != location) {
+            locations.push((offset, location));
         }
     };
     let mut end = 0;
-    for location in compiled.buffer.get_srclocs_sorted() {
-        if location.start > end {
-            push(end, NO_POSITION);
+    for range in compiled.buffer.get_srclocs_sorted() {
+        if range.start > end {
+            push(end, NO_LOCATION);
         }
-        // The default location is all ones, which is what stands for "none" here too.
-        push(location.start, location.loc.bits());
-        end = location.end;
+        let location = match range.loc.is_default() {
+            true => NO_LOCATION,
+            false => range.loc.bits().wrapping_sub(start),
+        };
+        push(range.start, location);
+        end = range.end;
     }
     if end < compiled.buffer.total_size() {
-        push(end, NO_POSITION);
+        push(end, NO_LOCATION);
     }
-    positions
+    locations
 }
 
 /// Calls that an exception may be caught at.

@@ -4,9 +4,10 @@
 //! next one on the same thread.
 
 use crate::clif::ClifFiles;
-use crate::code::{self, Code};
+use crate::code::{self, Code, Locations};
 use crate::error::{CompileError, FunctionLabel};
 use crate::fixed_tables::FixedTables;
+use crate::inlining::Candidates;
 use crate::lower::{self, Lowered, ModuleEnv};
 use crate::operator_cost::OperatorCost;
 use crate::optimize;
@@ -14,7 +15,7 @@ use crate::parse::{Body, Parsed};
 use crate::queue;
 use crate::trampoline::{self, Trampoline};
 use cowling_abi::entity::{EntityRef, PrimaryMap};
-use cowling_abi::knobs::Knobs;
+use cowling_abi::knobs::{Inlining, Knobs};
 use cowling_abi::layout::VmLayout;
 use cowling_abi::{DefinedFuncIndex, FuncType, ModuleInfo, Representation, TypeIndex};
 use cranelift_codegen::Context;
@@ -24,7 +25,7 @@ use smallvec::SmallVec;
 use std::collections::HashMap;
 use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
-use wasmparser::{FuncToValidate, FuncValidator, FuncValidatorAllocations, ValidatorResources};
+use wasmparser::FuncValidatorAllocations;
 
 /// All machine code of a module.
 pub(crate) struct ModuleCode {
@@ -32,6 +33,8 @@ pub(crate) struct ModuleCode {
     pub functions: PrimaryMap<DefinedFuncIndex, Code>,
     /// Entry trampoline and host shim for each way in which functions are called.
     pub trampolines: Vec<[Code; 2]>,
+    /// Where the bodies of defined functions begin in the binary.
+    pub starts: PrimaryMap<DefinedFuncIndex, u32>,
     /// For each type of the module its place in `trampolines`, if it is a function type.
     pub types: PrimaryMap<TypeIndex, Option<usize>>,
     /// Tables whose contents code may refer to.
@@ -102,6 +105,12 @@ pub(crate) struct Target<'a> {
     pub costs: &'a OperatorCost,
 }
 
+/// The functions that may be inlined, if any may.
+fn candidates<'a>(parsed: &'a Parsed<'_>, knobs: &Knobs) -> Option<Candidates<'a>> {
+    let wanted = knobs.compiler_inlining == Inlining::Yes;
+    wanted.then(|| Candidates::new(&parsed.info, &parsed.bodies))
+}
+
 /// Compiles everything, and writes down the intermediate code if `clif` says where. `progress` is told how many functions are done, of how many; it is called from several threads.
 pub(crate) fn compile(
     parsed: &Parsed<'_>,
@@ -120,6 +129,7 @@ pub(crate) fn compile(
             ),
         });
     }
+    let candidates = candidates(parsed, target.knobs);
     let shared = Shared {
         parsed,
         env: ModuleEnv {
@@ -130,6 +140,7 @@ pub(crate) fn compile(
             isa: target.isa,
             fixed_tables: &fixed_tables,
             hints: &parsed.hints,
+            inlining: candidates.as_ref(),
         },
         clif,
         types,
@@ -165,6 +176,7 @@ pub(crate) fn compile(
     Ok(ModuleCode {
         functions: code.into_iter().collect(),
         trampolines,
+        starts: parsed.bodies.values().map(|b| b.place().start).collect(),
         types: places,
         fixed_tables,
     })
@@ -179,6 +191,7 @@ pub(crate) fn clif(
 ) -> Result<String, CompileError> {
     let layout = vm_layout(parsed)?;
     let fixed_tables = FixedTables::find(parsed, target.knobs)?;
+    let candidates = candidates(parsed, target.knobs);
     let env = ModuleEnv {
         info: &parsed.info,
         layout: &layout,
@@ -187,6 +200,7 @@ pub(crate) fn clif(
         isa: target.isa,
         fixed_tables: &fixed_tables,
         hints: &parsed.hints,
+        inlining: candidates.as_ref(),
     };
     let body = parsed.bodies.get(index).ok_or(CompileError::Invalid {
         offset: 0,
@@ -209,7 +223,7 @@ pub(crate) fn validate(parsed: &Parsed<'_>, knobs: &Knobs) -> Result<(), Compile
     let parallel = knobs.parallel_compilation;
     let task = |allocations: &mut FuncValidatorAllocations, task: usize| {
         let body = &parsed.bodies[DefinedFuncIndex::new(task)];
-        let mut validator = validator(body, allocations);
+        let mut validator = body.validator(mem::take(allocations));
         let mut reader = body.body.get_binary_reader();
         validator.read_locals(&mut reader)?;
         while !reader.eof() {
@@ -222,19 +236,6 @@ pub(crate) fn validate(parsed: &Parsed<'_>, knobs: &Knobs) -> Result<(), Compile
     };
     queue::run(&order, parallel, FuncValidatorAllocations::default, task)?;
     Ok(())
-}
-
-fn validator(
-    body: &Body<'_>,
-    allocations: &mut FuncValidatorAllocations,
-) -> FuncValidator<ValidatorResources> {
-    let validator = FuncToValidate {
-        resources: body.validator.resources.clone(),
-        index: body.validator.index,
-        ty: body.validator.ty,
-        features: body.validator.features,
-    };
-    validator.into_validator(mem::take(allocations))
 }
 
 impl Worker {
@@ -261,7 +262,7 @@ impl Worker {
         body: &Body<'_>,
     ) -> Result<Lowered, CompileError> {
         self.clear();
-        let mut validator = validator(body, &mut self.validation);
+        let mut validator = body.validator(mem::take(&mut self.validation));
         let lowered = lower::lower_function(
             env,
             index,
@@ -269,9 +270,15 @@ impl Worker {
             &body.body,
             &mut self.builder,
             &mut self.context.func,
-        )?;
-        self.validation = validator.into_allocations();
-        Ok(lowered)
+        );
+        match lowered {
+            // What went wrong may have nothing to do with the function itself.
+            Err(_) if env.inlining.is_some() => self.lower(&without_inlining(env), index, body),
+            lowered => {
+                self.validation = validator.into_allocations();
+                lowered
+            }
+        }
     }
 
     fn function(
@@ -281,12 +288,37 @@ impl Worker {
     ) -> Result<Code, CompileError> {
         let env = &shared.env;
         let lowered = self.lower(env, index, &shared.parsed.bodies[index])?;
+        let inlined = !lowered.sites.is_empty();
+        let code = self.generate(shared, index, lowered);
+        if !inlined || code.is_ok() {
+            return code;
+        }
+        // It may be only what was inlined that makes it too large.
+        let env = without_inlining(env);
+        let lowered = self.lower(&env, index, &shared.parsed.bodies[index])?;
+        self.generate(shared, index, lowered)
+    }
+
+    /// Makes code of the CLIF in the context.
+    fn generate(
+        &mut self,
+        shared: &Shared<'_, '_>,
+        index: DefinedFuncIndex,
+        lowered: Lowered,
+    ) -> Result<Code, CompileError> {
+        let env = &shared.env;
         if let Some(clif) = shared.clif {
             clif.write(index, &self.context.func)?;
         }
         optimize::run(&mut self.context.func, env.info, env.knobs);
-        let keep_positions = env.knobs.generate_address_map;
-        let code = code::generate(&mut self.context, env.isa, keep_positions);
+        let body = &shared.parsed.bodies[index];
+        debug_assert!((lowered.sites.iter()).all(|site| lowered.depends_on.contains(&site.callee)));
+        // Which functions there are frames of does not depend on whether anybody wants to know where in them.
+        let locations = match env.knobs.generate_address_map || !lowered.sites.is_empty() {
+            true => Locations::Keep(body.place().start),
+            false => Locations::Drop,
+        };
+        let code = code::generate(&mut self.context, env.isa, locations);
         let mut code = code.map_err(|message| {
             let index = env.info.func_index(index);
             CompileError::Codegen {
@@ -298,7 +330,8 @@ impl Worker {
             }
         })?;
         code.reserve_arguments(lowered.tail_call_values);
-        code.begin_at(shared.parsed.bodies[index].body.range().start as u32);
+        code.begin_with_body();
+        code.sites = lowered.sites.into();
         Ok(code)
     }
 
@@ -309,14 +342,23 @@ impl Worker {
         kind: Trampoline,
     ) -> Result<Code, CompileError> {
         let isa = shared.env.isa;
-        let keep_positions = shared.env.knobs.generate_address_map;
         self.clear();
         trampoline::build(kind, ty, isa, &mut self.builder, &mut self.context.func);
-        code::generate(&mut self.context, isa, keep_positions).map_err(|message| {
-            CompileError::Codegen {
-                function: FunctionLabel::Trampoline(ty.to_string()),
-                message,
-            }
+        let locations = match shared.env.knobs.generate_address_map {
+            // So that it is known to come from nowhere.
+            true => Locations::Keep(0),
+            false => Locations::Drop,
+        };
+        code::generate(&mut self.context, isa, locations).map_err(|message| CompileError::Codegen {
+            function: FunctionLabel::Trampoline(ty.to_string()),
+            message,
         })
+    }
+}
+
+fn without_inlining<'a>(env: &ModuleEnv<'a>) -> ModuleEnv<'a> {
+    ModuleEnv {
+        inlining: None,
+        ..*env
     }
 }

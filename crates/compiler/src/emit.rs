@@ -16,8 +16,8 @@ use crate::init::InitialData;
 use crate::parse::Parsed;
 use cowling_abi::artifact::{
     Header, IMAGE_ALIGN, SECTION_ADDRESSES, SECTION_DATA, SECTION_DEBUG, SECTION_EH_FRAME,
-    SECTION_EXCEPTIONS, SECTION_FUNCTIONS, SECTION_IMAGE, SECTION_INFO, SECTION_NAMES,
-    SECTION_TEXT, SECTION_TRAMPOLINES, SECTION_TRAPS,
+    SECTION_EXCEPTIONS, SECTION_FUNCTIONS, SECTION_IMAGE, SECTION_INFO, SECTION_INLINED,
+    SECTION_NAMES, SECTION_TEXT, SECTION_TRAMPOLINES, SECTION_TRAPS,
 };
 use cowling_abi::knobs::Knobs;
 use cranelift_codegen::isa::TargetIsa;
@@ -55,7 +55,8 @@ pub(crate) fn artifact(
         table(SECTION_TRAMPOLINES, layout.trampoline_table(&code)),
         table(SECTION_TRAPS, layout.trap_table(&code)),
         table(SECTION_EXCEPTIONS, layout.exception_table(&code)),
-        table(SECTION_ADDRESSES, layout.address_map(&code)),
+        table(SECTION_ADDRESSES, layout.address_map(&code, knobs)),
+        table(SECTION_INLINED, layout.inline_table(&code, knobs)),
         table(SECTION_NAMES, parsed.name_table()),
         Section::slices(SECTION_DATA, 1, initial.data),
         Section::bytes(SECTION_IMAGE, IMAGE_ALIGN, initial.image),

@@ -16,10 +16,12 @@
 //! | `fixed_tables` | tables whose contents are known when the module is compiled |
 //! | `isa` | the code generator's target |
 //! | `operator_cost` | what operators cost in fuel |
+//! | `inlining` | which functions take the place of their calls |
 //! | `lower` | a function body becomes CLIF, validated in the same pass |
 //! | `optimize` | the mid-end: what the code generator would miss in CLIF |
 //! | `trampoline` | the ways between host and guest, in CLIF |
 //! | `clif` | CLIF written down for people |
+//! | `origin` | which function, and which of its operators, code comes from |
 //! | `code` | CLIF becomes one piece of machine code |
 //! | `driver` | all pieces of a module |
 //! | `queue` | tasks spread over threads |
@@ -38,10 +40,12 @@ mod error;
 mod features;
 mod fixed_tables;
 mod init;
+mod inlining;
 mod isa;
 mod lower;
 mod operator_cost;
 mod optimize;
+mod origin;
 mod parse;
 mod queue;
 mod trampoline;

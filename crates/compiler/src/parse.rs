@@ -16,9 +16,10 @@ use cowling_abi::entity::PrimaryMap;
 use cowling_abi::knobs::Knobs;
 use cowling_abi::{DataIndex, DefinedFuncIndex, FuncIndex, ModuleInfo};
 use std::collections::HashMap;
+use std::ops::Range;
 use wasmparser::{
-    BranchHint, Encoding, FuncToValidate, FunctionBody, Parser, Payload, ValidPayload, Validator,
-    ValidatorResources,
+    BranchHint, Encoding, FuncToValidate, FuncValidator, FuncValidatorAllocations, FunctionBody,
+    Parser, Payload, ValidPayload, Validator, ValidatorResources,
 };
 
 /// A module that is valid except perhaps for its function bodies.
@@ -46,6 +47,29 @@ pub(crate) struct Body<'wasm> {
     pub body: FunctionBody<'wasm>,
     /// What validates it.
     pub validator: FuncToValidate<ValidatorResources>,
+}
+
+impl Body<'_> {
+    /// What validates it, in the order of its operators.
+    pub(crate) fn validator(
+        &self,
+        allocations: FuncValidatorAllocations,
+    ) -> FuncValidator<ValidatorResources> {
+        let validator = FuncToValidate {
+            resources: self.validator.resources.clone(),
+            index: self.validator.index,
+            ty: self.validator.ty,
+            features: self.validator.features,
+        };
+        validator.into_validator(allocations)
+    }
+
+    /// Where in the binary it is.
+    pub(crate) fn place(&self) -> Range<u32> {
+        // Binaries are smaller than 4 GiB.
+        let range = self.body.range();
+        range.start as u32..range.end as u32
+    }
 }
 
 /// Reads a module.

@@ -6,7 +6,7 @@ use cowling_abi::artifact::{
     SECTION_HEADER, SECTION_IMAGE, SECTION_INFO, SECTION_NAMES, SECTION_TEXT, SECTION_TRAMPOLINES,
     SECTION_TRAPS, TrampolineTable, TrapTable,
 };
-use cowling_abi::knobs::Knobs;
+use cowling_abi::knobs::{Inlining, Knobs};
 use cowling_abi::{DefinedFuncIndex, FuncIndex, ModuleInfo, Trap, TypeIndex};
 use cowling_compiler::Compiler;
 use cranelift_codegen::gimli::{self, BaseAddresses, EhFrame, LittleEndian, UnwindSection};
@@ -141,7 +141,13 @@ fn offsets(range: CodeRange, find: impl Fn(u32) -> bool) -> Vec<u32> {
 
 #[test]
 fn calls_reach_the_function_they_name() {
-    let artifact = Artifact::sample();
+    let knobs = Knobs {
+        compiler_inlining: Inlining::No,
+        ..Knobs::default()
+    };
+    let artifact = Artifact {
+        bytes: compile(SAMPLE, &knobs),
+    };
     let (divide, twice) = (artifact.function(0), artifact.function(1));
     let text = artifact.section(SECTION_TEXT);
     let calls = offsets(twice, |offset| {

@@ -20,7 +20,7 @@ pub use supplied::MemoryCreator;
 
 use crate::error::{Result, ensure};
 use cowling_abi::artifact::Header;
-use cowling_abi::knobs::{Knobs, OptLevel, RegallocAlgorithm, WasmBacktraceDetails};
+use cowling_abi::knobs::{Inlining, Knobs, OptLevel, RegallocAlgorithm, WasmBacktraceDetails};
 use cowling_vm::{Supplied, TextPages};
 use std::fmt;
 use std::num::NonZeroUsize;

@@ -109,7 +109,7 @@ pub use config::{
 #[cfg(feature = "coredump")]
 pub use coredump::WasmCoreDump;
 pub use cowling_abi::knobs::{
-    Knob, KnobError, KnobScope, Knobs, OptLevel, RegallocAlgorithm, WasmBacktraceDetails,
+    Inlining, Knob, KnobError, KnobScope, Knobs, OptLevel, RegallocAlgorithm, WasmBacktraceDetails,
 };
 pub use cowling_abi::{FuncIndex, Trap};
 #[cfg(feature = "compiler")]

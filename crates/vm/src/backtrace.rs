@@ -4,28 +4,61 @@ use crate::code::{CodeLocation, CompiledModule};
 use crate::error::Error;
 use crate::registry;
 use crate::store::StoreInner;
-use cowling_abi::Trap;
+use cowling_abi::{FuncIndex, Trap};
 use std::fmt;
 use std::sync::Arc;
 
-/// One frame of a guest function.
+/// One frame of a guest function. One that was inlined has one like any other, though its code is in that of another function.
 #[derive(Clone)]
 pub struct BacktraceFrame {
     module: Arc<CompiledModule>,
+    func: FuncIndex,
+    /// Where the code is, that of a function that was inlined in the function that it is in now.
     location: CodeLocation,
+    at: At,
+}
+
+/// Which operator of a function is being executed.
+#[derive(Copy, Clone, Debug)]
+enum At {
+    /// The one whose code it is.
+    Code,
+    /// A call that was replaced by what it calls, at this offset in the binary if that is known.
+    Inlined(Option<u32>),
 }
 
 impl BacktraceFrame {
-    /// The frame of the function that an address inside an instruction belongs to. `before`: the frame found before, which is
+    /// Adds the frames of the functions that an address inside an instruction belongs to, innermost first. The frame found before is
     /// probably of the same module.
-    fn find(pc: usize, before: Option<&BacktraceFrame>) -> Option<BacktraceFrame> {
+    fn find(pc: usize, frames: &mut Vec<BacktraceFrame>) {
+        let before = frames.last();
         let same = before.filter(|before| before.module.text_offset(pc).is_some());
         let module = match same {
-            Some(before) => before.module.clone(),
-            None => registry::module_at(pc)?,
+            Some(before) => Some(before.module.clone()),
+            None => registry::module_at(pc),
         };
-        let location = module.lookup_pc(pc)?;
-        Some(BacktraceFrame { module, location })
+        let Some(module) = module else {
+            return;
+        };
+        let Some(location) = module.lookup_pc(pc) else {
+            return;
+        };
+        let mut at = At::Code;
+        for inlined in module.inlined_at(location.text_offset()) {
+            frames.push(BacktraceFrame {
+                module: module.clone(),
+                func: inlined.func,
+                location,
+                at,
+            });
+            at = At::Inlined(inlined.call);
+        }
+        frames.push(BacktraceFrame {
+            func: location.func,
+            module,
+            location,
+            at,
+        });
     }
 
     /// The function's module.
@@ -40,26 +73,30 @@ impl BacktraceFrame {
 
     /// The function's index in its module.
     pub fn func_index(&self) -> u32 {
-        self.location.func.as_u32()
+        self.func.as_u32()
     }
 
     /// The function's name as the binary has it, if it gives one.
     pub fn func_name(&self) -> Option<&str> {
-        self.module.function_name(self.location.func)
+        self.module.function_name(self.func)
     }
 
     /// Offset in bytes in the WebAssembly binary of the operator being executed, if known.
     pub fn module_offset(&self) -> Option<u32> {
-        self.module.binary_offset(self.location.text_offset())
+        match self.at {
+            At::Code => self.module.binary_offset(self.location.text_offset()),
+            At::Inlined(call) => call,
+        }
     }
 
     /// Offset in bytes of the operator being executed from the start of the function's body in the WebAssembly binary, if known.
     pub fn func_offset(&self) -> Option<u32> {
-        let start = self.module.binary_offset(self.location.start)?;
+        let start = self.module.body_start(self.func)?;
         self.module_offset()?.checked_sub(start)
     }
 
-    /// Offset in bytes of the instruction being executed from the start of the function's machine code.
+    /// Offset in bytes of the instruction being executed from the start of the function's machine code; if the function was inlined, of that
+    /// which it was inlined into.
     pub fn code_offset(&self) -> u32 {
         self.location.offset
     }
@@ -132,14 +169,14 @@ enum Why {
 }
 
 impl Backtrace {
-    /// From addresses inside instructions of guest code. Addresses of trampolines, and of modules that are gone, are left out.
+    /// From addresses inside instructions of guest code, of which each may be in several functions. Addresses of trampolines, and of modules that are gone, are left out.
     /// `cut_after`: after so many of them others are missing.
     fn from_addresses(why: Why, addresses: &[usize], cut_after: Option<usize>) -> Backtrace {
         let (before, after) = addresses.split_at(cut_after.unwrap_or(0));
         let mut frames = Vec::with_capacity(addresses.len());
         let find = |frames: &mut Vec<BacktraceFrame>, addresses: &[usize]| {
             for &pc in addresses {
-                frames.extend(BacktraceFrame::find(pc, frames.last()));
+                BacktraceFrame::find(pc, frames);
             }
         };
         find(&mut frames, before);
@@ -178,7 +215,7 @@ impl Backtrace {
     }
 
     /// After how many of the frames others are missing, if any are. Of a guest that traps, at most 64 frames are noted, the
-    /// innermost; if it was called by a host function that another guest called, the frames of that come behind the gap.
+    /// innermost, and with each those of the functions inlined into it; if it was called by a host function that another guest called, the frames of that come behind the gap.
     pub fn cut_after(&self) -> Option<usize> {
         self.cut_after
     }

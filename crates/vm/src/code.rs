@@ -36,7 +36,7 @@ use crate::sys::mapping::{Mapping, Protection};
 use crate::sys::{memfd, round_up_to_page};
 use cowling_abi::artifact::{
     AddressMap, CodeRange, DebugSections, ExceptionTable, FunctionTable, Header, HeaderError,
-    NameTable, TrampolineOffsets, TrampolineTable, TrapTable,
+    InlineTable, InlinedCall, NameTable, TrampolineOffsets, TrampolineTable, TrapTable,
 };
 use cowling_abi::layout::VmLayout;
 use cowling_abi::{
@@ -101,6 +101,15 @@ impl LoadError {
     fn io(what: &'static str) -> impl Fn(io::Error) -> LoadError {
         move |source| LoadError::Io { what, source }
     }
+}
+
+/// A function that was inlined.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Inlined {
+    /// The function.
+    pub func: FuncIndex,
+    /// Offset in the WebAssembly binary of the call of it, if known.
+    pub call: Option<u32>,
 }
 
 /// Where in a module an instruction is.
@@ -574,6 +583,31 @@ impl CompiledModule {
     pub(crate) fn binary_offset(&self, text_offset: u32) -> Option<u32> {
         let code = self.code.as_ref()?;
         AddressMap(code.bytes(&code.sections.addresses)).lookup(text_offset)
+    }
+
+    /// The functions that were inlined, one into the next and the last into the function whose code it is, and that the code at this
+    /// offset of [`text`](Self::text) comes from, innermost first.
+    pub fn inlined_at(&self, text_offset: u32) -> impl Iterator<Item = Inlined> + '_ {
+        let code = self.code.as_ref();
+        let table = InlineTable(code.map_or(&[], |code| code.bytes(&code.sections.inlined)));
+        table
+            .lookup(text_offset)
+            .map_while(|call| self.inlined(call))
+    }
+
+    fn inlined(&self, call: InlinedCall) -> Option<Inlined> {
+        // Nobody has checked the table.
+        let exists = (call.callee.as_u32() as usize) < self.info.defined_func_count();
+        exists.then(|| Inlined {
+            func: self.info.func_index(call.callee),
+            call: call.position,
+        })
+    }
+
+    /// Offset in the WebAssembly binary at which a function's body begins, if known.
+    pub(crate) fn body_start(&self, func: FuncIndex) -> Option<u32> {
+        let defined = self.info.defined_func(func)?;
+        self.binary_offset(self.code_range(defined)?.offset)
     }
 
     /// The debug information of the binary, if it was kept.

@@ -111,8 +111,8 @@ pub use backtrace::{
 };
 pub use call_hook::CallHook;
 pub use code::{
-    CodeLocation, CompiledModule, LoadError, RegisteredType, TextPages, TypeError, TypeRegistry,
-    Verify,
+    CodeLocation, CompiledModule, Inlined, LoadError, RegisteredType, TextPages, TypeError,
+    TypeRegistry, Verify,
 };
 pub use control::{
     Control, KillError, KillSuccess, KillSwitch, PreemptError, PreemptSuccess, Terminated,

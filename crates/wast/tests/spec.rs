@@ -57,9 +57,13 @@ const CONFIGURATIONS: &[Configuration] = &[
         portable: true,
         ..configuration("portable", &[])
     },
+    // Registers given in one pass, and every function a function.
     configuration(
         "single-pass",
-        &[("cranelift_regalloc_algorithm", "single_pass")],
+        &[
+            ("cranelift_regalloc_algorithm", "single_pass"),
+            ("compiler_inlining", "no"),
+        ],
     ),
     // Memories whose accesses are checked, and that stay where they are.
     configuration(

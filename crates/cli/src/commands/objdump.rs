@@ -58,13 +58,16 @@ pub(super) fn objdump(args: Objdump) -> Result<(), Failure> {
 fn show(text: &mut String, code: &Code<'_>, bytes: &[u8], range: Range<usize>, with_bytes: bool) {
     /// Room for the bytes of most instructions.
     const BYTES: usize = 30;
-    let mut position = None;
+    let mut origin = (None, None);
     for instruction in code.instructions(range) {
-        if instruction.position != position {
-            position = instruction.position;
+        let (position, inlined) = (instruction.position, instruction.inlined);
+        if (position, inlined) != origin {
+            origin = (position, inlined);
+            let function = inlined.map(|inlined| format!(", {}, inlined", code.label_of(inlined)));
+            let function = function.unwrap_or_default();
             let _ = match position {
-                Some(position) => writeln!(text, "  [wasm {position:#x}]"),
-                None => writeln!(text, "  [no operator]"),
+                Some(position) => writeln!(text, "  [wasm {position:#x}{function}]"),
+                None => writeln!(text, "  [no operator{function}]"),
             };
         }
         let Instruction { offset, len, .. } = instruction;

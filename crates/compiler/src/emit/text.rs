@@ -7,15 +7,16 @@
 //! Lists that no code refers to are left out. Functions lie in the order of their index, so that a function is found by its offset with a binary search. Padding between
 //! pieces is filled with breakpoints: nothing runs there.
 
-use crate::code::{Code, NO_POSITION, Piece};
+use crate::code::{Code, Piece};
 use crate::driver::ModuleCode;
 use crate::error::CompileError;
 use crate::fixed_tables::{ELEMENT_SIZE, FixedTables};
 use cowling_abi::artifact::{
-    AddressMap, CallSite, Catch, CodeRange, ExceptionTable, FunctionTable, TrampolineOffsets,
-    TrampolineTable, TrapTable,
+    AddressMap, CallSite, Catch, CodeRange, ExceptionTable, FunctionTable, InlineTable,
+    InlinedCall, TrampolineOffsets, TrampolineTable, TrapTable,
 };
 use cowling_abi::entity::PrimaryMap;
+use cowling_abi::knobs::Knobs;
 use cowling_abi::{DefinedFuncIndex, DefinedTableIndex, ModuleInfo};
 use std::collections::BTreeMap;
 
@@ -149,14 +150,40 @@ impl Layout {
         ExceptionTable::encode(&sites.collect::<Vec<_>>())
     }
 
-    pub(super) fn address_map(&self, code: &ModuleCode) -> Vec<u8> {
-        let entries = self.pieces(code).flat_map(|(start, code)| {
-            code.positions.iter().map(move |(offset, position)| {
-                let position = (*position != NO_POSITION).then_some(*position);
+    pub(super) fn address_map(&self, code: &ModuleCode, knobs: &Knobs) -> Vec<u8> {
+        if !knobs.generate_address_map {
+            return AddressMap::encode([]);
+        }
+        let pieces = self.pieces(code).zip(starts(code));
+        let entries = pieces.flat_map(|((start, piece), body)| {
+            (piece.locations.iter()).map(move |(offset, location)| {
+                let position = piece.position(*location, body, &code.starts);
                 (start + offset, position)
             })
         });
         AddressMap::encode(entries)
+    }
+
+    pub(super) fn inline_table(&self, code: &ModuleCode, knobs: &Knobs) -> Vec<u8> {
+        let (mut ranges, mut calls) = (Vec::new(), Vec::new());
+        for ((start, piece), body) in self.pieces(code).zip(starts(code)) {
+            if piece.sites.is_empty() {
+                continue;
+            }
+            let first = calls.len() as u32;
+            let number = |site: Option<u32>| site.map(|site| first + site);
+            calls.extend(piece.sites.iter().map(|site| {
+                InlinedCall {
+                    callee: site.callee,
+                    position: (piece.position(site.call, body, &code.starts))
+                        .filter(|_| knobs.generate_address_map),
+                    parent: number(site.parent),
+                }
+            }));
+            let begins = piece.begins_of_sites();
+            ranges.extend(begins.map(|(offset, site)| (start + offset, number(site))));
+        }
+        InlineTable::encode(&ranges, &calls)
     }
 
     /// Writes `.text`, giving each piece back to the allocator as soon as it is written.
@@ -212,4 +239,10 @@ impl Layout {
             piece.bytes[at..at + 4].copy_from_slice(&distance.to_le_bytes());
         }
     }
+}
+
+/// For each piece, where in the binary its function's body begins. Trampolines, of which nothing is anywhere in the binary, have 0.
+fn starts(code: &ModuleCode) -> impl Iterator<Item = u32> + Clone {
+    let functions = code.starts.values().copied();
+    functions.chain(std::iter::repeat(0))
 }

@@ -58,6 +58,9 @@ impl FuncLowering<'_> {
         let index = FuncIndex::from_u32(index);
         let ty = self.env.info.functions[index].ty;
         if !self.env.info.is_imported_func(index) {
+            if tail == Tail::No && self.inline(index)? {
+                return Ok(());
+            }
             let callee = Callee::Direct(self.callee(index));
             return self.call_guest(callee, self.vmctx, ty, tail);
         }

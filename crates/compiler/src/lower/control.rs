@@ -69,6 +69,15 @@ impl Frame {
         }
     }
 
+    /// The body of an inlined function, above this height of the operand stack.
+    pub(super) fn inlined(ty: &FuncType, height: usize, counter: &Counter, cold: bool) -> Frame {
+        Frame {
+            height,
+            cold,
+            ..Frame::function(ty, counter)
+        }
+    }
+
     /// How many values a branch to this block carries.
     fn branch_arity(&self) -> usize {
         match self.kind {
@@ -267,7 +276,7 @@ impl FuncLowering<'_> {
             .pop()
             .expect("the function's own block is open");
         self.leave(&frame);
-        if self.reachable {
+        if self.reachable && !self.is_inlined() {
             self.return_values(frame.results);
         }
     }
@@ -277,9 +286,7 @@ impl FuncLowering<'_> {
         if depth as usize + 1 == self.control.len() {
             return self.return_();
         }
-        let (target, arity) = self.target(depth);
-        self.jump(target, arity);
-        self.reachable = false;
+        self.jump_out(depth);
     }
 
     /// `br_if`
@@ -356,6 +363,9 @@ impl FuncLowering<'_> {
 
     /// `return`
     pub(super) fn return_(&mut self) {
+        if self.is_inlined() {
+            return self.jump_out(self.control.len() as u32 - 1);
+        }
         self.return_values(self.control[0].results);
     }
 
@@ -426,11 +436,16 @@ impl FuncLowering<'_> {
         self.builder.ins().jump(block, &self.block_args);
     }
 
+    /// Jumps to where a branch of this depth goes.
+    fn jump_out(&mut self, depth: u32) {
+        let (target, arity) = self.target(depth);
+        self.jump(target, arity);
+        self.reachable = false;
+    }
+
     /// Falls through to the end of the innermost block.
     fn jump_to_exit(&mut self) {
-        let (exit, arity) = self.target(0);
-        self.jump(exit, arity);
-        self.reachable = false;
+        self.jump_out(0);
     }
 
     fn gather_args(&mut self, arity: usize) {

@@ -194,6 +194,20 @@ impl FuncLowering<'_> {
         }
     }
 
+    /// Begins an inlined body. It is looked for fuel where that would be done if it were a function of its own, so that what a guest can do
+    /// with its fuel does not depend on what is inlined.
+    pub(super) fn begin_inlined(&mut self) {
+        if !self.counter.checked {
+            self.check_fuel();
+        }
+        self.counter.checked = false;
+    }
+
+    /// Ends an inlined body. In front of it something was left.
+    pub(super) fn end_inlined(&mut self) {
+        self.counter.checked = true;
+    }
+
     /// The trap code of a memory access here.
     pub(super) fn out_of_bounds(&mut self) -> TrapCode {
         if self.counter.pending > TrapSite::MAX_UNTAKEN.into() {

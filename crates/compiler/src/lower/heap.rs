@@ -452,6 +452,7 @@ mod tests {
             isa: &*isa,
             fixed_tables: &FixedTables::find(&parsed, knobs).unwrap(),
             hints: &parsed.hints,
+            inlining: None,
         };
         let index = DefinedFuncIndex::from_u32(0);
         let body = &parsed.bodies[index];

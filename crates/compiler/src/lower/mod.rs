@@ -7,6 +7,7 @@
 //!   control    blocks, branches, unreachable code
 //!   call       calls of every kind, builtins
 //!   fixed_call calls through tables that never change
+//!   inline     bodies of functions in place of calls of them
 //!   exception  try_table, throw, handlers
 //!   gc         structs, arrays, casts
 //!   fuel       counting what is executed
@@ -40,6 +41,7 @@ mod gc;
 mod global;
 mod heap;
 mod hints;
+mod inline;
 mod memory;
 mod numeric;
 mod reference;
@@ -57,6 +59,7 @@ pub(crate) use types::{clif_type, guest_signature};
 
 use crate::CompileError;
 use crate::fixed_tables::FixedTables;
+use crate::inlining::Candidates;
 use crate::operator_cost::OperatorCost;
 use crate::parse::BranchHints;
 use cowling_abi::knobs::Knobs;
@@ -66,9 +69,11 @@ use cranelift_codegen::ir;
 use cranelift_codegen::isa::TargetIsa;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use hints::Hints;
+use inline::Inlined;
 use wasmparser::{FuncValidator, FunctionBody, OperatorsReader, ValidatorResources};
 
 /// What lowering needs to know of the module and the machine.
+#[derive(Copy, Clone)]
 pub(crate) struct ModuleEnv<'a> {
     /// The module, complete.
     pub(crate) info: &'a ModuleInfo,
@@ -84,6 +89,8 @@ pub(crate) struct ModuleEnv<'a> {
     pub(crate) fixed_tables: &'a FixedTables,
     /// Which branches are likely to be taken.
     pub(crate) hints: &'a BranchHints,
+    /// What may be inlined, if anything is to be.
+    pub(crate) inlining: Option<&'a Candidates<'a>>,
 }
 
 /// Validates a function body and translates it into `clif`, which arrives cleared.
@@ -120,11 +127,23 @@ fn lower_body(
     clif.name = ir::UserFuncName::user(0, index.as_u32());
     clif.signature = guest_signature(ty, env.isa);
 
-    let mut locals = body.get_locals_reader()?;
-    let start = locals.original_position();
+    let start = body.get_locals_reader()?.original_position();
+    let place = body.range();
+    let inlined = Inlined::new(index, &(place.start as u32..place.end as u32));
     let builder = FunctionBuilder::new(clif, context);
-    let mut lowering = FuncLowering::new(env, builder, ty, start);
+    let mut lowering = FuncLowering::new(env, builder, ty, start, inlined);
     lowering.hints = Hints::new(env.hints.get(&env.info.func_index(index)), body);
+    translate(&mut lowering, validator, body)?;
+    Ok(lowering.finish())
+}
+
+/// Validates a body and translates it, its parameters being there already.
+fn translate(
+    lowering: &mut FuncLowering<'_>,
+    validator: &mut FuncValidator<ValidatorResources>,
+    body: &FunctionBody<'_>,
+) -> Result<(), CompileError> {
+    let mut locals = body.get_locals_reader()?;
     for _ in 0..locals.get_count() {
         let offset = locals.original_position();
         let (count, ty) = locals.read()?;
@@ -146,7 +165,7 @@ fn lower_body(
         lowering.check_size()?;
     }
     operators.finish()?;
-    Ok(lowering.finish())
+    Ok(())
 }
 
 #[cfg(test)]
@@ -175,6 +194,7 @@ mod tests {
             isa: &*isa,
             fixed_tables: &FixedTables::find(&parsed, &knobs).unwrap(),
             hints: &parsed.hints,
+            inlining: None,
         };
         let mut context = FunctionBuilderContext::new();
         let mut lower = |index: u32| {

@@ -6,20 +6,23 @@ use super::fuel::Counter;
 use super::gc::Objects;
 use super::heap::CachedMemories;
 use super::hints::Hints;
+use super::inline::Inlined;
 use super::regions::Region;
 use super::traps;
 use super::types::clif_type;
 use super::{CompileError, ModuleEnv};
+use crate::origin::Site;
 use crate::parse::convert::val_type;
 use cowling_abi::builtins::BuiltinIndex;
 use cowling_abi::layout::VmHeader;
-use cowling_abi::{DefinedTableIndex, FuncIndex, FuncType, Trap, TypeIndex};
+use cowling_abi::{DefinedFuncIndex, DefinedTableIndex, FuncIndex, FuncType, Trap, TypeIndex};
 use cranelift_codegen::ir::{
     self, BlockArg, Endianness, FuncRef, GlobalValue, InstBuilder, InstructionData, MemFlagsData,
     Opcode, SigRef, SourceLoc, StackSlot, Value, ValueDef, types,
 };
 use cranelift_codegen::packed_option::PackedOption;
 use cranelift_frontend::{FunctionBuilder, Variable};
+use smallvec::SmallVec;
 use std::collections::HashMap;
 use std::mem::offset_of;
 use wasmparser::ValType;
@@ -36,10 +39,41 @@ const MAX_VALUES: usize = 1 << 22;
 const MAX_OPEN_LOOPS: usize = 1024;
 
 /// What is known of a function besides its CLIF.
-#[derive(Copy, Clone, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Lowered {
     /// Most values that a tail call passes, its context included. Those for which there are no registers get room in its frame.
     pub(crate) tail_call_values: u32,
+    /// Calls that were replaced by bodies, in the order of their locations.
+    pub(crate) sites: Vec<Site>,
+    /// Functions whose bodies had a part in what became of this one, in order, each once: those that are in `sites`, and those of which it
+    /// was found out that they do not belong there.
+    pub(crate) depends_on: Vec<DefinedFuncIndex>,
+}
+
+/// The locals of a body.
+pub(super) struct Locals {
+    /// The variable of each that has been used. A function may declare tens of thousands that it never uses.
+    variables: Vec<PackedOption<Variable>>,
+    /// Types: for each run of locals of one type, the index behind its last.
+    types: Vec<(usize, ir::Type)>,
+}
+
+impl Locals {
+    /// Parameters, with these values.
+    pub(super) fn of_parameters(builder: &mut FunctionBuilder<'_>, values: &[Value]) -> Locals {
+        let mut locals = Locals {
+            variables: Vec::with_capacity(values.len()),
+            types: Vec::with_capacity(values.len()),
+        };
+        for &value in values {
+            let ty = builder.func.dfg.value_type(value);
+            let variable = builder.declare_var(ty);
+            builder.def_var(variable, value);
+            locals.variables.push(variable.into());
+            locals.types.push((locals.variables.len(), ty));
+        }
+        locals
+    }
 }
 
 /// A function being lowered.
@@ -90,36 +124,29 @@ pub(crate) struct FuncLowering<'a> {
     pub(super) tail_call_values: u32,
     /// Where values that an exception carries pass through, once there are any.
     pub(super) exception_values: Option<StackSlot>,
-    /// The variable of each local that has been used. A function may declare tens of thousands that it never uses.
-    locals: Vec<PackedOption<Variable>>,
-    /// Types of locals: for each run of locals of one type, the index behind its last.
-    local_types: Vec<(usize, ir::Type)>,
+    /// Locals of the body that the current position is in.
+    pub(super) locals: Locals,
+    /// Bodies in place of calls.
+    pub(super) inlined: Inlined,
 }
 
 impl<'a> FuncLowering<'a> {
-    /// Starts a function: its entry block, with parameters as the first locals.
+    /// Starts a function: its entry block, with parameters as the first locals. Its body begins at `offset`.
     pub(super) fn new(
         env: &'a ModuleEnv<'a>,
         mut builder: FunctionBuilder<'a>,
         ty: &FuncType,
         offset: u64,
+        inlined: Inlined,
     ) -> Self {
-        builder.set_srcloc(source_loc(offset));
+        builder.set_srcloc(SourceLoc::new(inlined.position(offset)));
         let entry = builder.create_block();
         builder.append_block_params_for_function_params(entry);
         builder.switch_to_block(entry);
         builder.seal_block(entry);
         let vmctx = builder.block_params(entry)[0];
-        let mut locals = Vec::with_capacity(ty.params.len());
-        let mut local_types = Vec::with_capacity(ty.params.len());
-        for (position, &ty) in ty.params.iter().enumerate() {
-            let ty = clif_type(ty);
-            let local = builder.declare_var(ty);
-            let value = builder.block_params(entry)[position + 1];
-            builder.def_var(local, value);
-            locals.push(local.into());
-            local_types.push((position + 1, ty));
-        }
+        let params: SmallVec<[Value; 8]> = builder.block_params(entry)[1..].into();
+        let locals = Locals::of_parameters(&mut builder, &params);
         let counter = Counter::new(env.knobs.consume_fuel);
         let mut lowering = FuncLowering {
             env,
@@ -147,7 +174,7 @@ impl<'a> FuncLowering<'a> {
             tail_call_values: 0,
             exception_values: None,
             locals,
-            local_types,
+            inlined,
         };
         lowering.cache_memories();
         lowering
@@ -156,9 +183,18 @@ impl<'a> FuncLowering<'a> {
     /// Declares locals of one type, starting as zero or null.
     pub(super) fn declare_locals(&mut self, count: u32, ty: ValType) -> Result<(), CompileError> {
         let ty = clif_type(val_type(ty, &self.env.info.types, self.offset)?);
-        let end = self.locals.len() + count as usize;
-        self.locals.resize(end, PackedOption::default());
-        self.local_types.push((end, ty));
+        let start = self.locals.variables.len();
+        let end = start + count as usize;
+        self.locals.variables.resize(end, PackedOption::default());
+        self.locals.types.push((end, ty));
+        if self.is_inlined() && count > 0 {
+            // Control may come here again, and the values from then must not.
+            let zero = self.zero(ty);
+            for index in start..end {
+                let local = self.local(index as u32);
+                self.builder.def_var(local, zero);
+            }
+        }
         Ok(())
     }
 
@@ -168,19 +204,21 @@ impl<'a> FuncLowering<'a> {
     /// `use_var` puts the zero of the variable's type into the entry block, which is what WebAssembly asks for.
     fn local(&mut self, index: u32) -> Variable {
         let index = index as usize;
-        if let Some(local) = self.locals[index].expand() {
+        let locals = &mut self.locals;
+        if let Some(local) = locals.variables[index].expand() {
             return local;
         }
-        let run = self.local_types.partition_point(|&(end, _)| end <= index);
-        let local = self.builder.declare_var(self.local_types[run].1);
-        self.locals[index] = local.into();
+        let run = locals.types.partition_point(|&(end, _)| end <= index);
+        let local = self.builder.declare_var(locals.types[run].1);
+        locals.variables[index] = local.into();
         local
     }
 
     /// Goes to the operator at this offset of the binary.
     pub(super) fn set_offset(&mut self, offset: u64) {
         self.offset = offset;
-        self.builder.set_srcloc(source_loc(offset));
+        let position = self.inlined.position(offset);
+        self.builder.set_srcloc(SourceLoc::new(position));
     }
 
     /// Checks that the function is not out of all proportion: two bytes of code can call for a thousand values.
@@ -202,8 +240,11 @@ impl<'a> FuncLowering<'a> {
     /// Ends the function.
     pub(super) fn finish(self) -> Lowered {
         self.builder.finalize(self.env.isa.frontend_config());
+        let (sites, depends_on) = self.inlined.finish();
         Lowered {
             tail_call_values: self.tail_call_values,
+            sites,
+            depends_on,
         }
     }
 
@@ -428,9 +469,4 @@ impl<'a> FuncLowering<'a> {
         self.builder.ins().trap(traps::to_clif(trap));
         self.reachable = false;
     }
-}
-
-/// The source location of an offset in the binary. Modules of 4 GiB and more are refused before any function is lowered.
-fn source_loc(offset: u64) -> SourceLoc {
-    SourceLoc::new(offset as u32)
 }

@@ -1,3 +1,4 @@
+;;! compiler_inlining = no
 ;; What hints say is rare is cold, and so is what is inside of it.
 (module
   (func $rare)

@@ -1,3 +1,4 @@
+;;! compiler_inlining = no
 ;;! consume_fuel = true
 (module
   (import "" "host" (func $host))

@@ -1,3 +1,4 @@
+;;! compiler_inlining = no
 ;; Size and base are read at the entry and behind the call; the loads share a check, the loop has none of its own to read for.
 (module
   (memory i64 1)

@@ -1,3 +1,4 @@
+;;! compiler_inlining = no
 ;; What is read from a memory right after it was written there.
 (module
     (memory $m (export "memory") 1)

@@ -2,7 +2,7 @@
 
 use super::Engine;
 use crate::config::{InstanceAllocationStrategy, PoolingAllocationConfig};
-use cowling_abi::knobs::{OptLevel, RegallocAlgorithm};
+use cowling_abi::knobs::{Inlining, OptLevel, RegallocAlgorithm};
 use std::num::NonZeroUsize;
 
 macro_rules! getters {

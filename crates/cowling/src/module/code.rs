@@ -75,6 +75,26 @@ impl Module {
         kept.then(|| entries.map(|(offset, position)| (offset as usize, position)))
     }
 
+    /// The functions that the code at this offset in [`text`](Self::text) comes from although it is that of another: it was
+    /// [inlined](crate::Config::compiler_inlining) there. The innermost first; the last was inlined into the function whose code it is.
+    ///
+    /// ```
+    /// # use cowling::*;
+    /// let engine = Engine::default();
+    /// let module = Module::new(&engine, r#"(module
+    ///     (func $half (param i32) (result i32) (i32.div_u (local.get 0) (i32.const 2)))
+    ///     (func $run (param i32) (result i32) (i32.add (call $half (local.get 0)) (i32.const 1))))"#)?;
+    /// let run = module.functions().nth(1).unwrap();
+    /// let mut offsets = run.offset..run.offset + run.len;
+    /// assert!(offsets.any(|offset| module.inlined_at(offset).next().is_some_and(|index| index.as_u32() == 0)));
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn inlined_at(&self, offset: usize) -> impl Iterator<Item = FuncIndex> {
+        let offset = u32::try_from(offset).ok();
+        let inlined = offset.map(|offset| self.code().inlined_at(offset));
+        inlined.into_iter().flatten().map(|inlined| inlined.func)
+    }
+
     /// Which trap it is if the instruction at this offset in [`text`](Self::text) faults; `None` for instructions that may not.
     ///
     /// ```

@@ -88,6 +88,7 @@ fn results_do_not_depend_on_how_code_is_compiled() {
             (br_if 0 (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))
         (i32.load (i32.const 8))))"#;
     for (knob, value) in [
+        ("compiler_inlining", "no"),
         ("cranelift_opt_level", "none"),
         ("cranelift_opt_level", "speed_and_size"),
         ("cranelift_debug_verifier", "true"),
@@ -277,6 +278,7 @@ fn a_stacks_size_in_all_leaves_the_rest_to_host_functions() {
 fn getters_tell_what_was_set() {
     let mut config = Config::new();
     config
+        .compiler_inlining(Inlining::No)
         .consume_fuel(true)
         .cranelift_nan_canonicalization(true)
         .cranelift_opt_level(OptLevel::SpeedAndSize)
@@ -300,6 +302,7 @@ fn getters_tell_what_was_set() {
         .wasm_gc(false);
     let e = Engine::new(&config).unwrap();
     assert!(e.get_consume_fuel() && e.get_relaxed_simd_deterministic());
+    assert_eq!(e.get_compiler_inlining(), Inlining::No);
     assert_eq!(e.get_cranelift_debug_verifier(), Some(false));
     assert_eq!(e.get_cranelift_nan_canonicalization(), Some(true));
     assert_eq!(e.get_cranelift_opt_level(), Some(OptLevel::SpeedAndSize));

@@ -273,7 +273,7 @@ const PEEK: &str = r#"(module (memory (export "memory") 1 20) (table (export "ta
         (i64.add (i64.add (i64.load (local.get 0)) (local.get 1))
             (i64x2.extract_lane 1 (local.get 2))))
     (func (export "store") (param i32) (v128.store (local.get 0) (v128.const i64x2 1 2)))
-    (func (export "fill") (param i32) (memory.fill (local.get 0) (i32.const 1) (i32.const 1)))
+    (func (export "fill") (param i32) (memory.fill (local.get 0) (i32.const 1) (i32.const 1000)))
     (func (export "other")))"#;
 
 fn args(address: i32) -> [Val; 3] {

@@ -32,6 +32,8 @@ pub(super) struct Sections {
     pub(super) exceptions: Range<usize>,
     /// Address map.
     pub(super) addresses: Range<usize>,
+    /// Table of inlined functions.
+    pub(super) inlined: Range<usize>,
     /// Function names.
     pub(super) names: Range<usize>,
     /// Data segments.
@@ -121,6 +123,7 @@ fn find(artifact: &[u8]) -> Result<Sections, LoadError> {
         (artifact::SECTION_TRAPS, &mut sections.traps),
         (artifact::SECTION_EXCEPTIONS, &mut sections.exceptions),
         (artifact::SECTION_ADDRESSES, &mut sections.addresses),
+        (artifact::SECTION_INLINED, &mut sections.inlined),
         (artifact::SECTION_NAMES, &mut sections.names),
         (artifact::SECTION_DATA, &mut sections.data),
         (artifact::SECTION_IMAGE, &mut sections.images),

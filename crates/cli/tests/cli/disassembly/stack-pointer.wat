@@ -1,3 +1,4 @@
+;;! compiler_inlining = no
 ;; What C compilers make of a function with variables in memory.
 (module
   (memory 1)
