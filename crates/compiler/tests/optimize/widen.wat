@@ -1,3 +1,4 @@
+;;! compiler_inlining = no
 ;; Indices that loops carry along become 64 bits wide. No function makes more than some thousand rounds.
 (module
   (memory (export "memory") 1)
