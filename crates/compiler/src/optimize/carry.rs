@@ -68,8 +68,10 @@ pub(super) fn run(function: &mut Function) {
     }
     let mut places = Places::new(function);
     for (block, inst) in candidates {
-        // What was replaced meanwhile may have changed what this is.
-        if let Some(limb) = limb(&function.dfg, inst) {
+        // What was replaced meanwhile may have changed what this is, or been this: the low limb of another one.
+        if function.layout.inst_block(inst).is_some()
+            && let Some(limb) = limb(&function.dfg, inst)
+        {
             places.replace(function, block, inst, limb);
         }
     }
@@ -178,19 +180,18 @@ impl Places {
         // The high limbs, if X is what nothing else needs.
         let highs = look::binary(dfg, limb.opcode, limb.high);
         let highs = highs.filter(|_| self.uses[limb.high] == 1);
-        let needed = match highs {
-            Some(highs) => highs
-                .map(|v| self.made(function, block, v))
-                .into_iter()
-                .max(),
-            None => Some(self.made(function, block, limb.high)),
-        };
+        let high = [limb.high];
+        let high = highs.as_ref().map_or(&high[..], |highs| &highs[..]);
+        let needed = high.iter().map(|&v| self.made(function, block, v)).max();
         let needed = needed.unwrap_or(0);
         let sum = match limb.sum {
             Some(sum) => look::maker(dfg, sum),
             None => self.differences.get(&(block, limb.low)).copied(),
         };
-        let sum = sum.filter(|&sum| function.layout.inst_block(sum) == Some(block));
+        // A limb that is above itself, too, cannot come from what it goes into.
+        let sum = sum.filter(|&sum| {
+            function.layout.inst_block(sum) == Some(block) && !high.contains(&dfg.first_result(sum))
+        });
 
         let carry = self.needed_once(dfg, limb.carry);
         let (position, number, sum) = match sum {
@@ -224,6 +225,13 @@ impl Places {
             _ => cursor.ins().isub(left, right),
         };
         let (low, high) = cursor.ins().isplit(whole);
+        for operand in [left, right] {
+            if let Some(made) = function.dfg.value_def(operand).inst() {
+                for value in function.dfg.inst_args(made) {
+                    self.uses[function.dfg.resolve_aliases(*value)] += 1;
+                }
+            }
+        }
         if let Some(made) = function.dfg.value_def(low).inst() {
             self.order[made] = number;
         }

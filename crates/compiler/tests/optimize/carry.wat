@@ -67,6 +67,33 @@
         (local.get $s1)
         (i64.add (i64.add (local.get $a2) (local.get $b2)) (local.get $c1)))
 
+    ;; The low limb is a part of the high one: carries that go round.
+    (func (export "round") (param $a i64) (param $b i64) (result i64) (local $s i64)
+        (local.set $s (i64.add (local.get $a) (local.get $b)))
+        (i64.add (local.get $s) (i64.extend_i32_u (i64.lt_u (local.get $s) (local.get $a)))))
+    (func (export "round_and_more") (param $a i64) (param $b i64) (param $c i64) (result i64) (local $s i64)
+        (local.set $s (i64.add (local.get $a) (local.get $b)))
+        (i64.add
+            (i64.add (local.get $s) (local.get $c))
+            (i64.extend_i32_u (i64.lt_u (local.get $s) (local.get $a)))))
+    (func (export "round_and_later") (param $a i64) (param $b i64) (param $c i64) (result i64) (local $s i64)
+        (local.set $s (i64.add (local.get $a) (local.get $b)))
+        (i64.add
+            (i64.add (i64.mul (local.get $c) (local.get $c)) (local.get $s))
+            (i64.extend_i32_u (i64.lt_u (local.get $s) (local.get $a)))))
+    (func (export "round_down") (param $a i64) (param $b i64) (result i64 i64) (local $d i64)
+        (local.set $d (i64.sub (local.get $a) (local.get $b)))
+        (i64.sub (local.get $d) (i64.extend_i32_u (i64.lt_u (local.get $a) (local.get $b))))
+        (local.get $d))
+
+    ;; The low limb, behind the high one, has a borrow of its own.
+    (func (export "borrows") (param $a i64) (param $x i64) (param $p i64) (param $q i64) (result i64 i64)
+        (local $b i64) (local $h i64)
+        (local.set $b (i64.extend_i32_u (i64.lt_u (local.get $p) (local.get $q))))
+        (local.set $h (i64.sub (local.get $x) (i64.extend_i32_u (i64.lt_u (local.get $a) (local.get $b)))))
+        (local.get $h)
+        (i64.sub (local.get $a) (local.get $b)))
+
     ;; Not a carry: signed, or of something else.
     (func (export "signed") (param $a i64) (param $b i64) (param $h i64) (result i64)
         (i64.add
