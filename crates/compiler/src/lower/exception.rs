@@ -159,6 +159,8 @@ impl FuncLowering<'_> {
         builtin: BuiltinIndex,
         args: &[Value],
     ) -> Result<(), CompileError> {
+        // A handler may throw again, and go round like a loop.
+        self.take_fuel_for_call();
         self.store_fuel();
         let (callee, signature) = self.builtin(builtin);
         let mut all = vec![self.vmctx];

@@ -257,7 +257,7 @@ impl FuncLowering<'_> {
         self.builder.ins().store(flags, count, store, offset);
     }
 
-    /// Begins a handler of exceptions. Its thrower was called behind a check.
+    /// Begins a handler of exceptions. What threw is behind a check, be it a call or an operator of this function.
     pub(super) fn begin_handler(&mut self) {
         self.counter = self.counter.unmet();
     }

@@ -404,6 +404,46 @@ fn guests_stop_when_the_fuel_is_used_up() {
 }
 
 #[test]
+fn exceptions_are_no_way_around_the_fuel() {
+    // Each goes round without a loop: its handler calls it again.
+    for (what, round) in [
+        (
+            "tail call",
+            "(func $f (param i32)
+                (if (i32.eqz (local.get 0)) (then (return)))
+                (block $h (try_table (catch $e $h) (throw $e)))
+                (return_call $f (i32.sub (local.get 0) (i32.const 1))))",
+        ),
+        (
+            "exception thrown again",
+            "(func $f (param i32)
+                (if (i32.eqz (local.get 0)) (then (return)))
+                (block $h (try_table (catch $e $h)
+                    (block $i (result exnref) (try_table (catch_all_ref $i) (throw $e)) (unreachable))
+                    (throw_ref)))
+                (return_call $f (i32.sub (local.get 0) (i32.const 1))))",
+        ),
+        (
+            "calls, twice each time",
+            "(func $f (param i32)
+                (if (i32.eqz (local.get 0)) (then (return)))
+                (block $h (try_table (catch $e $h) (throw $e)))
+                (call $f (i32.shr_u (local.get 0) (i32.const 1)))
+                (call $f (i32.shr_u (local.get 0) (i32.const 1))))",
+        ),
+    ] {
+        let wat = format!(
+            r#"(module (tag $e) {round} (func (export "run") (param i32) (call $f (local.get 0))))"#
+        );
+        let (mut store, instance) = instance(&wat);
+        let run = instance.get_typed_func::<i32, ()>(&mut store, "run").unwrap();
+        store.set_fuel(1000).unwrap();
+        let stopped = run.call(&mut store, 100_000).unwrap_err();
+        assert_eq!(trap(&stopped), Trap::OutOfFuel, "{what}");
+    }
+}
+
+#[test]
 fn a_loop_goes_round_as_often_as_its_fuel_allows() {
     let engine = engine();
     let wat = r#"(module (global (export "g") (mut i32) (i32.const 0))
