@@ -1,6 +1,7 @@
 //! One piece of machine code, as it comes from the code generator: bytes and what has to be known about them. Offsets are
 //! from the start of the piece.
 
+use crate::emit::unwind;
 use crate::lower::traps;
 use crate::origin::{self, NO_LOCATION, Site};
 use cowling_abi::artifact::{CallSite, Catch};
@@ -11,7 +12,7 @@ use cranelift_codegen::binemit::Reloc;
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir::{ExternalName, Function, UserExternalName};
 use cranelift_codegen::isa::TargetIsa;
-use cranelift_codegen::isa::unwind::{CfaUnwindInfo, UnwindInfo};
+use cranelift_codegen::isa::unwind::UnwindInfo;
 use cranelift_codegen::{
     CompiledCode, Context, ExceptionContextLoc, FinalizedMachExceptionHandler, FinalizedMachReloc,
     FinalizedRelocTarget,
@@ -39,8 +40,8 @@ pub(crate) struct Code {
     pub sites: Box<[Site]>,
     /// Calls inside a `try_table`, sorted by return offset.
     pub call_sites: Vec<CallSite>,
-    /// How to unwind it.
-    pub unwind: Option<CfaUnwindInfo>,
+    /// How to unwind it, as `.eh_frame` has it; empty if nobody knows.
+    pub unwind: Box<[u8]>,
 }
 
 /// A place where the distance to another piece is to be filled in, as a signed 32-bit number.
@@ -72,7 +73,7 @@ impl Piece {
         }
     }
 
-    fn named(name: &UserExternalName) -> Option<Piece> {
+    pub(crate) fn named(name: &UserExternalName) -> Option<Piece> {
         match name.namespace {
             0 => Some(Piece::Function(DefinedFuncIndex::from_u32(name.index))),
             1 => Some(Piece::List(DefinedTableIndex::from_u32(name.index))),
@@ -193,8 +194,8 @@ pub(crate) fn generate(
             .create_unwind_info(isa)
             .map_err(|e| e.to_string())?
         {
-            Some(UnwindInfo::SystemV(info)) => Some(info),
-            _ => None,
+            Some(UnwindInfo::SystemV(info)) => unwind::rules(isa, &info)?,
+            _ => Box::default(),
         },
     })
 }

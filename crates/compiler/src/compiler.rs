@@ -3,6 +3,7 @@
 use crate::clif::ClifFiles;
 use crate::driver::Target;
 use crate::error::CompileError;
+use crate::incremental::{CacheStore, Incremental};
 use crate::operator_cost::OperatorCost;
 use crate::{driver, emit, init, isa, parse};
 use cowling_abi::DefinedFuncIndex;
@@ -10,6 +11,7 @@ use cowling_abi::artifact::Header;
 use cowling_abi::knobs::Knobs;
 use cranelift_codegen::isa::OwnedTargetIsa;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// A compiler under fixed settings. It may be used from several threads at once.
 pub struct Compiler {
@@ -18,6 +20,7 @@ pub struct Compiler {
     costs: OperatorCost,
     header: Header,
     clif: Option<PathBuf>,
+    store: Option<Arc<dyn CacheStore>>,
 }
 
 impl Compiler {
@@ -40,12 +43,18 @@ impl Compiler {
             costs: OperatorCost::try_from(&knobs.operator_cost)?,
             header,
             clif: None,
+            store: None,
         })
     }
 
     /// Writes the intermediate code of each function into a file in this directory.
     pub fn emit_clif(&mut self, directory: PathBuf) {
         self.clif = Some(directory);
+    }
+
+    /// Takes from this store what was compiled before, and keeps there what is compiled now.
+    pub fn use_store(&mut self, store: Arc<dyn CacheStore>) {
+        self.store = Some(store);
     }
 
     fn target(&self) -> Target<'_> {
@@ -83,7 +92,14 @@ impl Compiler {
         let mut parsed = parse::parse(wasm, &self.knobs)?;
         let initial = init::lay_out(&mut parsed, &self.knobs);
         let clif = self.clif.as_deref().map(|dir| ClifFiles::new(dir, wasm));
-        let code = driver::compile(&parsed, self.target(), clif.as_ref(), progress)?;
+        let store = self.store.as_deref();
+        let store = store.map(|store| Incremental::new(store, &*self.isa));
+        let aside = driver::Aside {
+            clif: clif.as_ref(),
+            store,
+            progress,
+        };
+        let code = driver::compile(&parsed, self.target(), aside)?;
         parsed.info.largest_frame = code.largest_frame();
         let header = self.header.clone();
         emit::artifact(&parsed, initial, code, &*self.isa, &self.knobs, header)

@@ -7,6 +7,7 @@ use crate::clif::ClifFiles;
 use crate::code::{self, Code, Locations};
 use crate::error::{CompileError, FunctionLabel};
 use crate::fixed_tables::FixedTables;
+use crate::incremental::Incremental;
 use crate::inlining::Candidates;
 use crate::lower::{self, Lowered, ModuleEnv};
 use crate::operator_cost::OperatorCost;
@@ -61,7 +62,7 @@ struct Worker {
 struct Shared<'a, 'wasm> {
     parsed: &'a Parsed<'wasm>,
     env: ModuleEnv<'a>,
-    clif: Option<&'a ClifFiles>,
+    aside: Aside<'a>,
     /// A function type for each way in which functions are called.
     types: Vec<&'a FuncType>,
 }
@@ -111,12 +112,22 @@ fn candidates<'a>(parsed: &'a Parsed<'_>, knobs: &Knobs) -> Option<Candidates<'a
     wanted.then(|| Candidates::new(&parsed.info, &parsed.bodies))
 }
 
-/// Compiles everything, and writes down the intermediate code if `clif` says where. `progress` is told how many functions are done, of how many; it is called from several threads.
+/// What else goes on while a module is compiled, without changing what comes out.
+#[derive(Copy, Clone)]
+pub(crate) struct Aside<'a> {
+    /// Where the intermediate code is written down, if it is.
+    pub clif: Option<&'a ClifFiles>,
+    /// Where functions are that were compiled before.
+    pub store: Option<Incremental<'a>>,
+    /// Told how many functions are done, of how many, from several threads.
+    pub progress: &'a (dyn Fn(u64, u64) + Sync),
+}
+
+/// Compiles everything.
 pub(crate) fn compile(
     parsed: &Parsed<'_>,
     target: Target<'_>,
-    clif: Option<&ClifFiles>,
-    progress: &(dyn Fn(u64, u64) + Sync),
+    aside: Aside<'_>,
 ) -> Result<ModuleCode, CompileError> {
     let layout = vm_layout(parsed)?;
     let fixed_tables = FixedTables::find(parsed, target.knobs)?;
@@ -142,7 +153,7 @@ pub(crate) fn compile(
             hints: &parsed.hints,
             inlining: candidates.as_ref(),
         },
-        clif,
+        aside,
         types,
     };
 
@@ -157,7 +168,7 @@ pub(crate) fn compile(
         None => {
             let code = worker.function(&shared, DefinedFuncIndex::new(task))?;
             let done = 1 + done.fetch_add(1, Ordering::Relaxed);
-            progress(done, functions as u64);
+            (aside.progress)(done, functions as u64);
             Ok(code)
         }
         Some(task) => {
@@ -307,7 +318,7 @@ impl Worker {
         lowered: Lowered,
     ) -> Result<Code, CompileError> {
         let env = &shared.env;
-        if let Some(clif) = shared.clif {
+        if let Some(clif) = shared.aside.clif {
             clif.write(index, &self.context.func)?;
         }
         optimize::run(&mut self.context.func, env.info, env.knobs);
@@ -318,7 +329,7 @@ impl Worker {
             true => Locations::Keep(body.place().start),
             false => Locations::Drop,
         };
-        let code = code::generate(&mut self.context, env.isa, locations);
+        let code = self.generate_or_recall(shared, locations);
         let mut code = code.map_err(|message| {
             let index = env.info.func_index(index);
             CompileError::Codegen {
@@ -332,6 +343,25 @@ impl Worker {
         code.reserve_arguments(lowered.tail_call_values);
         code.begin_with_body();
         code.sites = lowered.sites.into();
+        Ok(code)
+    }
+
+    /// Machine code for the function in the context.
+    fn generate_or_recall(
+        &mut self,
+        shared: &Shared<'_, '_>,
+        locations: Locations,
+    ) -> Result<Code, String> {
+        let isa = shared.env.isa;
+        let Some(store) = &shared.aside.store else {
+            return code::generate(&mut self.context, isa, locations);
+        };
+        let key = store.key(&self.context.func, locations);
+        if let Some(code) = store.get(&key, &self.context.func, locations) {
+            return Ok(code);
+        }
+        let code = code::generate(&mut self.context, isa, locations)?;
+        store.put(&key, &code, &self.context.func, locations);
         Ok(code)
     }
 

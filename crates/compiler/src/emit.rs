@@ -8,7 +8,7 @@
 
 mod elf;
 mod text;
-mod unwind;
+pub(crate) mod unwind;
 
 use crate::driver::ModuleCode;
 use crate::error::CompileError;

@@ -24,6 +24,7 @@
 //! | `origin` | which function, and which of its operators, code comes from |
 //! | `code` | CLIF becomes one piece of machine code |
 //! | `driver` | all pieces of a module |
+//! | `incremental` | pieces that were compiled before |
 //! | `queue` | tasks spread over threads |
 //! | `emit` | pieces and tables become the artifact |
 //!
@@ -39,6 +40,7 @@ mod emit;
 mod error;
 mod features;
 mod fixed_tables;
+mod incremental;
 mod init;
 mod inlining;
 mod isa;
@@ -53,6 +55,7 @@ mod trampoline;
 pub use compiler::Compiler;
 pub use error::{CompileError, FunctionLabel};
 pub use features::{features, set_features};
+pub use incremental::CacheStore;
 pub use isa::check_target;
 pub use operator_cost::{OperatorCost, UnknownOperator, VariableOperatorCost};
 pub use wasmparser::WasmFeatures;

@@ -3,6 +3,7 @@
 //! ```text
 //!   <dir>/ (mode 0700)
 //!     <key>.cwasm (mode 0600)      key = BLAKE3(binary, version, target, processor features, settings, debug information?, compiler)
+//!     <number>.functions           functions that were compiled, if they are kept: see `functions.rs`
 //!     <identity>.seen              a note about a file whose content is known: see `seen.rs`
 //!     .tmp-.......                 an entry being written; its writer has it locked
 //! ```
@@ -19,10 +20,12 @@
 //! | file | job |
 //! |---|---|
 //! | `config` | settings, also from files |
+//! | `functions` | functions by their content, for modules that have changed |
 //! | `room` | the limits: what is in the directory, and what goes when it is too much |
 //! | `seen` | notes about files that were read |
 
 mod config;
+mod functions;
 mod room;
 mod seen;
 
@@ -44,6 +47,8 @@ pub use config::CacheConfig;
 
 /// Suffix of an entry's name.
 const SUFFIX: &str = "cwasm";
+/// Suffix of the name of a file of functions, which is a number otherwise.
+const FUNCTIONS: &str = "functions";
 /// Start of the name of an entry being written.
 const TEMPORARY: &str = ".tmp-";
 
@@ -90,6 +95,7 @@ struct Inner {
     hits: AtomicUsize,
     misses: AtomicUsize,
     room: Mutex<Room>,
+    functions: functions::Functions,
 }
 
 /// What is in a cache.
@@ -151,6 +157,7 @@ impl Cache {
                 hits: AtomicUsize::new(0),
                 misses: AtomicUsize::new(0),
                 room: Mutex::default(),
+                functions: Default::default(),
             }),
         })
     }
@@ -220,6 +227,18 @@ impl Cache {
     /// How many modules had to be compiled because they were not in it.
     pub fn cache_misses(&self) -> usize {
         self.inner.misses.load(Ordering::Relaxed)
+    }
+}
+
+impl Cache {
+    /// Makes room for what was written to a file.
+    fn account(&self, path: &Path, bytes: u64) {
+        let Inner { config, dir, .. } = &*self.inner;
+        // Nothing that panics holds the lock; if something did, what is behind it is an estimate.
+        let mut room = self.inner.room.lock().unwrap_or_else(|e| e.into_inner());
+        if let Err(error) = room.written(dir, config, path, bytes) {
+            tracing::warn!("compile cache: {}: {error:#}", dir.display());
+        }
     }
 }
 
@@ -307,12 +326,7 @@ impl EngineCache {
             return;
         }
         tracing::debug!("compile cache: wrote {}", path.display());
-        // Nothing that panics holds the lock; if something did, what is behind it is an estimate.
-        let mut room = inner.room.lock().unwrap_or_else(|e| e.into_inner());
-        let made = room.written(&inner.dir, &inner.config, path, content.len() as u64);
-        if let Err(error) = made {
-            tracing::warn!("compile cache: {}: {error:#}", inner.dir.display());
-        }
+        self.cache.account(path, content.len() as u64);
     }
 
     fn path(&self, key: &Key) -> PathBuf {
@@ -325,14 +339,17 @@ impl EngineCache {
     }
 }
 
-/// Opens an entry and notes that it was used. What is not a file of ours is not followed nor waited for.
-fn open_entry(path: &Path) -> Result<File> {
+/// Opens a file that may be trusted. What is not a file of ours is not followed nor waited for.
+fn open(path: &Path, options: &mut OpenOptions) -> Result<File> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(flags.bits() as i32)
-        .open(path)?;
+    let file = options.custom_flags(flags.bits() as i32).open(path)?;
     trust::check_file(&file.metadata()?)?;
+    Ok(file)
+}
+
+/// Opens an entry and notes that it was used.
+fn open_entry(path: &Path) -> Result<File> {
+    let file = open(path, OpenOptions::new().read(true))?;
     // The time of last use, for eviction. An entry that cannot be touched is merely evicted earlier.
     if let Err(error) = file.set_modified(SystemTime::now()) {
         tracing::debug!("compile cache: {}: {error}", path.display());

@@ -40,6 +40,9 @@ impl LazyCompiler {
             if let Some(directory) = &config.compiler.emit_clif {
                 compiler.emit_clif(directory.clone());
             }
+            if let Some(store) = &config.compiler.store {
+                compiler.use_store(store.clone());
+            }
             Ok(compiler)
         };
         match self.0.get_or_init(make) {

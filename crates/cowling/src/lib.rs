@@ -113,7 +113,9 @@ pub use cowling_abi::knobs::{
 };
 pub use cowling_abi::{FuncIndex, Trap};
 #[cfg(feature = "compiler")]
-pub use cowling_compiler::{CompileError, OperatorCost, VariableOperatorCost, WasmFeatures};
+pub use cowling_compiler::{
+    CacheStore, CompileError, OperatorCost, VariableOperatorCost, WasmFeatures,
+};
 pub use cowling_vm::PoolFull as PoolConcurrencyLimitError;
 pub use cowling_vm::UncaughtException as ThrownException;
 pub use cowling_vm::{

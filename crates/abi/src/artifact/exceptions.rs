@@ -13,9 +13,10 @@
 
 use super::tables::{NONE, push_u32, read_u32, upper_bound};
 use crate::index::TagIndex;
+use serde::{Deserialize, Serialize};
 
 /// A call inside a `try_table`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallSite {
     /// Text offset of the instruction behind the call.
     pub return_offset: u32,
@@ -28,7 +29,7 @@ pub struct CallSite {
 }
 
 /// One catch clause of a call site.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Catch {
     /// The tag it catches, an index in the frame's module; `None` catches everything.
     pub tag: Option<TagIndex>,

@@ -121,12 +121,12 @@ impl Bytes<'_> {
     }
 }
 
-/// Which trap an instruction means. An entry is the distance from the one before it, doubled, as a [varint](push_varint); if it is odd, the
+/// Which trap an instruction means. An entry is the distance from the one before it, doubled, as a varint; if it is odd, the
 /// number of a [`TrapSite`] follows, and else it is the same as the one before.
 #[derive(Copy, Clone, Debug)]
 pub struct TrapTable<'a>(pub &'a [u8]);
 
-impl TrapTable<'_> {
+impl<'a> TrapTable<'a> {
     /// Encodes the table from text offsets of trapping instructions, sorted by offset.
     pub fn encode<T: Into<TrapSite>>(traps: impl IntoIterator<Item = (u32, T)>) -> Vec<u8> {
         let mut out = Writer::default();
@@ -145,21 +145,52 @@ impl TrapTable<'_> {
         out.finish()
     }
 
+    /// The entries, sorted by text offset.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, TrapSite)> + use<'a> {
+        let blocks = Blocks(self.0);
+        // Blocks that are not there end it.
+        (0..blocks.count())
+            .map_while(move |block| blocks.get(block))
+            .flat_map(|(first, entries)| Sites::new(first, entries))
+    }
+
     /// What it means that the instruction at exactly this text offset traps. Async-signal-safe: reads memory, nothing else.
     pub fn lookup(&self, text_offset: u32) -> Option<TrapSite> {
-        let (first, mut entries) = Blocks(self.0).find(text_offset)?;
-        let (mut offset, mut site) = (u64::from(first), 0);
-        while offset <= u64::from(text_offset) {
-            let entry = entries.varint()?;
-            offset = offset.checked_add(entry >> 1)?;
-            if entry & 1 != 0 {
-                site = entries.byte()?;
-            }
-            if offset == u64::from(text_offset) {
-                return TrapSite::from_u8(site);
-            }
+        let (first, entries) = Blocks(self.0).find(text_offset)?;
+        let mut sites = Sites::new(first, entries);
+        let (offset, site) = sites.find(|(offset, _)| *offset >= text_offset)?;
+        (offset == text_offset).then_some(site)
+    }
+}
+
+/// The entries of one block of a trap table.
+struct Sites<'a> {
+    entries: Bytes<'a>,
+    offset: u32,
+    site: u8,
+}
+
+impl<'a> Sites<'a> {
+    fn new(first: u32, entries: Bytes<'a>) -> Self {
+        Sites {
+            entries,
+            offset: first,
+            site: 0,
         }
-        None
+    }
+}
+
+impl Iterator for Sites<'_> {
+    type Item = (u32, TrapSite);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let entry = self.entries.varint()?;
+        let distance = u32::try_from(entry >> 1).ok()?;
+        self.offset = self.offset.checked_add(distance)?;
+        if entry & 1 != 0 {
+            self.site = self.entries.byte()?;
+        }
+        Some((self.offset, TrapSite::from_u8(self.site)?))
     }
 }
 
@@ -340,6 +371,7 @@ mod tests {
         let traps = traps();
         let bytes = TrapTable::encode(traps.iter().copied());
         let table = TrapTable(&bytes);
+        assert_eq!(table.iter().collect::<Vec<_>>(), traps);
         for (at, &(offset, site)) in traps.iter().enumerate() {
             assert_eq!(table.lookup(offset), Some(site), "{offset}");
             let next = traps.get(at + 1).map_or(u32::MAX, |next| next.0);

@@ -81,6 +81,14 @@ pub(crate) struct Compile {
     #[arg(long, value_name = "KEYFILE")]
     pub(crate) sign: Option<PathBuf>,
 
+    /// Keeps each compiled function in the cache, and compiles of a module that has changed only what has
+    #[arg(long)]
+    pub(crate) incremental: bool,
+
+    /// The cache in DIR (default: that of the configuration, or a directory of the user's)
+    #[arg(long, value_name = "DIR", requires = "incremental")]
+    pub(crate) cache_dir: Option<PathBuf>,
+
     #[command(flatten)]
     pub(crate) settings: Settings,
 }

@@ -107,6 +107,10 @@ pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) trust: Trust,
 
+    /// Keeps each compiled function, too, and compiles of a module that has changed only what has
+    #[arg(long, conflicts_with = "no_cache")]
+    pub(crate) incremental: bool,
+
     #[command(flatten)]
     pub(crate) cache: Cache,
 

@@ -1,7 +1,7 @@
 //! `compile` and `keygen`: artifacts, and keys to sign them with.
 
 use super::{engine, output_path, write_output};
-use crate::args::{Compile, Keygen};
+use crate::args::{Compile, Keygen, open_cache};
 use crate::config_file::ConfigFile;
 use crate::report::Failure;
 use crate::source;
@@ -9,6 +9,7 @@ use cowling::{Context as _, Error, SigningKey};
 use std::fs::{self, File};
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
+use std::sync::Arc;
 
 /// Compiles a module to an artifact.
 pub(super) fn compile(args: Compile) -> Result<(), Failure> {
@@ -21,7 +22,14 @@ pub(super) fn compile(args: Compile) -> Result<(), Failure> {
     }
     let key = args.sign.map(SigningKey::from_file).transpose()?;
     let file = ConfigFile::read(&args.settings.config)?;
+    let store = match args.incremental {
+        true => Some(open_cache(args.cache_dir.as_ref(), &file)?),
+        false => None,
+    };
     let engine = engine(&args.settings, &file, |config| {
+        if let Some(store) = store {
+            config.enable_incremental_compilation(Arc::new(store))?;
+        }
         if let Some(target) = &args.target {
             config.target(target)?;
         }

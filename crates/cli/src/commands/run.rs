@@ -19,6 +19,7 @@ use std::io::{self, Write as _};
 use std::mem::ManuallyDrop;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
@@ -80,6 +81,11 @@ fn program(args: &Run) -> Result<&OsStr, Failure> {
 
 fn engine_for(args: &Run, file: &ConfigFile, cache: Option<Cache>) -> Result<Engine, Failure> {
     engine(&args.settings, file, |config| {
+        if args.incremental
+            && let Some(cache) = &cache
+        {
+            config.enable_incremental_compilation(Arc::new(cache.clone()))?;
+        }
         config.cache(cache);
         if args.fuel.is_some() {
             config.consume_fuel(true);

@@ -9,7 +9,7 @@
 //! somebody set the clock back, count as long ago.
 
 use super::config::CacheConfig;
-use super::{CacheUsage, KEY_LEN, RANDOM_LEN, SUFFIX, TEMPORARY, seen};
+use super::{CacheUsage, FUNCTIONS, KEY_LEN, RANDOM_LEN, SUFFIX, TEMPORARY, seen};
 use crate::error::Result;
 use rustix::fs::{FlockOperation, OFlags};
 use std::fs::{self, Metadata, OpenOptions};
@@ -95,6 +95,9 @@ fn is_entry(name: &str) -> bool {
     let Some((key, suffix)) = name.split_once('.') else {
         return false;
     };
+    if suffix == FUNCTIONS {
+        return (1..=10).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_digit());
+    }
     let hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
     key.len() == KEY_LEN && key.bytes().all(hex) && (suffix == SUFFIX || suffix == seen::SUFFIX)
 }

@@ -3,7 +3,7 @@
 use super::Config;
 use crate::error::Result;
 use cowling_abi::knobs::{KnobError, Knobs};
-use cowling_compiler::{OperatorCost, WasmFeatures};
+use cowling_compiler::{CacheStore, OperatorCost, WasmFeatures};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -28,6 +28,7 @@ pub(crate) struct CompilerConfig {
     pub(crate) progress: Option<Progress>,
     pub(crate) emit_clif: Option<PathBuf>,
     pub(crate) target: Option<String>,
+    pub(crate) store: Option<Arc<dyn CacheStore>>,
     without_knob: WithoutKnob,
 }
 
@@ -39,6 +40,7 @@ impl Default for CompilerConfig {
             progress: None,
             emit_clif: None,
             target: None,
+            store: None,
             without_knob: WithoutKnob::default(),
         }
     }
@@ -124,6 +126,39 @@ impl Config {
     pub fn emit_clif(&mut self, path: &Path) -> &mut Self {
         self.compiler.emit_clif = Some(path.to_path_buf());
         self
+    }
+
+    /// Keeps each function that is compiled in a store, and takes those from there that were compiled before: of a module that
+    /// has changed only the functions are compiled that have. A [`Cache`](crate::Cache) is such a store, on disk.
+    ///
+    /// ```
+    /// # use cowling::*;
+    /// # use std::sync::Arc;
+    /// # let dir = tempfile::tempdir()?;
+    /// let cache = Cache::new(CacheConfig::new().with_directory(dir.path()).clone())?;
+    /// let mut config = Config::new();
+    /// config.enable_incremental_compilation(Arc::new(cache.clone()))?;
+    /// Module::new(&Engine::new(&config)?, "(module (func $same) (func (result i32) (i32.const 1)))")?;
+    /// // Only the second function is compiled.
+    /// Module::new(&Engine::new(&config)?, "(module (func $same) (func (result i32) (i32.const 2)))")?;
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// A function is found by a hash of its intermediate code, the processor's features and all settings that matter for code. It is
+    /// found again when it has moved, or when functions that it calls have. Off by default: the first compilation takes a little longer,
+    /// and the store is as large as the code.
+    ///
+    /// # Trust
+    /// What the store returns becomes code that runs; the compiler notices accidents, not malice.
+    ///
+    /// # Errors
+    /// None today.
+    pub fn enable_incremental_compilation(
+        &mut self,
+        cache_store: Arc<dyn CacheStore>,
+    ) -> Result<&mut Self> {
+        self.compiler.store = Some(cache_store);
+        Ok(self)
     }
 
     /// What each operator costs in fuel. It matters under [`consume_fuel`](Self::consume_fuel), and artifacts are only loaded by engines

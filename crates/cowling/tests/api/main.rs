@@ -21,6 +21,7 @@ mod globals;
 mod host_memories;
 mod host_stacks;
 mod imports;
+mod incremental;
 mod inlining;
 mod linker;
 mod many_types;
