@@ -231,12 +231,12 @@ impl Cache {
 }
 
 impl Cache {
-    /// Makes room for what was written to a file.
-    fn account(&self, path: &Path, bytes: u64) {
+    /// Makes room for what was written to a file, which is new or was there.
+    fn account(&self, path: &Path, bytes: u64, is_new: bool) {
         let Inner { config, dir, .. } = &*self.inner;
         // Nothing that panics holds the lock; if something did, what is behind it is an estimate.
         let mut room = self.inner.room.lock().unwrap_or_else(|e| e.into_inner());
-        if let Err(error) = room.written(dir, config, path, bytes) {
+        if let Err(error) = room.written(dir, config, path, bytes, is_new) {
             tracing::warn!("compile cache: {}: {error:#}", dir.display());
         }
     }
@@ -326,7 +326,7 @@ impl EngineCache {
             return;
         }
         tracing::debug!("compile cache: wrote {}", path.display());
-        self.cache.account(path, content.len() as u64);
+        self.cache.account(path, content.len() as u64, true);
     }
 
     fn path(&self, key: &Key) -> PathBuf {

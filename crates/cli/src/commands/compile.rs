@@ -9,7 +9,6 @@ use cowling::{Context as _, Error, SigningKey};
 use std::fs::{self, File};
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
-use std::sync::Arc;
 
 /// Compiles a module to an artifact.
 pub(super) fn compile(args: Compile) -> Result<(), Failure> {
@@ -28,7 +27,7 @@ pub(super) fn compile(args: Compile) -> Result<(), Failure> {
     };
     let engine = engine(&args.settings, &file, |config| {
         if let Some(store) = store {
-            config.enable_incremental_compilation(Arc::new(store))?;
+            config.incremental_cache(store);
         }
         if let Some(target) = &args.target {
             config.target(target)?;

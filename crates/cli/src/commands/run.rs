@@ -19,7 +19,6 @@ use std::io::{self, Write as _};
 use std::mem::ManuallyDrop;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
@@ -84,7 +83,7 @@ fn engine_for(args: &Run, file: &ConfigFile, cache: Option<Cache>) -> Result<Eng
         if args.incremental
             && let Some(cache) = &cache
         {
-            config.enable_incremental_compilation(Arc::new(cache.clone()))?;
+            config.incremental_cache(cache.clone());
         }
         config.cache(cache);
         if args.fuel.is_some() {

@@ -13,8 +13,9 @@
 //!
 //! Files are looked through when a function is looked for the first time: a system call per function that is there.
 
+use super::room::is_functions;
 use super::{Cache, FUNCTIONS, open, open_entry};
-use crate::error::{Result, bail};
+use crate::error::{Result, bail, ensure};
 use cowling_compiler::CacheStore;
 use rustix::fs::{FlockOperation, flock};
 use std::borrow::Cow;
@@ -29,12 +30,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 const MAGIC: [u8; 4] = *b"cwfn";
 /// Bytes in front of a value.
 const HEADER: usize = 40;
-/// From this length on a file is not added to, so that what is old can go without what is new.
+/// From this length on a file is not added to, so that what is old can go without what is new. If the cache may have less than
+/// [`SHARES`] times as much, it is that share of it: the file that a process adds to is not removed to make room.
 const FULL: u64 = 256 << 20;
+/// See [`FULL`].
+const SHARES: u64 = 8;
+/// How many functions a process remembers the places of. Others are compiled again.
+const MAX_PLACES: usize = 1 << 20;
 /// No process begins a file when there are that many.
 const MAX_FILES: u32 = 1 << 12;
-/// How much is written before the cache's limits are looked at.
-const ACCOUNT: u64 = 4 << 20;
 
 type FunctionKey = [u8; 32];
 
@@ -64,8 +68,8 @@ struct Writer {
     path: PathBuf,
     file: Arc<File>,
     end: u64,
-    /// Bytes that the cache's limits do not know of.
-    unaccounted: u64,
+    /// Do the cache's limits not know of the file yet?
+    is_new: bool,
 }
 
 /// Calls `each` with the key and the place of each value in a file; returns where the last record ends.
@@ -96,25 +100,30 @@ fn look_through(file: &Arc<File>, mut each: impl FnMut(FunctionKey, Place)) -> i
 }
 
 impl Known {
-    /// Looks through the files of a cache, once.
-    fn look(&mut self, dir: &Path) -> io::Result<()> {
+    /// Looks through the files of a cache, once. One that is not as long as `full` may be added to.
+    fn look(&mut self, dir: &Path, full: u64) -> io::Result<()> {
         if std::mem::replace(&mut self.looked, true) {
             return Ok(());
         }
         for entry in fs::read_dir(dir)? {
-            let path = entry?.path();
-            if path.extension().is_none_or(|suffix| suffix != FUNCTIONS) {
+            let entry = entry?;
+            if !entry.file_name().to_str().is_some_and(is_functions) {
                 continue;
             }
+            let path = entry.path();
             // One that vanished, is not to be trusted or cannot be read is passed over.
             let Ok(file) = open_entry(&path) else {
                 continue;
             };
             let file = Arc::new(file);
             let places = &mut self.places;
-            let looked = look_through(&file, |key, place| _ = places.insert(key, place));
+            let looked = look_through(&file, |key, place| {
+                if places.len() < MAX_PLACES {
+                    places.insert(key, place);
+                }
+            });
             let Ok(end) = looked else { continue };
-            if self.writer.is_none() && end < FULL {
+            if self.writer.is_none() && end < full {
                 self.writer = Writer::go_on(path);
             }
         }
@@ -123,37 +132,57 @@ impl Known {
 
     fn add(&mut self, cache: &Cache, key: FunctionKey, value: &[u8]) -> Result<()> {
         let dir = cache.directory();
-        self.look(dir)?;
+        let full = full(cache);
+        ensure!(
+            value.len() as u64 <= full,
+            "a function is too large for the cache"
+        );
+        self.look(dir, full)?;
         if self
             .writer
             .as_ref()
-            .is_some_and(|writer| writer.end >= FULL)
+            .is_some_and(|writer| writer.end >= full)
         {
             self.writer = None;
         }
         let writer = match &mut self.writer {
             Some(writer) => writer,
-            none => none.insert(Writer::begin(dir)?),
+            none => {
+                // Now and then: places in files that are gone keep them on disk.
+                let is_there = |file: &File| file.metadata().is_ok_and(|m| m.nlink() > 0);
+                let mut known: HashMap<*const File, bool> = HashMap::new();
+                self.places.retain(|_, place| {
+                    let file = Arc::as_ptr(&place.file);
+                    *known.entry(file).or_insert_with(|| is_there(&place.file))
+                });
+                none.insert(Writer::begin(dir)?)
+            }
         };
         let place = writer.add(&key, value)?;
-        self.places.insert(key, place);
-        if writer.unaccounted >= ACCOUNT {
-            let bytes = std::mem::take(&mut writer.unaccounted);
-            cache.account(&writer.path, bytes);
-            // Somebody has emptied the cache.
-            if writer.file.metadata()?.nlink() == 0 {
-                self.writer = None;
-            }
+        let bytes = HEADER as u64 + u64::from(place.len);
+        if self.places.len() < MAX_PLACES {
+            self.places.insert(key, place);
+        }
+        cache.account(&writer.path, bytes, std::mem::take(&mut writer.is_new));
+        // Somebody has emptied the cache.
+        if writer.file.metadata()?.nlink() == 0 {
+            self.writer = None;
         }
         Ok(())
     }
+}
+
+/// From which length on a file of functions is not added to.
+fn full(cache: &Cache) -> u64 {
+    let limit = cache.inner.config.files_total_size_soft_limit();
+    FULL.min(limit / SHARES)
 }
 
 impl Writer {
     /// Adds to a file that nobody else adds to.
     fn go_on(path: PathBuf) -> Option<Writer> {
         let file = open(&path, OpenOptions::new().read(true).write(true)).ok()?;
-        Writer::lock(path, file)
+        Writer::lock(path, file, false)
     }
 
     /// Begins a file.
@@ -164,7 +193,7 @@ impl Writer {
             options.read(true).write(true).create_new(true).mode(0o600);
             match options.open(&path) {
                 // Another process may have found it first.
-                Ok(file) => match Writer::lock(path, file) {
+                Ok(file) => match Writer::lock(path, file, true) {
                     Some(writer) => return Ok(writer),
                     None => continue,
                 },
@@ -175,7 +204,7 @@ impl Writer {
         bail!("there are {MAX_FILES} files of functions")
     }
 
-    fn lock(path: PathBuf, file: File) -> Option<Writer> {
+    fn lock(path: PathBuf, file: File, is_new: bool) -> Option<Writer> {
         flock(&file, FlockOperation::NonBlockingLockExclusive).ok()?;
         let file = Arc::new(file);
         // Only now does it stay as it is.
@@ -185,7 +214,7 @@ impl Writer {
             path,
             file,
             end,
-            unaccounted: 0,
+            is_new,
         })
     }
 
@@ -203,7 +232,6 @@ impl Writer {
             len,
         };
         self.end += record.len() as u64;
-        self.unaccounted += record.len() as u64;
         Ok(place)
     }
 }
@@ -221,7 +249,7 @@ impl CacheStore for Cache {
         let key = FunctionKey::try_from(key).ok()?;
         let place = {
             let mut known = self.inner.functions.known();
-            if let Err(error) = known.look(self.directory()) {
+            if let Err(error) = known.look(self.directory(), full(self)) {
                 tracing::warn!("compile cache: {}: {error}", self.directory().display());
             }
             known.places.get(&key).cloned()

@@ -48,18 +48,19 @@ struct Entry {
 }
 
 impl Room {
-    /// A file was written: makes room if that is due. The file stays.
+    /// Bytes were written to a file, which is new or was there: makes room if that is due. The file stays.
     pub(super) fn written(
         &mut self,
         dir: &Path,
         config: &CacheConfig,
         path: &Path,
         bytes: u64,
+        is_new: bool,
     ) -> Result<()> {
         if let Some(looked) = &mut self.looked
             && looked.at.elapsed() < config.cleanup_interval()
             && let Some(bytes) = looked.bytes.checked_sub(bytes)
-            && let Some(files) = looked.files.checked_sub(1)
+            && let Some(files) = looked.files.checked_sub(is_new.into())
         {
             (looked.bytes, looked.files) = (bytes, files);
             return Ok(());
@@ -90,14 +91,23 @@ impl Room {
     }
 }
 
+/// Is this the name of a file of functions?
+pub(super) fn is_functions(name: &str) -> bool {
+    name.split_once('.').is_some_and(|(number, suffix)| {
+        suffix == FUNCTIONS
+            && (1..=10).contains(&number.len())
+            && number.bytes().all(|byte| byte.is_ascii_digit())
+    })
+}
+
 /// Is this the name of something that is kept? Others' files are left alone, wherever somebody has put the cache.
 fn is_entry(name: &str) -> bool {
+    if is_functions(name) {
+        return true;
+    }
     let Some((key, suffix)) = name.split_once('.') else {
         return false;
     };
-    if suffix == FUNCTIONS {
-        return (1..=10).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_digit());
-    }
     let hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
     key.len() == KEY_LEN && key.bytes().all(hex) && (suffix == SUFFIX || suffix == seen::SUFFIX)
 }

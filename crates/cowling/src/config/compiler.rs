@@ -4,6 +4,7 @@ use super::Config;
 use crate::error::Result;
 use cowling_abi::knobs::{KnobError, Knobs};
 use cowling_compiler::{CacheStore, OperatorCost, WasmFeatures};
+use cowling_vm::Trusted;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -128,16 +129,15 @@ impl Config {
         self
     }
 
-    /// Keeps each function that is compiled in a store, and takes those from there that were compiled before: of a module that
-    /// has changed only the functions are compiled that have. A [`Cache`](crate::Cache) is such a store, on disk.
+    /// Keeps each function that is compiled in a cache, and takes those from there that were compiled before: of a module that
+    /// has changed only the functions are compiled that have.
     ///
     /// ```
     /// # use cowling::*;
-    /// # use std::sync::Arc;
     /// # let dir = tempfile::tempdir()?;
     /// let cache = Cache::new(CacheConfig::new().with_directory(dir.path()).clone())?;
     /// let mut config = Config::new();
-    /// config.enable_incremental_compilation(Arc::new(cache.clone()))?;
+    /// config.incremental_cache(cache);
     /// Module::new(&Engine::new(&config)?, "(module (func $same) (func (result i32) (i32.const 1)))")?;
     /// // Only the second function is compiled.
     /// Module::new(&Engine::new(&config)?, "(module (func $same) (func (result i32) (i32.const 2)))")?;
@@ -146,18 +146,30 @@ impl Config {
     ///
     /// A function is found by a hash of its intermediate code, the processor's features and all settings that matter for code. It is
     /// found again when it has moved, or when functions that it calls have. Off by default: the first compilation takes a little longer,
-    /// and the store is as large as the code.
-    ///
-    /// # Trust
-    /// What the store returns becomes code that runs; the compiler notices accidents, not malice.
-    ///
-    /// # Errors
-    /// None today.
-    pub fn enable_incremental_compilation(
-        &mut self,
-        cache_store: Arc<dyn CacheStore>,
-    ) -> Result<&mut Self> {
-        self.compiler.store = Some(cache_store);
+    /// and the functions take as much room as the code.
+    #[cfg(feature = "cache")]
+    pub fn incremental_cache(&mut self, cache: crate::Cache) -> &mut Self {
+        self.compiler.store = Some(Arc::new(cache));
+        self
+    }
+
+    cowling_vm::on_trust! {
+        /// The same with a store of the embedder's own.
+        ///
+        /// # Safety
+        /// For a key, the store returns nothing or what was inserted with that key, by this process or by another one that is as trustworthy:
+        /// it becomes code that runs. Accidental damage is noticed; malice is not.
+        ///
+        /// # Errors
+        /// None today.
+        pub unsafe fn enable_incremental_compilation(
+            &mut self,
+            trusted cache_store: Arc<dyn CacheStore>
+        ) -> Result<&mut Self> => Config::keep_functions;
+    }
+
+    fn keep_functions(&mut self, store: Trusted<Arc<dyn CacheStore>>) -> Result<&mut Self> {
+        self.compiler.store = Some(store.into_inner());
         Ok(self)
     }
 

@@ -3,7 +3,6 @@
 use cowling::*;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 /// Three functions, one of which is another one for each number.
 fn module(number: i32) -> String {
@@ -29,8 +28,7 @@ fn compile(dir: &Path, number: i32) -> Vec<u8> {
 
 fn compile_with(cache: &Cache, number: i32) -> Vec<u8> {
     let mut config = Config::new();
-    let store = Arc::new(cache.clone());
-    config.enable_incremental_compilation(store).unwrap();
+    config.incremental_cache(cache.clone());
     let engine = Engine::new(&config).unwrap();
     let module = Module::new(&engine, module(number)).unwrap();
     let mut store = Store::new(&engine, ());
@@ -176,4 +174,33 @@ fn a_store_goes_on_when_the_cache_is_emptied() {
     for number in [8, 12] {
         assert_eq!(compile_with(&cache, number), without_store(number));
     }
+}
+
+#[test]
+fn functions_and_modules_together_keep_to_the_limit() {
+    const LIMIT: u64 = 64 << 10;
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = CacheConfig::new();
+    config
+        .with_directory(dir.path())
+        .with_files_total_size_soft_limit(LIMIT);
+    // Many processes, each of which writes less than what would make it look by itself, then a long one.
+    let mut together = 0;
+    for process in 0..40 {
+        let cache = Cache::new(config.clone()).unwrap();
+        let rounds = if process < 39 { 1 } else { 40 };
+        for round in 0..rounds {
+            let number = 8 + 4 * (process + 40 * round);
+            assert_eq!(compile_with(&cache, number), without_store(number));
+            let usage = cache.usage().unwrap();
+            assert!(usage.bytes <= LIMIT, "{usage:?} by process {process}");
+            together += usage.bytes;
+        }
+    }
+    assert!(together > 0);
+    // A file of another kind is neither read nor written.
+    let other = dir.path().join("other.functions");
+    fs::write(&other, "").unwrap();
+    compile(dir.path(), 8);
+    assert_eq!(fs::read(&other).unwrap(), b"");
 }
