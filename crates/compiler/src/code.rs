@@ -18,6 +18,7 @@ use cranelift_codegen::{
     FinalizedRelocTarget,
 };
 use std::mem;
+use std::ops::Range;
 
 /// Bytes of a frame above the frame pointer, and the saved one.
 const RETURN_ADDRESS_AND_FP: u32 = 16;
@@ -123,18 +124,31 @@ impl Code {
         })
     }
 
-    /// Where code from another body begins, in order, with its site. What is of no operator goes on with what was before.
+    /// Where code from another body begins, in order, with its site.
+    ///
+    /// What is of no operator goes on with what was before. If it may trap it is of the function itself: it may be anyone's, and it is better
+    /// to name a function too few than one that was not active.
     pub(crate) fn begins_of_sites(&self) -> impl Iterator<Item = (u32, Option<u32>)> {
         let mut current = None;
-        let known = (self.locations.iter()).filter(|(_, location)| *location != NO_LOCATION);
-        let sites = known.map(|(offset, location)| {
-            let site = origin::site_of(&self.sites, *location);
-            (*offset, site)
+        let len = self.bytes.len() as u32;
+        let next = self.locations.iter().skip(1).map(|(offset, _)| *offset);
+        let ranges = self.locations.iter().zip(next.chain([len]));
+        let sites = ranges.filter_map(|(&(offset, location), end)| match location {
+            NO_LOCATION => self.may_trap(offset..end).then_some((offset, None)),
+            location => Some((offset, origin::site_of(&self.sites, location))),
         });
-        let end = (self.bytes.len() as u32, None);
+        let end = (len, None);
         sites
             .chain([end])
             .filter(move |(_, site)| mem::replace(&mut current, *site) != *site)
+    }
+
+    /// Is there an instruction in this range that may trap?
+    fn may_trap(&self, range: Range<u32>) -> bool {
+        let first = self
+            .traps
+            .partition_point(|(offset, _)| *offset < range.start);
+        (self.traps.get(first)).is_some_and(|(offset, _)| *offset < range.end)
     }
 }
 

@@ -20,14 +20,17 @@
 use crate::parse::Body;
 use cowling_abi::entity::{EntityRef, PrimaryMap};
 use cowling_abi::{DefinedFuncIndex, FuncIndex, FuncType, ModuleInfo, TypeIndex};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use wasmparser::{BinaryReaderError, FunctionBody, Operator};
 
 /// Bytes that a body may have: more than any that is small.
 const MAX_BYTES: usize = 512;
 
-/// Locals that a body may declare besides its parameters.
+/// Locals that a body may have, its parameters included.
 const MAX_LOCALS: u32 = 32;
+
+/// What a local costs that becomes a variable of the caller, in bytes of a body: for each there is a list by block.
+const LOCAL: usize = 8;
 
 /// Operations of a small body.
 const MAX_SMALL: u32 = 48;
@@ -53,23 +56,61 @@ pub(crate) enum Worth {
     Tiny,
 }
 
-impl Worth {
-    fn from_number(number: u8) -> Option<Worth> {
-        [Worth::Nothing, Worth::Small, Worth::Tiny]
+/// What is known of a function.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Candidate {
+    /// What having it in place of its calls is worth.
+    pub(crate) worth: Worth,
+    /// Locals besides the parameters.
+    declared: u8,
+    /// The parameters that are assigned to, a bit each.
+    assigned: u32,
+}
+
+impl Candidate {
+    /// One of no worth.
+    const NONE: Candidate = Candidate {
+        worth: Worth::Nothing,
+        declared: 0,
+        assigned: 0,
+    };
+
+    /// Is this parameter assigned to?
+    pub(crate) fn assigns(&self, parameter: usize) -> bool {
+        self.assigned >> parameter & 1 != 0
+    }
+
+    /// What a body of so many bytes takes from a [`Budget`].
+    pub(crate) fn cost(&self, bytes: usize) -> usize {
+        let variables = usize::from(self.declared) + self.assigned.count_ones() as usize;
+        bytes + variables * LOCAL
+    }
+
+    fn to_number(self) -> u64 {
+        u64::from(self.assigned) << 16 | u64::from(self.declared) << 8 | self.worth as u64
+    }
+
+    fn from_number(number: u64) -> Option<Candidate> {
+        let worth = [Worth::Nothing, Worth::Small, Worth::Tiny]
             .into_iter()
-            .find(|worth| *worth as u8 == number)
+            .find(|worth| *worth as u64 == number & 0xff)?;
+        Some(Candidate {
+            worth,
+            declared: (number >> 8) as u8,
+            assigned: (number >> 16) as u32,
+        })
     }
 }
 
 /// Stands for what has not been found out yet.
-const UNKNOWN: u8 = u8::MAX;
+const UNKNOWN: u64 = u64::MAX;
 
 /// The functions of a module, and what is known of them.
 pub(crate) struct Candidates<'a> {
     info: &'a ModuleInfo,
     bodies: &'a PrimaryMap<DefinedFuncIndex, Body<'a>>,
-    /// A [`Worth`] each, or [`UNKNOWN`]. Threads that ask for the same at once find out the same.
-    known: Box<[AtomicU8]>,
+    /// A [`Candidate`] each, or [`UNKNOWN`]. Threads that ask for the same at once find out the same.
+    known: Box<[AtomicU64]>,
 }
 
 impl<'a> Candidates<'a> {
@@ -78,7 +119,7 @@ impl<'a> Candidates<'a> {
         info: &'a ModuleInfo,
         bodies: &'a PrimaryMap<DefinedFuncIndex, Body<'a>>,
     ) -> Candidates<'a> {
-        let known = bodies.keys().map(|_| AtomicU8::new(UNKNOWN)).collect();
+        let known = bodies.keys().map(|_| AtomicU64::new(UNKNOWN)).collect();
         Candidates {
             info,
             bodies,
@@ -91,24 +132,24 @@ impl<'a> Candidates<'a> {
         &self.bodies[index]
     }
 
-    /// What having a function in place of its calls is worth.
-    pub(crate) fn worth(&self, index: DefinedFuncIndex) -> Worth {
+    /// What is known of a function, as far as it may be inlined.
+    pub(crate) fn candidate(&self, index: DefinedFuncIndex) -> Candidate {
         let known = &self.known[index.index()];
-        if let Some(worth) = Worth::from_number(known.load(Ordering::Relaxed)) {
-            return worth;
+        if let Some(candidate) = Candidate::from_number(known.load(Ordering::Relaxed)) {
+            return candidate;
         }
         let body = &self.bodies[index].body;
         let ty = self.info.func_type(self.info.func_index(index));
-        let worth = match body.as_bytes().len() {
-            0..=MAX_BYTES => look_at(self.info, ty, body).unwrap_or(Worth::Nothing),
-            _ => Worth::Nothing,
+        let candidate = match body.as_bytes().len() {
+            0..=MAX_BYTES => look_at(self.info, ty, body).unwrap_or(Candidate::NONE),
+            _ => Candidate::NONE,
         };
-        known.store(worth as u8, Ordering::Relaxed);
-        worth
+        known.store(candidate.to_number(), Ordering::Relaxed);
+        candidate
     }
 }
 
-/// What a caller may take in: bytes of other bodies, by its own.
+/// What a caller may take in: bytes of other bodies, and what their locals cost, by its own.
 #[derive(Copy, Clone, Debug)]
 pub(crate) struct Budget {
     left: usize,
@@ -131,9 +172,9 @@ impl Budget {
         Budget { left }
     }
 
-    /// Takes a body of so many bytes from it, if it is there.
-    pub(crate) fn take(&mut self, bytes: usize) -> bool {
-        match self.left.checked_sub(bytes) {
+    /// Takes a [`cost`](Candidate::cost) from it, if it is there.
+    pub(crate) fn take(&mut self, cost: usize) -> bool {
+        match self.left.checked_sub(cost) {
             Some(left) => {
                 self.left = left;
                 true
@@ -149,7 +190,7 @@ fn call_of(ty: &FuncType) -> u32 {
     CALL.saturating_add(u32::try_from(values).unwrap_or(u32::MAX))
 }
 
-/// What having a body in place of calls is worth.
+/// What is to be known of a function with this body.
 ///
 /// # Errors
 /// When it is malformed.
@@ -157,14 +198,16 @@ fn look_at(
     info: &ModuleInfo,
     ty: &FuncType,
     body: &FunctionBody<'_>,
-) -> Result<Worth, BinaryReaderError> {
-    let mut locals = 0u32;
+) -> Result<Candidate, BinaryReaderError> {
+    let params = ty.params.len() as u32;
+    let mut locals = params;
     for group in body.get_locals_reader()? {
         locals = locals.saturating_add(group?.0);
     }
     if locals > MAX_LOCALS {
-        return Ok(Worth::Nothing);
+        return Ok(Candidate::NONE);
     }
+    let mut assigned = 0u32;
     let mut operations = 0u32;
     let mut calls = false;
     // How many blocks are open, whether the end is never reached, and whether there is another way out.
@@ -172,11 +215,11 @@ fn look_at(
     for operator in body.get_operators_reader()? {
         let operator = operator?;
         let Some(more) = operations_of(info, &operator) else {
-            return Ok(Worth::Nothing);
+            return Ok(Candidate::NONE);
         };
         operations = operations.saturating_add(more);
         if operations > MAX_SMALL {
-            return Ok(Worth::Nothing);
+            return Ok(Candidate::NONE);
         }
         calls |= matches!(
             operator,
@@ -186,13 +229,18 @@ fn look_at(
             Operator::Block { .. } | Operator::If { .. } | Operator::TryTable { .. } => depth += 1,
             Operator::End => depth -= 1,
             Operator::Return => returns = true,
+            Operator::LocalSet { local_index } | Operator::LocalTee { local_index }
+                if local_index < params =>
+            {
+                assigned |= 1 << local_index;
+            }
             Operator::Unreachable | Operator::Throw { .. } | Operator::ThrowRef if depth == 0 => {
                 dead_end = true;
             }
             _ => {}
         }
     }
-    Ok(if dead_end && !returns {
+    let worth = if dead_end && !returns {
         // It is for what hardly ever happens. And a branch to a trap becomes a part of the branch, so that nobody would know that the
         // function was called.
         Worth::Nothing
@@ -202,6 +250,11 @@ fn look_at(
         Worth::Small
     } else {
         Worth::Nothing
+    };
+    Ok(Candidate {
+        worth,
+        declared: (locals - params) as u8,
+        assigned,
     })
 }
 

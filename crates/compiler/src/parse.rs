@@ -38,7 +38,7 @@ pub(crate) struct Parsed<'wasm> {
     pub debug: DebugSections<'wasm>,
 }
 
-/// For functions that have any: hints in the order of their place.
+/// For functions that have any: hints in the order of their places, one each at most. Others are out of order and left out.
 pub(crate) type BranchHints = HashMap<FuncIndex, Vec<BranchHint>>;
 
 /// The body of a function, still to be validated.

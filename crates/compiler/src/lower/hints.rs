@@ -14,10 +14,11 @@ use super::state::FuncLowering;
 use cranelift_codegen::ir::Block;
 use wasmparser::{BranchHint, FunctionBody};
 
-/// The hints of a function that are still to come.
+/// The hints of a function.
 #[derive(Default)]
 pub(super) struct Hints<'a> {
-    rest: &'a [BranchHint],
+    /// In the order of their places.
+    all: &'a [BranchHint],
     /// Where the function's body begins in the binary: hints count from there.
     start: u64,
 }
@@ -25,30 +26,24 @@ pub(super) struct Hints<'a> {
 impl<'a> Hints<'a> {
     pub(super) fn new(hints: Option<&'a Vec<BranchHint>>, body: &FunctionBody<'_>) -> Hints<'a> {
         Hints {
-            rest: hints.map_or(&[], Vec::as_slice),
+            all: hints.map_or(&[], Vec::as_slice),
             start: body.range().start,
         }
     }
 
-    /// Is the branch at this offset of the binary likely to be taken, if that is known? To be asked in order.
-    fn at(&mut self, offset: u64) -> Option<bool> {
-        while let [first, rest @ ..] = self.rest {
-            let place = self.start + u64::from(first.func_offset);
-            if place > offset {
-                return None;
-            }
-            self.rest = rest;
-            if place == offset {
-                return Some(first.taken);
-            }
-        }
-        None
+    /// Is the branch at this offset of the binary likely to be taken, if that is known?
+    fn at(&self, offset: u64) -> Option<bool> {
+        let place = offset.checked_sub(self.start)?;
+        let found = self
+            .all
+            .binary_search_by_key(&place, |hint| hint.func_offset.into());
+        Some(self.all[found.ok()?].taken)
     }
 }
 
 impl FuncLowering<'_> {
     /// Is the current operator, a branch, likely to be taken, if that is known?
-    pub(super) fn hint(&mut self) -> Option<bool> {
+    pub(super) fn hint(&self) -> Option<bool> {
         self.hints.at(self.offset)
     }
 

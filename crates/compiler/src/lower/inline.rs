@@ -5,9 +5,10 @@
 //! ```text
 //!   of its own                                   the caller's
 //!   validator, operators, branch hints           CLIF function, context, what is known of memories
-//!   locals: new variables, zero at each entry    operand stack: arguments are taken, results left
-//!   open blocks: `return` goes to the end of     handlers around the call, which catch what it throws
-//!     the outermost                              fuel that is pending, open loops
+//!   locals: new variables, zero at each entry;   operand stack: arguments are taken, results left
+//!     arguments as they are if not assigned to   handlers around the call, which catch what it throws
+//!   open blocks: `return` goes to the end of     fuel that is pending, open loops
+//!     the outermost
 //!   positions ([`crate::origin`])
 //! ```
 //!
@@ -18,7 +19,7 @@ use super::control::Frame;
 use super::hints::Hints;
 use super::state::{FuncLowering, Locals};
 use super::{ModuleEnv, translate};
-use crate::inlining::{Budget, Worth};
+use crate::inlining::{Budget, Candidate, Worth};
 use crate::origin::Site;
 use crate::parse::Body;
 use cowling_abi::{DefinedFuncIndex, FuncIndex};
@@ -33,6 +34,12 @@ const MAX_DEPTH: usize = 6;
 
 /// Most operations on a load that the code generator makes one instruction of with it: a comparison, its extension, and what looks at that.
 const MAX_PATTERN: u32 = 3;
+
+/// Most arguments of such an operation. Calls and branches have up to a thousand and more.
+const MAX_ARGUMENTS: usize = 3;
+
+/// Most instructions that are looked at for an inlined call, before and behind it.
+const MAX_VISITS: u32 = 100;
 
 /// Bodies in place of calls.
 pub(super) struct Inlined {
@@ -106,9 +113,15 @@ impl Inlined {
     }
 
     /// Takes a call of a body at this place of the binary into account. `None` if it is too much.
-    fn add(&mut self, callee: DefinedFuncIndex, place: &Range<u32>, call: u32) -> Option<u32> {
+    fn add(
+        &mut self,
+        callee: DefinedFuncIndex,
+        place: &Range<u32>,
+        cost: usize,
+        call: u32,
+    ) -> Option<u32> {
         let end = (self.end.checked_add(place.len() as u32)).filter(|&end| end < u32::MAX)?;
-        if !self.budget.take(place.len()) {
+        if !self.budget.take(cost) {
             return None;
         }
         let number = self.sites.len() as u32;
@@ -145,7 +158,8 @@ impl<'a> FuncLowering<'a> {
             return Ok(false);
         }
         self.inlined.asked.push(callee);
-        match candidates.worth(callee) {
+        let candidate = candidates.candidate(callee);
+        match candidate.worth {
             Worth::Tiny => {}
             Worth::Small if self.open_loops > 0 => {}
             Worth::Small | Worth::Nothing => return Ok(false),
@@ -153,13 +167,15 @@ impl<'a> FuncLowering<'a> {
         let body = candidates.body(callee);
         let outer = (self.inlined.current, self.inlined.shift);
         let call = self.inlined.position(self.offset);
-        let Some(site) = self.inlined.add(callee, &body.place(), call) else {
+        let place = body.place();
+        let cost = candidate.cost(place.len());
+        let Some(site) = self.inlined.add(callee, &place, cost, call) else {
             return Ok(false);
         };
         self.begin_inlined();
         self.inlined.chain.push(callee);
         self.inlined.current = Some(site);
-        let outer = self.enter_body(env, index, body, outer);
+        let outer = self.enter_body(env, index, body, candidate, outer);
         self.lower_inlined(body)?;
         self.leave_body(outer);
         Ok(true)
@@ -171,6 +187,7 @@ impl<'a> FuncLowering<'a> {
         env: &'a ModuleEnv<'a>,
         index: FuncIndex,
         body: &Body<'a>,
+        candidate: Candidate,
         (current, shift): (Option<u32>, u32),
     ) -> Outer<'a> {
         let ty = env.info.func_type(index);
@@ -178,7 +195,8 @@ impl<'a> FuncLowering<'a> {
         self.keep_apart(ty.params.len());
         let height = self.stack.len() - ty.params.len();
         let arguments: SmallVec<[_; 8]> = self.stack.drain(height..).collect();
-        let locals = Locals::of_parameters(&mut self.builder, &arguments);
+        let assigned = |parameter| candidate.assigns(parameter);
+        let locals = Locals::of_parameters(&mut self.builder, &arguments, assigned);
         let frame = Frame::inlined(ty, height, &self.counter, self.cold);
         let hints = Hints::new(env.hints.get(&index), &body.body);
         Outer {
@@ -195,23 +213,25 @@ impl<'a> FuncLowering<'a> {
     /// the instruction that uses it, and if that is of another function, a load that fails would be said to be in that. It does so
     /// inside of a block only.
     fn keep_apart(&mut self, operands: usize) {
-        let operands = &self.stack[self.stack.len() - operands..];
-        if operands
-            .iter()
-            .any(|&value| self.needs_load(value, MAX_PATTERN))
-        {
+        let mut visits = MAX_VISITS;
+        let mut operands = self.stack[self.stack.len() - operands..].iter();
+        if operands.any(|&value| self.needs_load(value, MAX_PATTERN, &mut visits)) {
             let next = self.create_block();
             self.builder.ins().jump(next, &[]);
             self.enter(next);
         }
     }
 
-    /// Is a value made of a load in this block that may trap, by so many operations or fewer?
-    fn needs_load(&self, value: Value, operations: u32) -> bool {
+    /// Is a value made of a load in this block that may trap, by so many operations or fewer? It is taken to be if no visits are left.
+    fn needs_load(&self, value: Value, operations: u32, visits: &mut u32) -> bool {
         let func = &self.builder.func;
         let Some(inst) = func.dfg.value_def(value).inst() else {
             return false;
         };
+        let Some(left) = visits.checked_sub(1) else {
+            return true;
+        };
+        *visits = left;
         if func.layout.inst_block(inst) != self.builder.current_block() {
             return false;
         }
@@ -219,8 +239,12 @@ impl<'a> FuncLowering<'a> {
         if data.opcode().can_load() {
             return data.memflags_trap_code(&func.dfg).is_some();
         }
-        let mut args = func.dfg.inst_args(inst).iter();
-        operations > 0 && args.any(|&arg| self.needs_load(arg, operations - 1))
+        let args = func.dfg.inst_args(inst);
+        if operations == 0 || args.len() > MAX_ARGUMENTS || data.opcode().is_call() {
+            return false;
+        }
+        args.iter()
+            .any(|&arg| self.needs_load(arg, operations - 1, visits))
     }
 
     fn lower_inlined(&mut self, body: &Body<'a>) -> Result<(), CompileError> {

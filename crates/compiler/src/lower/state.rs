@@ -54,22 +54,36 @@ pub(crate) struct Lowered {
 pub(super) struct Locals {
     /// The variable of each that has been used. A function may declare tens of thousands that it never uses.
     variables: Vec<PackedOption<Variable>>,
+    /// What each parameter is throughout, as far as it is nothing that a variable is needed for.
+    fixed: Vec<PackedOption<Value>>,
     /// Types: for each run of locals of one type, the index behind its last.
     types: Vec<(usize, ir::Type)>,
 }
 
 impl Locals {
-    /// Parameters, with these values.
-    pub(super) fn of_parameters(builder: &mut FunctionBuilder<'_>, values: &[Value]) -> Locals {
+    /// Parameters, with these values. Those that are never assigned to need no variables.
+    pub(super) fn of_parameters(
+        builder: &mut FunctionBuilder<'_>,
+        values: &[Value],
+        assigned: impl Fn(usize) -> bool,
+    ) -> Locals {
         let mut locals = Locals {
             variables: Vec::with_capacity(values.len()),
+            fixed: Vec::with_capacity(values.len()),
             types: Vec::with_capacity(values.len()),
         };
-        for &value in values {
+        for (index, &value) in values.iter().enumerate() {
             let ty = builder.func.dfg.value_type(value);
-            let variable = builder.declare_var(ty);
-            builder.def_var(variable, value);
-            locals.variables.push(variable.into());
+            let (mut variable, mut fixed) = (PackedOption::default(), PackedOption::default());
+            if assigned(index) {
+                let declared = builder.declare_var(ty);
+                builder.def_var(declared, value);
+                variable = declared.into();
+            } else {
+                fixed = value.into();
+            }
+            locals.variables.push(variable);
+            locals.fixed.push(fixed);
             locals.types.push((locals.variables.len(), ty));
         }
         locals
@@ -146,7 +160,7 @@ impl<'a> FuncLowering<'a> {
         builder.seal_block(entry);
         let vmctx = builder.block_params(entry)[0];
         let params: SmallVec<[Value; 8]> = builder.block_params(entry)[1..].into();
-        let locals = Locals::of_parameters(&mut builder, &params);
+        let locals = Locals::of_parameters(&mut builder, &params, |_| true);
         let counter = Counter::new(env.knobs.consume_fuel);
         let mut lowering = FuncLowering {
             env,
@@ -355,8 +369,14 @@ impl<'a> FuncLowering<'a> {
 
     /// `local.get`
     pub(super) fn local_get(&mut self, index: u32) {
-        let local = self.local(index);
-        let value = self.builder.use_var(local);
+        let fixed = self.locals.fixed.get(index as usize);
+        let value = match fixed.and_then(|fixed| fixed.expand()) {
+            Some(fixed) => fixed,
+            None => {
+                let local = self.local(index);
+                self.builder.use_var(local)
+            }
+        };
         self.push(value);
     }
 

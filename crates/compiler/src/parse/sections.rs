@@ -14,8 +14,8 @@ use cowling_abi::{
     EntityIndex, FuncIndex, GlobalIndex, MemoryIndex, RefType, TableIndex, TagIndex, TypeIndex,
 };
 use wasmparser::{
-    CustomSectionReader, Data, DataKind, Element, ElementKind, ExternalKind, KnownCustom, Name,
-    NameSectionReader, Payload, TypeRef, TypeSectionReader,
+    BranchHint, CustomSectionReader, Data, DataKind, Element, ElementKind, ExternalKind,
+    KnownCustom, Name, NameSectionReader, Payload, TypeRef, TypeSectionReader,
 };
 
 impl<'wasm> Parsed<'wasm> {
@@ -265,9 +265,14 @@ impl<'wasm> Parsed<'wasm> {
             KnownCustom::Name(reader) => self.name_section(reader),
             KnownCustom::BranchHints(reader) if knobs.wasm_branch_hinting => {
                 for function in reader.into_iter().map_while(Result::ok) {
-                    let hints = function.hints.into_iter().map_while(Result::ok);
-                    self.hints
-                        .insert(FuncIndex::from_u32(function.func), hints.collect());
+                    let mut hints = Vec::<BranchHint>::new();
+                    for hint in function.hints.into_iter().map_while(Result::ok) {
+                        let after = |last: &BranchHint| last.func_offset < hint.func_offset;
+                        if hints.last().is_none_or(after) {
+                            hints.push(hint);
+                        }
+                    }
+                    self.hints.insert(FuncIndex::from_u32(function.func), hints);
                 }
             }
             _ => {

@@ -299,6 +299,11 @@ fn branch_hints_that_are_malformed_or_out_of_place_do_no_harm() {
     let hints = section(&[1, 7, 1, 3, 1, 1]);
     assert!(hints[&FuncIndex::from_u32(7)][0].taken);
     assert_eq!(section(&[1, 7, 1, 3, 1, 9]).len(), 0);
+    // Several at a place, and one from before.
+    let hints = section(&[1, 7, 5, 3, 1, 1, 3, 1, 0, 9, 1, 0, 8, 1, 1, 10, 1, 1]);
+    let hints = hints[&FuncIndex::from_u32(7)].iter();
+    let hints: Vec<_> = hints.map(|hint| (hint.func_offset, hint.taken)).collect();
+    assert_eq!(hints, [(3, true), (9, false), (10, true)]);
     assert_eq!(section(&[0xff, 0xff, 0xff, 0xff, 0x0f]).len(), 0);
 }
 

@@ -305,6 +305,35 @@ fn frames_of_inlined_functions_are_frames_like_others() {
 }
 
 #[test]
+fn a_trap_behind_an_inlined_call_is_not_one_of_the_function_called() {
+    // The sum is rewritten, so that what adds what is loaded is of no operator.
+    let wat = r#"(module
+        (memory 1)
+        (func $store (param i32 i32) (i32.store (local.get 0) (local.get 1)))
+        (func (export "run") (param i32 i32) (result i32)
+            (call $store (local.get 0) (local.get 1))
+            (i32.sub (i32.load offset=16 (local.get 0)) (i32.sub (i32.const 0) (local.get 1)))))"#;
+    let engine = Engine::new(&config(Inlining::Yes)).unwrap();
+    let module = Module::new(&engine, wat).unwrap();
+    assert!(has_inlined(&module, 1));
+    let mut store = Store::new(&engine, ());
+    let instance = Instance::new(&mut store, &module, &[]).unwrap();
+    let run = instance
+        .get_typed_func::<(i32, i32), i32>(&mut store, "run")
+        .unwrap();
+    assert_eq!(run.call(&mut store, (0, 5)).unwrap(), 5);
+    for (address, expected) in [(65524, &[1][..]), (65536, &[0, 1])] {
+        let error = run.call(&mut store, (address, 5)).unwrap_err();
+        assert_eq!(error.downcast_ref(), Some(&Trap::MemoryOutOfBounds));
+        let backtrace = error.downcast_ref::<WasmBacktrace>().unwrap();
+        let functions: Vec<_> = (backtrace.frames().iter())
+            .map(FrameInfo::func_index)
+            .collect();
+        assert_eq!(functions, expected);
+    }
+}
+
+#[test]
 fn stacks_overflow_with_the_functions_that_they_are_full_of() {
     let wat = r#"(module
         (func $step (param i64) (result i64) (call $deep (i64.add (local.get 0) (i64.const 1))))
