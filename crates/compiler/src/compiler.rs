@@ -8,7 +8,7 @@ use crate::operator_cost::OperatorCost;
 use crate::{driver, emit, init, isa, parse};
 use cowling_abi::DefinedFuncIndex;
 use cowling_abi::artifact::Header;
-use cowling_abi::knobs::Knobs;
+use cowling_abi::knobs::{Knobs, OptLevel, RegallocAlgorithm};
 use cranelift_codegen::isa::OwnedTargetIsa;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,6 +16,8 @@ use std::sync::Arc;
 /// A compiler under fixed settings. It may be used from several threads at once.
 pub struct Compiler {
     isa: OwnedTargetIsa,
+    /// The same, for functions on which little is spent.
+    least_effort: OwnedTargetIsa,
     knobs: Knobs,
     costs: OperatorCost,
     header: Header,
@@ -39,6 +41,14 @@ impl Compiler {
     pub fn for_header(knobs: &Knobs, header: Header) -> Result<Compiler, CompileError> {
         Ok(Compiler {
             isa: isa::target(knobs, &header.cpu_features)?,
+            least_effort: {
+                let knobs = Knobs {
+                    cranelift_opt_level: OptLevel::None,
+                    cranelift_regalloc_algorithm: RegallocAlgorithm::SinglePass,
+                    ..knobs.clone()
+                };
+                isa::target(&knobs, &header.cpu_features)?
+            },
             knobs: knobs.clone(),
             costs: OperatorCost::try_from(&knobs.operator_cost)?,
             header,
@@ -60,6 +70,7 @@ impl Compiler {
     fn target(&self) -> Target<'_> {
         Target {
             isa: &*self.isa,
+            least_effort: &*self.least_effort,
             knobs: &self.knobs,
             costs: &self.costs,
         }

@@ -5,6 +5,7 @@
 
 use crate::clif::ClifFiles;
 use crate::code::{self, Code, Locations};
+use crate::effort::Effort;
 use crate::error::{CompileError, FunctionLabel};
 use crate::fixed_tables::FixedTables;
 use crate::incremental::Incremental;
@@ -63,6 +64,8 @@ struct Shared<'a, 'wasm> {
     parsed: &'a Parsed<'wasm>,
     env: ModuleEnv<'a>,
     aside: Aside<'a>,
+    /// The machine, for functions on which little is spent.
+    least_effort: &'a dyn TargetIsa,
     /// A function type for each way in which functions are called.
     types: Vec<&'a FuncType>,
 }
@@ -100,6 +103,8 @@ fn distinct_calls(info: &ModuleInfo) -> (Vec<&FuncType>, PrimaryMap<TypeIndex, O
 pub(crate) struct Target<'a> {
     /// The machine.
     pub isa: &'a dyn TargetIsa,
+    /// The same, for functions on which little is spent.
+    pub least_effort: &'a dyn TargetIsa,
     /// Settings.
     pub knobs: &'a Knobs,
     /// What operators cost in fuel.
@@ -154,6 +159,7 @@ pub(crate) fn compile(
             inlining: candidates.as_ref(),
         },
         aside,
+        least_effort: target.least_effort,
         types,
     };
 
@@ -352,7 +358,14 @@ impl Worker {
         shared: &Shared<'_, '_>,
         locations: Locations,
     ) -> Result<Code, String> {
-        let isa = shared.env.isa;
+        let isa = match Effort::for_function(&self.context.func) {
+            Effort::Full => shared.env.isa,
+            Effort::Least => {
+                let name = &self.context.func.name;
+                tracing::debug!("function {name} is out of all proportion: it is not optimised");
+                shared.least_effort
+            }
+        };
         let Some(store) = &shared.aside.store else {
             return code::generate(&mut self.context, isa, locations);
         };

@@ -23,6 +23,7 @@
 //! | `clif` | CLIF written down for people |
 //! | `origin` | which function, and which of its operators, code comes from |
 //! | `code` | CLIF becomes one piece of machine code |
+//! | `effort` | how much is spent on a function that is out of all proportion |
 //! | `driver` | all pieces of a module |
 //! | `incremental` | pieces that were compiled before |
 //! | `queue` | tasks spread over threads |
@@ -36,6 +37,7 @@ mod clif;
 mod code;
 mod compiler;
 mod driver;
+mod effort;
 mod emit;
 mod error;
 mod features;

@@ -1,0 +1,210 @@
+//! Functions as no compiler makes them: memory that compiling takes stays in proportion to the binary, whatever is in it.
+//!
+//! Each case is compiled at a size and at twice that size. Of time no test can speak; but what is allocated in all is counted, too, and what takes
+//! more than linear time in the code generator allocates more than linearly.
+
+use cowling_abi::knobs::Knobs;
+use cowling_compiler::Compiler;
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+static NOW: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+static ALL: AtomicUsize = AtomicUsize::new(0);
+
+/// The system's allocator, which counts.
+struct Counting;
+
+// SAFETY: all is done by the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let now = NOW.fetch_add(layout.size(), Relaxed) + layout.size();
+        PEAK.fetch_max(now, Relaxed);
+        ALL.fetch_add(layout.size(), Relaxed);
+        // SAFETY: what the caller promises is what it asks for.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        NOW.fetch_sub(layout.size(), Relaxed);
+        // SAFETY: as above.
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Bytes that compiling takes at once and in all, and bytes of the binary.
+fn costs(wat: &str) -> [usize; 3] {
+    let wasm = wat::parse_str(wat).unwrap();
+    let knobs = Knobs {
+        parallel_compilation: false,
+        ..Knobs::default()
+    };
+    let compiler = Compiler::new(&knobs).unwrap();
+    let before = NOW.load(Relaxed);
+    PEAK.store(before, Relaxed);
+    ALL.store(0, Relaxed);
+    compiler.compile(&wasm, &|_, _| {}).unwrap();
+    [PEAK.load(Relaxed) - before, ALL.load(Relaxed), wasm.len()]
+}
+
+/// A function of an integer and three locals around `n` pieces, with something in front of them and behind.
+fn function(before: &str, n: usize, piece: impl Fn(usize) -> String, behind: &str) -> String {
+    let mut wat = format!(
+        "(module (memory 1) (tag $e) (func $half (param i32) (result i32) (i32.shr_u (local.get 0) (i32.const 1)))
+         (func (param i32) (result i32) (local i32 i32 i32) {before}\n"
+    );
+    for index in 0..n {
+        wat.push_str(&piece(index));
+        wat.push('\n');
+    }
+    let _ = write!(wat, "{behind} local.get 0))");
+    wat
+}
+
+/// A case: what it is, how large, and the module of that size.
+type Case = (&'static str, usize, fn(usize) -> String);
+
+const CASES: &[Case] = &[
+    ("additions in a row", 60_000, |n| {
+        let piece = |k| format!("local.get 0 i32.const {k} i32.add local.set 0");
+        function("", n, piece, "")
+    }),
+    ("products and differences in a row", 30_000, |n| {
+        let piece = |k| {
+            format!("local.get 0 local.get 1 i32.mul i32.const {k} i32.xor local.tee 1 local.set 0")
+        };
+        function("", n, piece, "")
+    }),
+    ("a sum of many loads", 20_000, |n| {
+        let load = |k| format!("local.get 0 i32.load offset={}", k * 4 % 60_000);
+        let sums = "i32.add ".repeat(n - 1);
+        function("", n, load, &format!("{sums} local.set 0"))
+    }),
+    ("stores of loads", 15_000, |n| {
+        let piece = |k| {
+            let (from, to) = (k * 4 % 60_000, k * 8 % 60_000);
+            format!("local.get 0 local.get 0 i32.load offset={from} i32.store offset={to}")
+        };
+        function("", n, piece, "")
+    }),
+    ("ifs in a row", 20_000, |n| {
+        let piece =
+            |k| format!("local.get 0 i32.const {k} i32.eq if i32.const {k} local.set 0 end");
+        function("", n, piece, "")
+    }),
+    ("ifs inside each other", 8_000, |n| {
+        let ends = "else local.get 0 i32.const 3 i32.add local.set 0 end ".repeat(n);
+        function("", n, |_| "local.get 0 if".into(), &ends)
+    }),
+    ("blocks inside each other", 20_000, |n| {
+        let ends = "local.get 0 br_if 0 end ".repeat(n);
+        function("", n, |_| "block".into(), &ends)
+    }),
+    ("loops in a row", 12_000, |n| {
+        let piece = |_| {
+            "loop local.get 1 i32.const 1 i32.add local.tee 1 local.get 0 i32.lt_s br_if 0 end"
+                .into()
+        };
+        function("", n, piece, "")
+    }),
+    ("loops inside each other", 500, |n| {
+        let ends = "local.get 1 i32.const 1 i32.add local.tee 1 local.get 0 i32.lt_s br_if 0 end "
+            .repeat(n);
+        function("", n, |_| "loop".into(), &ends)
+    }),
+    ("a table of many branches", 20_000, |n| {
+        let targets: String = (0..n).map(|k| format!(" {k}")).collect();
+        let ends = "end local.get 0 i32.const 1 i32.add local.set 0 ".repeat(n);
+        let behind = format!("local.get 0 br_table {targets} {ends}");
+        function("", n, |_| "block".into(), &behind)
+    }),
+    ("many tables of branches", 500, |n| {
+        let targets: String = (0..50).map(|k| format!(" {k}")).collect();
+        let blocks = "block ".repeat(50);
+        let ends = "end local.get 0 i32.const 1 i32.add local.set 0 ".repeat(50);
+        let piece = |_| format!("block local.get 0 br_table {targets} 0 end");
+        function(&blocks, n, piece, &ends)
+    }),
+    ("selections in a row", 60_000, |n| {
+        let piece = |k| format!("i32.const {k} local.get 0 local.get 1 select local.set 0");
+        function("", n, piece, "")
+    }),
+    ("values on the stack", 30_000, |n| {
+        let sums = "i32.add ".repeat(n - 1);
+        let piece = |k| format!("local.get 0 i32.const {k} i32.mul");
+        function("", n, piece, &format!("{sums} local.set 0"))
+    }),
+    ("results on the stack", 10_000, |n| {
+        let sums = "i32.add ".repeat(n - 1);
+        let piece = |_| "local.get 0 call 1".into();
+        function("", n, piece, &format!("{sums} local.set 0"))
+    }),
+    ("calls in a row", 20_000, |n| {
+        function("", n, |_| "local.get 0 call 1 local.set 0".into(), "")
+    }),
+    ("divisions", 10_000, |n| {
+        let piece = |k| {
+            format!(
+                "local.get 0 i32.const {} i32.div_s local.get 1 i32.rem_u local.set 0",
+                k + 3
+            )
+        };
+        function("", n, piece, "")
+    }),
+    ("handlers in a row", 16_000, |n| {
+        let piece =
+            |_| "block try_table (catch $e 0) local.get 0 call 1 local.set 0 end end".into();
+        function("", n, piece, "")
+    }),
+    ("vectors", 10_000, |n| {
+        let piece = |k| {
+            format!(
+                "local.get 0 i32x4.splat v128.const i32x4 {k} 2 3 4 i32x4.mul i32x4.extract_lane 1 local.set 0"
+            )
+        };
+        function("", n, piece, "")
+    }),
+    ("code that is never reached", 50_000, |n| {
+        function("unreachable", n, |_| "i32.const 1 i32.add drop".into(), "")
+    }),
+    ("tiny functions", 20_000, |n| {
+        format!(
+            "(module {})",
+            "(func (param i32) (result i32) local.get 0)".repeat(n)
+        )
+    }),
+    ("tiny functions that call each other", 10_000, |n| {
+        let functions: String = (0..n)
+            .map(|k| {
+                format!(
+                    "(func (param i32) (result i32) (call {} (local.get 0)))",
+                    (k + 1) % n
+                )
+            })
+            .collect();
+        format!("(module {functions})")
+    }),
+];
+
+/// Most bytes that compiling may take at once for a byte of the binary.
+const MOST: usize = 4_000;
+
+#[test]
+fn memory_stays_in_proportion_to_the_binary() {
+    for &(what, size, module) in CASES {
+        let [peak, all, len] = costs(&module(size));
+        let [peak2, all2, len2] = costs(&module(2 * size));
+        let figures = format!(
+            "{what}: {peak} at once and {all} in all for {len} bytes, {peak2} and {all2} for {len2}"
+        );
+        println!("{figures}");
+        assert!(peak < MOST * len && peak2 < MOST * len2, "{figures}");
+        // Vectors grow by doubling, so a little more than twice as much is in proportion, too.
+        assert!(peak2 < 3 * peak, "{figures}");
+        assert!(all2 < 3 * all, "{figures}");
+    }
+}
