@@ -82,8 +82,9 @@ impl Module {
     /// # use cowling::*;
     /// let engine = Engine::default();
     /// let module = Module::new(&engine, r#"(module
-    ///     (func $half (param i32) (result i32) (i32.div_u (local.get 0) (i32.const 2)))
-    ///     (func $run (param i32) (result i32) (i32.add (call $half (local.get 0)) (i32.const 1))))"#)?;
+    ///     (memory 1)
+    ///     (func $set (param i32) (i32.store (local.get 0) (i32.const 1)))
+    ///     (func $run (param i32) (call $set (local.get 0))))"#)?;
     /// let run = module.functions().nth(1).unwrap();
     /// let mut offsets = run.offset..run.offset + run.len;
     /// assert!(offsets.any(|offset| module.inlined_at(offset).next().is_some_and(|index| index.as_u32() == 0)));
