@@ -3,38 +3,19 @@
 //! Each case is compiled at a size and at twice that size. Of time no test can speak; but what is allocated in all is counted, too, and what takes
 //! more than linear time in the code generator allocates more than linearly.
 
+use cap::Cap;
 use cowling_abi::knobs::Knobs;
 use cowling_compiler::Compiler;
-use std::alloc::{GlobalAlloc, Layout, System};
+use std::alloc::System;
+use std::env;
 use std::fmt::Write as _;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-
-static NOW: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-static ALL: AtomicUsize = AtomicUsize::new(0);
-
-/// The system's allocator, which counts.
-struct Counting;
-
-// SAFETY: all is done by the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let now = NOW.fetch_add(layout.size(), Relaxed) + layout.size();
-        PEAK.fetch_max(now, Relaxed);
-        ALL.fetch_add(layout.size(), Relaxed);
-        // SAFETY: what the caller promises is what it asks for.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        NOW.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: as above.
-        unsafe { System.dealloc(at, layout) }
-    }
-}
+use std::process::Command;
 
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: Cap<System> = Cap::new(System, usize::MAX);
+
+/// Tells a process of this test which case it is to compile, and at which size.
+const VARIABLE: &str = "COWLING_WORST_CASE";
 
 /// Bytes that compiling takes at once and in all, and bytes of the binary.
 fn costs(wat: &str) -> [usize; 3] {
@@ -44,11 +25,31 @@ fn costs(wat: &str) -> [usize; 3] {
         ..Knobs::default()
     };
     let compiler = Compiler::new(&knobs).unwrap();
-    let before = NOW.load(Relaxed);
-    PEAK.store(before, Relaxed);
-    ALL.store(0, Relaxed);
+    let (now, all) = (ALLOCATOR.allocated(), ALLOCATOR.total_allocated());
     compiler.compile(&wasm, &|_, _| {}).unwrap();
-    [PEAK.load(Relaxed) - before, ALL.load(Relaxed), wasm.len()]
+    [
+        ALLOCATOR.max_allocated().saturating_sub(now),
+        ALLOCATOR.total_allocated() - all,
+        wasm.len(),
+    ]
+}
+
+/// The same in a process of its own, as the most that was allocated at once is known of a whole process.
+fn costs_alone(case: usize, size: usize) -> [usize; 3] {
+    let out = Command::new(env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "memory_stays_in_proportion_to_the_binary",
+            "--nocapture",
+        ])
+        .env(VARIABLE, format!("{case} {size}"))
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&out.stdout);
+    let line = text.lines().find_map(|line| line.split_once("costs: "));
+    let (_, numbers) = line.unwrap_or_else(|| panic!("{}: {out:?}", CASES[case].0));
+    let numbers: Vec<usize> = numbers.split(' ').map(|n| n.parse().unwrap()).collect();
+    numbers.try_into().unwrap()
 }
 
 /// A function of an integer and three locals around `n` pieces, with something in front of them and behind.
@@ -195,9 +196,16 @@ const MOST: usize = 4_000;
 
 #[test]
 fn memory_stays_in_proportion_to_the_binary() {
-    for &(what, size, module) in CASES {
-        let [peak, all, len] = costs(&module(size));
-        let [peak2, all2, len2] = costs(&module(2 * size));
+    if let Ok(wanted) = env::var(VARIABLE) {
+        let (case, size) = wanted.split_once(' ').unwrap();
+        let (_, _, module) = CASES[case.parse::<usize>().unwrap()];
+        let [peak, all, len] = costs(&module(size.parse().unwrap()));
+        println!("\ncosts: {peak} {all} {len}");
+        return;
+    }
+    for (case, &(what, size, _)) in CASES.iter().enumerate() {
+        let [peak, all, len] = costs_alone(case, size);
+        let [peak2, all2, len2] = costs_alone(case, 2 * size);
         let figures = format!(
             "{what}: {peak} at once and {all} in all for {len} bytes, {peak2} and {all2} for {len2}"
         );
