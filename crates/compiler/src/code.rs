@@ -4,6 +4,7 @@
 use crate::emit::unwind;
 use crate::lower::traps;
 use crate::origin::{self, NO_LOCATION, Site};
+use crate::settle;
 use cowling_abi::artifact::{CallSite, Catch};
 use cowling_abi::entity::PrimaryMap;
 use cowling_abi::layout::VmValue;
@@ -14,8 +15,8 @@ use cranelift_codegen::ir::{ExternalName, Function, UserExternalName};
 use cranelift_codegen::isa::TargetIsa;
 use cranelift_codegen::isa::unwind::UnwindInfo;
 use cranelift_codegen::{
-    CompiledCode, Context, ExceptionContextLoc, FinalizedMachExceptionHandler, FinalizedMachReloc,
-    FinalizedRelocTarget,
+    CodegenError, CodegenResult, CompiledCode, Context, ExceptionContextLoc,
+    FinalizedMachExceptionHandler, FinalizedMachReloc, FinalizedRelocTarget,
 };
 use std::mem;
 use std::ops::Range;
@@ -161,27 +162,65 @@ pub(crate) enum Locations {
     Keep(u32),
 }
 
-/// Generates code for the function in `context`.
-///
-/// # Errors
-/// What the code generator refuses, in its words.
-pub(crate) fn generate(
-    context: &mut Context,
+/// What a thread reuses from one function to the next.
+pub(crate) struct Generator {
+    pub context: Context,
+    registers: regalloc2::Ctx,
+}
+
+impl Generator {
+    pub(crate) fn new() -> Generator {
+        Generator {
+            context: Context::new(),
+            registers: regalloc2::Ctx::default(),
+        }
+    }
+
+    /// Generates code for the function in the context.
+    ///
+    /// # Errors
+    /// What the code generator refuses, in its words.
+    pub(crate) fn generate(
+        &mut self,
+        isa: &dyn TargetIsa,
+        locations: Locations,
+    ) -> Result<Code, String> {
+        let compiled = self.compile(isa, locations).map_err(|error| match error {
+            // Its own message says no more than "verifier errors".
+            CodegenError::Verifier(errors) => errors.to_string(),
+            error => error.to_string(),
+        })?;
+        code_of(&compiled, &self.context.func, isa, locations)
+    }
+
+    fn compile(
+        &mut self,
+        isa: &dyn TargetIsa,
+        locations: Locations,
+    ) -> CodegenResult<CompiledCode> {
+        let mut control_plane = ControlPlane::default();
+        self.context.optimize(isa, &mut control_plane)?;
+        let function = &mut self.context.func;
+        if matches!(locations, Locations::Keep(_)) {
+            settle::run(function);
+        }
+        let domtree = &self.context.domtree;
+        let registers = &mut self.registers;
+        let stencil =
+            isa.compile_function(function, domtree, registers, false, &mut control_plane)?;
+        Ok(stencil.apply_params(&function.params))
+    }
+}
+
+/// What is kept of compiled code.
+fn code_of(
+    compiled: &CompiledCode,
+    function: &Function,
     isa: &dyn TargetIsa,
     locations: Locations,
 ) -> Result<Code, String> {
-    context
-        .compile(isa, &mut ControlPlane::default())
-        .map_err(|e| match e.inner {
-            // Its own message says no more than "verifier errors".
-            cranelift_codegen::CodegenError::Verifier(errors) => errors.to_string(),
-            error => error.to_string(),
-        })?;
-    let Some(compiled) = context.compiled_code() else {
-        return Err("the code generator gave no code".into());
-    };
     let buffer = &compiled.buffer;
-    let references = (buffer.relocs().iter()).map(|r| reference(r, &context.func));
+    let references = (buffer.relocs().iter()).map(|r| reference(r, function));
     let traps = buffer.traps().iter().map(|trap| {
         let meaning = traps::from_clif(trap.code);
         meaning

@@ -4,7 +4,7 @@
 //! next one on the same thread.
 
 use crate::clif::ClifFiles;
-use crate::code::{self, Code, Locations};
+use crate::code::{Code, Generator, Locations};
 use crate::effort::Effort;
 use crate::error::{CompileError, FunctionLabel};
 use crate::fixed_tables::FixedTables;
@@ -20,7 +20,6 @@ use cowling_abi::entity::{EntityRef, PrimaryMap};
 use cowling_abi::knobs::{Inlining, Knobs};
 use cowling_abi::layout::VmLayout;
 use cowling_abi::{DefinedFuncIndex, FuncType, ModuleInfo, Representation, TypeIndex};
-use cranelift_codegen::Context;
 use cranelift_codegen::isa::TargetIsa;
 use cranelift_frontend::FunctionBuilderContext;
 use smallvec::SmallVec;
@@ -54,7 +53,7 @@ impl ModuleCode {
 
 /// What a thread reuses from function to function.
 struct Worker {
-    context: Context,
+    generator: Generator,
     builder: FunctionBuilderContext,
     validation: FuncValidatorAllocations,
 }
@@ -226,9 +225,9 @@ pub(crate) fn clif(
     let mut worker = Worker::new();
     worker.lower(&env, index, body)?;
     if optimized {
-        optimize::run(&mut worker.context.func, env.info, env.knobs);
+        optimize::run(&mut worker.generator.context.func, env.info, env.knobs);
     }
-    Ok(worker.context.func.display().to_string())
+    Ok(worker.generator.context.func.display().to_string())
 }
 
 /// Validates all function bodies.
@@ -258,7 +257,7 @@ pub(crate) fn validate(parsed: &Parsed<'_>, knobs: &Knobs) -> Result<(), Compile
 impl Worker {
     fn new() -> Self {
         Worker {
-            context: Context::new(),
+            generator: Generator::new(),
             builder: FunctionBuilderContext::new(),
             validation: FuncValidatorAllocations::default(),
         }
@@ -266,9 +265,9 @@ impl Worker {
 
     /// Forgets the last function.
     fn clear(&mut self) {
-        self.context.clear();
+        self.generator.context.clear();
         // It leaves these, and each function would go through those of all before it.
-        self.context.func.dfg.exception_tables.clear();
+        self.generator.context.func.dfg.exception_tables.clear();
     }
 
     /// Leaves the CLIF of a function in the context.
@@ -286,7 +285,7 @@ impl Worker {
             &mut validator,
             &body.body,
             &mut self.builder,
-            &mut self.context.func,
+            &mut self.generator.context.func,
         );
         match lowered {
             // What went wrong may have nothing to do with the function itself.
@@ -325,9 +324,9 @@ impl Worker {
     ) -> Result<Code, CompileError> {
         let env = &shared.env;
         if let Some(clif) = shared.aside.clif {
-            clif.write(index, &self.context.func)?;
+            clif.write(index, &self.generator.context.func)?;
         }
-        optimize::run(&mut self.context.func, env.info, env.knobs);
+        optimize::run(&mut self.generator.context.func, env.info, env.knobs);
         let body = &shared.parsed.bodies[index];
         debug_assert!((lowered.sites.iter()).all(|site| lowered.depends_on.contains(&site.callee)));
         // Which functions there are frames of does not depend on whether anybody wants to know where in them.
@@ -358,23 +357,23 @@ impl Worker {
         shared: &Shared<'_, '_>,
         locations: Locations,
     ) -> Result<Code, String> {
-        let isa = match Effort::for_function(&self.context.func) {
+        let isa = match Effort::for_function(&self.generator.context.func) {
             Effort::Full => shared.env.isa,
             Effort::Least => {
-                let name = &self.context.func.name;
+                let name = &self.generator.context.func.name;
                 tracing::debug!("function {name} is out of all proportion: it is not optimised");
                 shared.least_effort
             }
         };
         let Some(store) = &shared.aside.store else {
-            return code::generate(&mut self.context, isa, locations);
+            return self.generator.generate(isa, locations);
         };
-        let key = store.key(&self.context.func, locations);
-        if let Some(code) = store.get(&key, &self.context.func, locations) {
+        let key = store.key(&self.generator.context.func, locations);
+        if let Some(code) = store.get(&key, &self.generator.context.func, locations) {
             return Ok(code);
         }
-        let code = code::generate(&mut self.context, isa, locations)?;
-        store.put(&key, &code, &self.context.func, locations);
+        let code = self.generator.generate(isa, locations)?;
+        store.put(&key, &code, &self.generator.context.func, locations);
         Ok(code)
     }
 
@@ -386,16 +385,24 @@ impl Worker {
     ) -> Result<Code, CompileError> {
         let isa = shared.env.isa;
         self.clear();
-        trampoline::build(kind, ty, isa, &mut self.builder, &mut self.context.func);
+        trampoline::build(
+            kind,
+            ty,
+            isa,
+            &mut self.builder,
+            &mut self.generator.context.func,
+        );
         let locations = match shared.env.knobs.generate_address_map {
             // So that it is known to come from nowhere.
             true => Locations::Keep(0),
             false => Locations::Drop,
         };
-        code::generate(&mut self.context, isa, locations).map_err(|message| CompileError::Codegen {
-            function: FunctionLabel::Trampoline(ty.to_string()),
-            message,
-        })
+        self.generator
+            .generate(isa, locations)
+            .map_err(|message| CompileError::Codegen {
+                function: FunctionLabel::Trampoline(ty.to_string()),
+                message,
+            })
     }
 }
 

@@ -22,6 +22,7 @@
 //! | `trampoline` | the ways between host and guest, in CLIF |
 //! | `clif` | CLIF written down for people |
 //! | `origin` | which function, and which of its operators, code comes from |
+//! | `settle` | which operator each instruction is of, once the code generator has optimised |
 //! | `code` | CLIF becomes one piece of machine code |
 //! | `effort` | how much is spent on a function that is out of all proportion |
 //! | `driver` | all pieces of a module |
@@ -52,6 +53,7 @@ mod optimize;
 mod origin;
 mod parse;
 mod queue;
+mod settle;
 mod trampoline;
 
 pub use compiler::Compiler;

@@ -23,7 +23,6 @@ use crate::inlining::{Budget, Candidate, Worth};
 use crate::origin::Site;
 use crate::parse::Body;
 use cowling_abi::{DefinedFuncIndex, FuncIndex};
-use cranelift_codegen::ir::{InstBuilder, Value};
 use smallvec::{SmallVec, smallvec};
 use std::mem;
 use std::ops::Range;
@@ -31,15 +30,6 @@ use wasmparser::FuncValidatorAllocations;
 
 /// Most bodies inside each other.
 const MAX_DEPTH: usize = 6;
-
-/// Most operations on a load that the code generator makes one instruction of with it: a comparison, its extension, and what looks at that.
-const MAX_PATTERN: u32 = 3;
-
-/// Most arguments of such an operation. Calls and branches have up to a thousand and more.
-const MAX_ARGUMENTS: usize = 3;
-
-/// Most instructions that are looked at for an inlined call, before and behind it.
-const MAX_VISITS: u32 = 100;
 
 /// Bodies in place of calls.
 pub(super) struct Inlined {
@@ -93,11 +83,6 @@ impl Inlined {
     pub(super) fn position(&self, offset: u64) -> u32 {
         // Modules of 4 GiB and more are refused before any function is lowered.
         (offset as u32).wrapping_add(self.shift)
-    }
-
-    /// The function whose body the current position is in.
-    fn innermost(&self) -> DefinedFuncIndex {
-        *self.chain.last().expect("the function itself is the first")
     }
 
     /// Is the current position in the body of another function?
@@ -192,7 +177,6 @@ impl<'a> FuncLowering<'a> {
     ) -> Outer<'a> {
         let ty = env.info.func_type(index);
         self.canonicalize(ty.params.len());
-        self.keep_apart(ty.params.len());
         let height = self.stack.len() - ty.params.len();
         let arguments: SmallVec<[_; 8]> = self.stack.drain(height..).collect();
         let assigned = |parameter| candidate.assigns(parameter);
@@ -209,44 +193,6 @@ impl<'a> FuncLowering<'a> {
         }
     }
 
-    /// Sees to it that what the topmost operands are loaded with stays in front of what comes now. The code generator makes a load a part of
-    /// the instruction that uses it, and if that is of another function, a load that fails would be said to be in that. It does so
-    /// inside of a block only.
-    fn keep_apart(&mut self, operands: usize) {
-        let mut visits = MAX_VISITS;
-        let mut operands = self.stack[self.stack.len() - operands..].iter();
-        if operands.any(|&value| self.needs_load(value, MAX_PATTERN, &mut visits)) {
-            let next = self.create_block();
-            self.builder.ins().jump(next, &[]);
-            self.enter(next);
-        }
-    }
-
-    /// Is a value made of a load in this block that may trap, by so many operations or fewer? It is taken to be if no visits are left.
-    fn needs_load(&self, value: Value, operations: u32, visits: &mut u32) -> bool {
-        let func = &self.builder.func;
-        let Some(inst) = func.dfg.value_def(value).inst() else {
-            return false;
-        };
-        let Some(left) = visits.checked_sub(1) else {
-            return true;
-        };
-        *visits = left;
-        if func.layout.inst_block(inst) != self.builder.current_block() {
-            return false;
-        }
-        let data = &func.dfg.insts[inst];
-        if data.opcode().can_load() {
-            return data.memflags_trap_code(&func.dfg).is_some();
-        }
-        let args = func.dfg.inst_args(inst);
-        if operations == 0 || args.len() > MAX_ARGUMENTS || data.opcode().is_call() {
-            return false;
-        }
-        args.iter()
-            .any(|&arg| self.needs_load(arg, operations - 1, visits))
-    }
-
     fn lower_inlined(&mut self, body: &Body<'a>) -> Result<(), CompileError> {
         let mut validator = body.validator(mem::take(&mut self.inlined.allocations));
         translate(self, &mut validator, &body.body)?;
@@ -255,11 +201,6 @@ impl<'a> FuncLowering<'a> {
     }
 
     fn leave_body(&mut self, outer: Outer<'a>) {
-        if self.reachable {
-            let info = self.env.info;
-            let ty = info.func_type(info.func_index(self.inlined.innermost()));
-            self.keep_apart(ty.results.len());
-        }
         self.end_inlined();
         self.control = outer.control;
         self.locals = outer.locals;

@@ -43,6 +43,7 @@ mod tables;
 mod tail_calls;
 mod targets;
 mod threads;
+mod trap_offsets;
 mod traps;
 mod types;
 mod unchecked;
