@@ -2,25 +2,22 @@ function 0 `sum`
   [wasm 0x38]
        push rbp
        mov rbp, rsp
+  [wasm 0x3f]
        xor eax, eax
   [wasm 0x40]
        test edx, edx
        je L1
-  [no operator]
-       xor eax, eax
   [wasm 0x42]
+       xor eax, eax
        mov ecx, esi
   [wasm 0x48]
        mov rsi, [rdi-0x48]
    L0:
        mov edi, [rsi+rcx]                       ; trap: out of bounds memory access
-  [no operator]
        sub edx, 1
-  [wasm 0x4b]
        add eax, edi
-  [no operator]
-       add ecx, 4
   [wasm 0x5c]
+       add ecx, 4
        test edx, edx
        jne L0
   [wasm 0x62]
@@ -40,21 +37,19 @@ function 1 `blur`
        lea edi, [rsi+rcx*8]
   [wasm 0x80]
        movsd xmm0, [rax+rdi]                    ; trap: out of bounds memory access
-  [wasm 0x8e]
+  [wasm 0x8b]
        addsd xmm0, [rax+rdi+0x10]               ; trap: out of bounds memory access
-  [wasm 0x9a]
+  [wasm 0x97]
        addsd xmm0, [rax+rdi+8]                  ; trap: out of bounds memory access
-  [no operator]
+  [wasm 0x6e]
        mov rdi, 0x3fd0000000000000
        movq xmm1, rdi
        mulsd xmm1, xmm0
-  [wasm 0x6e]
        lea edi, [rdx+rcx*8]
   [wasm 0x9c]
        movsd [rax+rdi+8], xmm1                  ; trap: out of bounds memory access
-  [no operator]
-       sub ecx, 1
   [wasm 0xa6]
+       sub ecx, 1
        test ecx, ecx
        jne L0
   [wasm 0xa9]
@@ -72,12 +67,10 @@ function 2 `length`
        mov r8, [rdi-0x48]
    L0:
        movzx r9, byte ptr [r8+rax]              ; trap: out of bounds memory access
-  [wasm 0xbc]
        test r9d, r9d
        je L1
-  [no operator]
-       add eax, 1
   [wasm 0xc5]
+       add eax, 1
        jmp L0
   [wasm 0xcd]
    L1:

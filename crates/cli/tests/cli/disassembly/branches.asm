@@ -50,10 +50,10 @@ function 1 `smaller`
   [wasm 0x4f]
        push rbp
        mov rbp, rsp
+  [wasm 0x5a]
        cmp edx, esi
        mov rax, rsi
        cmovl eax, edx
-  [wasm 0x5a]
        mov rsp, rbp
        pop rbp
        ret
@@ -68,13 +68,11 @@ function 2 `compare`
   [wasm 0x6d]
        mov r11d, edx
        mov r11d, [rdi+r11]                      ; trap: out of bounds memory access
-  [wasm 0x71]
        cmp esi, r11d
        jae L0
-  [no operator]
+  [wasm 0x7c]
        cmp esi, edx
        sete al
-  [wasm 0x7c]
        movzx eax, al
   [wasm 0x7d]
        mov rsp, rbp
@@ -87,10 +85,9 @@ function 2 `compare`
        mov rsp, rbp
        pop rbp
        ret
-  [no operator]
+  [wasm 0x67]
    L1:
        mov eax, 1
-  [wasm 0x67]
        mov rsp, rbp
        pop rbp
        ret
@@ -99,10 +96,10 @@ function 3 `nested`
   [wasm 0x7f]
        push rbp
        mov rbp, rsp
-       xor r8d, r8d
   [wasm 0x8f]
+       xor r8d, r8d
        mov rax, [rdi-0x48]
-  [no operator]
+  [wasm 0x96]
    L0:
        xor r9, r9
   [wasm 0x8e]
@@ -110,20 +107,18 @@ function 3 `nested`
        lea ecx, [r8+r9]
   [wasm 0x8f]
        movzx rcx, byte ptr [rax+rcx]            ; trap: out of bounds memory access
-  [wasm 0x92]
        test ecx, ecx
        je L2
-  [no operator]
-       mov ecx, 1
   [wasm 0x98]
+       mov ecx, 1
        mov [rax+r9], cl                         ; trap: out of bounds memory access
-  [no operator]
+  [wasm 0xa5]
    L2:
        add r9d, 1
   [wasm 0xa6]
        cmp r9d, edx
        jb L1
-  [no operator]
+  [wasm 0xb2]
        add r8d, 1
   [wasm 0xb3]
        cmp r8d, esi

@@ -16,8 +16,8 @@ function 1 `zero_24`
   [wasm 0x36]
        push rbp
        mov rbp, rsp
-       pxor xmm5, xmm5
   [wasm 0x3d]
+       pxor xmm5, xmm5
        mov esi, esi
        movdqu [rdi+rsi+8], xmm5                 ; trap: out of bounds memory access
        movdqu [rdi+rsi], xmm5                   ; trap: out of bounds memory access

@@ -21,10 +21,9 @@ function 1 `fibonacci`
        call .. ; itself
        mov rsi, r12
        mov r15, rax
-  [no operator]
+  [wasm 0x75]
        sub esi, 2
        mov rdi, r13
-  [wasm 0x75]
        call .. ; itself
        mov rcx, r15
   [wasm 0x77]

@@ -5,26 +5,21 @@ function 0 `sum`
   [wasm 0x25]
        mov r10, [rdi-0x40]
        mov rcx, [rdi-0x48]
-  [no operator]
+  [wasm 0x35]
        xor rax, rax
   [wasm 0x2d]
    L0:
        lea r8, [rcx+rsi]
-  [no operator]
        xor r9, r9
        cmp rsi, r10
        cmovae r8, r9
-  [wasm 0x2d]
        mov r9, [r8]                             ; trap: out of bounds memory access
        mov r8, rdx
-  [no operator]
        sub r8d, 1
-  [wasm 0x30]
        add rax, r9
-  [no operator]
+  [wasm 0x42]
        add rsi, 8
        sub rdx, 1
-  [wasm 0x42]
        test r8d, r8d
        jne L0
   [wasm 0x47]
@@ -41,13 +36,15 @@ function 1 `fields`
        mov rcx, [rdi-0x48]
   [wasm 0x4c]
        xor rax, rax
+  [wasm 0x4a]
        lea r10, [rcx+rsi]
+  [wasm 0x4c]
        cmp rsi, r11
        cmovae r10, rax
        mov rax, [r10]                           ; trap: out of bounds memory access
-  [wasm 0x54]
+  [wasm 0x51]
        add rax, [r10+8]                         ; trap: out of bounds memory access
-  [wasm 0x5a]
+  [wasm 0x57]
        add rax, [r10+0x10]                      ; trap: out of bounds memory access
   [wasm 0x5b]
        mov rsp, rbp

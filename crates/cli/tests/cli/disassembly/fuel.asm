@@ -9,13 +9,9 @@ function 0 `count`
   [wasm 0x22]
    L0:
        mov rax, r15
-  [no operator]
        add rax, 0xfffffffffffffffb
-  [wasm 0x22]
        mov r15, rax
-  [no operator]
        sub esi, 1
-  [wasm 0x22]
        test esi, esi
        jne 4
   [wasm 0x25]
@@ -55,9 +51,7 @@ function 1 `twice`
        call 0                                   ; function 0 `count`
   [wasm 0x2e]
        mov rax, r15
-  [no operator]
        add rax, 0xfffffffffffffffe
-  [wasm 0x2e]
        mov r15, rax
        mov rsi, r12
        mov rdi, rbx

@@ -7,7 +7,7 @@ function 0 `sum`
        mov rdi, [rdi+0x20]
        mov r8d, esi
        mov eax, [rdi+r8]
-  [wasm 0x43]
+  [wasm 0x3f]
        add eax, [rdi+r8+4]
   [wasm 0x44]
        mov rsp, rbp
@@ -19,9 +19,9 @@ function 1 `total`
        push rbp
        mov rbp, rsp
        mov r8, rsi
+  [wasm 0x51]
        xor rsi, rsi
        xor eax, eax
-  [wasm 0x51]
        mov rcx, [rdi-0x18]
        mov rdx, [rcx+0x20]
        mov rcx, r8
@@ -35,13 +35,13 @@ function 1 `total`
   [wasm 0x5c]
        cmp esi, edx
        jae L2
-  [no operator]
        xor rdi, rdi
        cmp esi, edx
        mov r8, rsi
        cmovae r8, rdi
+  [wasm 0x69]
        add esi, 1
-  [wasm 0x5f]
+  [wasm 0x5c]
        add eax, [rcx+r8*4]
   [wasm 0x69]
        jmp L0
@@ -87,9 +87,7 @@ function 3 `make`
        lea rsi, [rax+0x10]
        cmp rsi, rdx
        ja L1
-  [no operator]
        lea rdx, [rax+0x10]
-  [wasm 0x7e]
        mov [rcx+0x28], rdx
        mov rdx, [rdi-0x28]
        mov esi, [rdx]

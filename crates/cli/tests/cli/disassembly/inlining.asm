@@ -14,10 +14,10 @@ function 1 `most`
   [wasm 0x44]
        push rbp
        mov rbp, rsp
+  [wasm 0x4f]
        cmp edx, esi
        mov rax, rsi
        cmovge eax, edx
-  [wasm 0x4f]
        mov rsp, rbp
        pop rbp
        ret
@@ -29,15 +29,14 @@ function 2 `step`
   [wasm 0x57]
        test esi, 1
        jne L0
-  [no operator]
+  [wasm 0x67]
        shr esi, 1
        mov rax, rsi
-  [wasm 0x67]
        jmp L1
   [wasm 0x5d]
    L0:
        imul r8d, esi, 3
-  [no operator]
+  [wasm 0x61]
        lea eax, [r8+1]
   [wasm 0x68]
    L1:
@@ -52,11 +51,10 @@ function 3 (export `largest`)
   [wasm 0x3f, function 0 `field`, inlined]
        mov r8d, esi
        mov eax, [rdi+r8+4]                      ; trap: out of bounds memory access
-       mov r9d, eax
-       mov r9d, [rdi+r9+4]                      ; trap: out of bounds memory access
-  [no operator, function 0 `field`, inlined]
-       cmp r9d, eax
-       cmovge eax, r9d
+       mov r8d, eax
+       mov edi, [rdi+r8+4]                      ; trap: out of bounds memory access
+       cmp edi, eax
+       cmovge eax, edi
   [wasm 0x77]
        mov rsp, rbp
        pop rbp
@@ -66,22 +64,22 @@ function 4 (export `steps`)
   [wasm 0x79]
        push rbp
        mov rbp, rsp
+  [wasm 0x80]
        xor eax, eax
   [wasm 0x57, function 2 `step`, inlined]
    L0:
        test esi, 1
        jne L1
-  [no operator, function 2 `step`, inlined]
-       shr esi, 1
   [wasm 0x67, function 2 `step`, inlined]
+       shr esi, 1
        jmp L2
-  [no operator, function 2 `step`, inlined]
+  [wasm 0x61, function 2 `step`, inlined]
    L1:
        imul ecx, esi, 3
        lea esi, [rcx+1]
+  [wasm 0x8e]
    L2:
        add eax, 1
-  [wasm 0x8e]
        cmp esi, 1
        jne L0
   [wasm 0x93]

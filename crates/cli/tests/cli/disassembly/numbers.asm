@@ -3,10 +3,10 @@ function 0 `tenth`
        push rbp
        mov rbp, rsp
        mov rax, rsi
+  [wasm 0x53]
        mul dword ptr [rip+..]
        mov rax, rdx
        shr eax, 3
-  [wasm 0x53]
        mov rsp, rbp
        pop rbp
        ret

@@ -2,8 +2,8 @@ function 0 `dot`
   [wasm 0x32]
        push rbp
        mov rbp, rsp
-       pxor xmm0, xmm0
   [wasm 0x35]
+       pxor xmm0, xmm0
        mov r8d, esi
        mov r10d, edx
   [wasm 0x3b]
@@ -12,16 +12,15 @@ function 0 `dot`
        movdqu xmm1, [rax+r8]                    ; trap: out of bounds memory access
   [wasm 0x41]
        movdqu xmm2, [rax+r10]                   ; trap: out of bounds memory access
-  [no operator]
+  [wasm 0x48]
        sub ecx, 1
   [wasm 0x45]
        pmaddwd xmm1, xmm2
   [wasm 0x48]
        paddd xmm0, xmm1
-  [no operator]
+  [wasm 0x62]
        add r8d, 0x10
        add r10d, 0x10
-  [wasm 0x62]
        test ecx, ecx
        jne L0
   [wasm 0x67]

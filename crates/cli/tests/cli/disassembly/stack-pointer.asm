@@ -28,9 +28,8 @@ function 1 `caller`
   [wasm 0x45]
        mov qword ptr [rdi+r13], 0               ; trap: out of bounds memory access
        mov r14, rdi
-  [no operator]
-       lea esi, [r12-8]
   [wasm 0x4d]
+       lea esi, [r12-8]
        call 0                                   ; function 0 `callee`
   [wasm 0x51]
        mov r10d, [r14+r13]                      ; trap: out of bounds memory access
