@@ -7,7 +7,8 @@
 //!                               ├ product   64 by 64 to 128 bits, made of 32-bit pieces   ->  one multiplication
 //!                               ├ carry     comparisons that find a carry or a borrow     ->  `adc`, `sbb`
 //!                               ├ widen     indices that loops carry along                ->  64 bits wide
-//!                               └ latch     ends of loops                                 ->  one jump, no move
+//!                               ├ latch     ends of loops                                 ->  one jump, no move
+//!                               └ dead_end  branches to a trap                            ->  conditional traps
 //! ```
 //!
 //! Invariants, of every pass:
@@ -24,6 +25,7 @@
 //! before it made.
 
 mod carry;
+mod dead_end;
 mod flow;
 mod forward;
 mod interval;
@@ -50,4 +52,5 @@ pub(crate) fn run(function: &mut Function, info: &ModuleInfo, knobs: &Knobs) {
     carry::run(function);
     widen::run(function);
     latch::run(function);
+    dead_end::run(function);
 }

@@ -2,7 +2,7 @@
 
 use cowling::{Config, Engine, Instance, Module, OptLevel, Store, Val, WasmBacktrace};
 use std::fmt::Write as _;
-use wasmparser::{Operator, Parser, Payload};
+use wasmparser::{Parser, Payload};
 
 /// An address that no access of these tests may be made to.
 const OUTSIDE: i32 = 0x7fff_0000;
@@ -133,25 +133,96 @@ impl Generator {
     }
 }
 
-/// Offsets of accesses to memory and calls in each function, in order.
-fn offsets(wasm: &[u8]) -> Vec<Vec<usize>> {
+const LEVELS: [OptLevel; 3] = [OptLevel::None, OptLevel::Speed, OptLevel::SpeedAndSize];
+
+fn instance(wasm: &[u8], level: OptLevel) -> (Store<()>, Instance) {
+    let mut config = Config::new();
+    config.cranelift_opt_level(level);
+    let engine = Engine::new(&config).unwrap();
+    let module = Module::new(&engine, wasm).unwrap();
+    let mut store = Store::new(&engine, ());
+    let instance = Instance::new(&mut store, &module, &[]).unwrap();
+    (store, instance)
+}
+
+/// Offsets of some operators in each function, in order. They are told by how they are debugged.
+fn offsets(wasm: &[u8], wanted: impl Fn(&str) -> bool) -> Vec<Vec<usize>> {
     let mut functions = Vec::new();
     for payload in Parser::new(0).parse_all(wasm) {
         let Payload::CodeSectionEntry(body) = payload.unwrap() else {
             continue;
         };
         let operators = body.get_operators_reader().unwrap();
-        let wanted = operators.into_iter_with_offsets().filter_map(|operator| {
+        let found = operators.into_iter_with_offsets().filter_map(|operator| {
             let (operator, offset) = operator.unwrap();
-            let name = format!("{operator:?}");
-            let found = matches!(operator, Operator::Call { .. })
-                || name.contains("Load")
-                || name.contains("Store");
-            found.then_some(offset as usize)
+            wanted(&format!("{operator:?}")).then_some(offset as usize)
         });
-        functions.push(wanted.collect());
+        functions.push(found.collect());
     }
     functions
+}
+
+/// Bodies of functions with a parameter, of which 0 and 1 are good and bad in this order; what traps is the only operator of its kind.
+const CONDITIONS: &[(&str, &str)] = &[
+    ("local.get 0 if unreachable end", "Unreachable"),
+    (
+        "block local.get 0 i32.eqz br_if 0 unreachable end",
+        "Unreachable",
+    ),
+    (
+        "local.get 0 i32.const 8 i32.mul i32.load offset=4 if unreachable end",
+        "Unreachable",
+    ),
+    (
+        "local.get 0 if else return end i32.const 8 i32.const 0 i32.store unreachable",
+        "Unreachable",
+    ),
+    (
+        "local.get 0 if i32.const 3 local.get 0 i32.eqz i32.div_u drop end",
+        "I32DivU",
+    ),
+    (
+        "local.get 0 if i32.const 70000 i32.load drop end",
+        "I32Load {",
+    ),
+    (
+        "local.get 0 if ref.null func ref.as_non_null drop end",
+        "RefAsNonNull",
+    ),
+    (
+        "local.get 0 if f64.const 1e300 i32.trunc_f64_s drop end",
+        "I32TruncF64S",
+    ),
+    (
+        "local.get 0 i32.const 100 i32.mul call_indirect",
+        "CallIndirect",
+    ),
+    (
+        "local.get 0 i32.const 100 i32.mul table.get drop",
+        "TableGet",
+    ),
+];
+
+#[test]
+fn a_trap_on_a_condition_is_not_of_the_branch() {
+    for (body, wanted) in CONDITIONS {
+        let text = format!(
+            "(module (memory 1) (table 1 1 funcref) (elem (i32.const 0) $nothing) (func $nothing)
+               (data (i32.const 12) \"\\01\")
+               (func (export \"f\") (param i32) {body}))"
+        );
+        let wasm = wat::parse_str(&text).unwrap();
+        let offset = offsets(&wasm, |name| name.starts_with(wanted))[1][0];
+        for level in LEVELS {
+            let (mut store, instance) = instance(&wasm, level);
+            let f = (instance.get_typed_func::<i32, ()>(&mut store, "f")).unwrap();
+            f.call(&mut store, 0).unwrap();
+            let error = f.call(&mut store, 1).unwrap_err();
+            let trace = error.downcast_ref::<WasmBacktrace>().unwrap();
+            let found = trace.frames()[0].module_offset();
+            assert_eq!(found, Some(offset), "{level:?}: {body}: {error:?}");
+        }
+    }
 }
 
 #[test]
@@ -177,14 +248,11 @@ fn a_trap_is_of_the_access_that_trapped() {
             generator.body
         );
         let wasm = wat::parse_str(&text).unwrap();
-        let offsets = offsets(&wasm);
-        for level in [OptLevel::None, OptLevel::Speed, OptLevel::SpeedAndSize] {
-            let mut config = Config::new();
-            config.cranelift_opt_level(level);
-            let engine = Engine::new(&config).unwrap();
-            let module = Module::new(&engine, &wasm).unwrap();
-            let mut store = Store::new(&engine, ());
-            let instance = Instance::new(&mut store, &module, &[]).unwrap();
+        let offsets = offsets(&wasm, |name| {
+            name.contains("Load") || name.contains("Store") || name.starts_with("Call")
+        });
+        for level in LEVELS {
+            let (mut store, instance) = instance(&wasm, level);
             let f = instance.get_func(&mut store, "f").unwrap();
             let inside: Vec<_> = (0..parameters).map(|k| Val::I32(k as i32 * 8)).collect();
             f.call(&mut store, &inside, &mut []).unwrap();
