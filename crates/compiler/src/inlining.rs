@@ -241,8 +241,7 @@ fn look_at(
         }
     }
     let worth = if dead_end && !returns {
-        // It is for what hardly ever happens. And a branch to a trap becomes a part of the branch, so that nobody would know that the
-        // function was called.
+        // It is for what hardly ever happens.
         Worth::Nothing
     } else if operations <= call_of(ty).saturating_add(ROOM) {
         Worth::Tiny
