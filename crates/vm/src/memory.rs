@@ -304,8 +304,14 @@ impl LinearMemory {
         if wanted > accessible {
             let range = self.start + accessible..self.start + wanted;
             // SAFETY: the pages are this memory's and inaccessible so far, so nobody uses them.
-            unsafe { self.mapping.protect(range, Protection::ReadWrite) }
-                .map_err(MapError::system(WHAT, wanted - accessible))?;
+            let opened = unsafe { (self.mapping).protect(range.clone(), Protection::ReadWrite) };
+            if let Err(error) = opened {
+                // What it knows as several mappings the system opens one after the other, so it may have opened some.
+                // SAFETY: nobody uses them yet.
+                let closed = unsafe { self.mapping.protect(range, Protection::None) };
+                self.spoiled |= closed.is_err();
+                return Err(MapError::system(WHAT, wanted - accessible)(error));
+            }
         }
         self.byte_len = self.byte_len.max(new_len);
         Ok(())
