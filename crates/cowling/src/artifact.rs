@@ -6,7 +6,7 @@ use cowling_abi::artifact::SECTION_HEADER;
 use object::read::elf::ElfFile64;
 use object::read::{Object, ReadCache, ReadRef};
 use rustix::fs::OFlags;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -29,22 +29,23 @@ pub(crate) fn is_artifact_file(path: &Path) -> Result<bool> {
     Ok(is_artifact(&ReadCache::new(file)))
 }
 
-/// Opens a file of native code, if nobody but this user and root can have written it.
-pub(crate) fn open_trusted(path: &Path) -> Result<File> {
-    let (file, _) = open_regular(path)?;
-    trust::check_file(&file.metadata()?)?;
-    Ok(file)
+/// Opens a file of native code, if nobody but this user and root can have written it. Its metadata come with it: who opens it
+/// wants to know more of it, and asking the system once is enough.
+pub(crate) fn open_trusted(path: &Path) -> Result<(File, Metadata)> {
+    let (file, metadata) = open_regular(path)?;
+    trust::check_file(&metadata)?;
+    Ok((file, metadata))
 }
 
-/// Opens a regular file, and says how long it is. Does not wait for what else may have its name, such as a pipe.
-pub(crate) fn open_regular(path: &Path) -> Result<(File, u64)> {
+/// Opens a regular file, of which these are the metadata. Does not wait for what else may have its name, such as a pipe.
+pub(crate) fn open_regular(path: &Path) -> Result<(File, Metadata)> {
     let file = OpenOptions::new()
         .read(true)
         .custom_flags(OFlags::NONBLOCK.bits() as i32)
         .open(path)?;
     let metadata = file.metadata()?;
     match metadata.is_file() {
-        true => Ok((file, metadata.len())),
+        true => Ok((file, metadata)),
         false => Err(Distrust::NotAFile.into()),
     }
 }

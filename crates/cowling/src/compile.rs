@@ -137,7 +137,10 @@ impl Module {
         }
         File::open(path)
             .map_err(Error::from)
-            .and_then(|file| Module::load_verified(engine, file))
+            .and_then(|file| {
+                let metadata = file.metadata()?;
+                Module::load_verified(engine, file, &metadata)
+            })
             .with_context(|| format!("cannot load `{}`", path.display()))
     }
 
@@ -180,7 +183,10 @@ impl Module {
 
     #[cfg(feature = "cache")]
     fn cached(engine: &Engine, cache: &EngineCache, key: &Key) -> Option<Module> {
-        match Module::load_file(engine, cache.get(key)?, Verify::HeaderOnly) {
+        let file = cache.get(key)?;
+        let loaded = (file.metadata().map_err(Error::from))
+            .and_then(|metadata| Module::load_file(engine, file, &metadata, Verify::HeaderOnly));
+        match loaded {
             Ok(module) => {
                 cache.count_hit();
                 Some(module)

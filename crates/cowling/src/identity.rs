@@ -5,7 +5,7 @@
 //! *before* it was read and it still has the same identity after.
 
 use std::collections::HashSet;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -29,7 +29,14 @@ pub(crate) struct Identity {
 impl Identity {
     /// The identity of an open file, or `None` when it is no regular one.
     pub(crate) fn of(file: &File) -> Option<Identity> {
-        let metadata = file.metadata().ok().filter(|m| m.is_file())?;
+        Identity::from_metadata(&file.metadata().ok()?)
+    }
+
+    /// The identity of the file that these are the metadata of, or `None` when it is no regular one.
+    pub(crate) fn from_metadata(metadata: &Metadata) -> Option<Identity> {
+        if !metadata.is_file() {
+            return None;
+        }
         let changed = metadata.ctime().max(metadata.mtime());
         let changed = UNIX_EPOCH + Duration::from_secs(u64::try_from(changed).ok()?);
         let age = SystemTime::now().duration_since(changed);

@@ -14,7 +14,7 @@ use crate::types::{ExportType, ExternType, ImportType};
 use cowling_abi::EntityIndex;
 use cowling_vm::{CompiledModule, Handle, Trusted, Verify};
 use std::fmt;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::Arc;
@@ -82,7 +82,9 @@ impl Module {
     }
 
     fn load_trusted_file(engine: &Engine, file: Trusted<File>) -> Result<Module> {
-        Module::load_verified(engine, file.into_inner())
+        let file = file.into_inner();
+        let metadata = file.metadata()?;
+        Module::load_verified(engine, file, &metadata)
     }
 
     /// Loads an artifact from a file, which is mapped, not read.
@@ -93,7 +95,8 @@ impl Module {
     ///
     /// The whole file is read once to see whether its checksum is right. From then on the engine, and for other processes the
     /// [cache](crate::Config::cache), if there is one, tell from its metadata that it is the same, and loading it takes as long
-    /// for a large one as for a small one. [`Config::artifact_checksums`](crate::Config::artifact_checksums) makes it so the first
+    /// for a large one as for a small one. That begins when the file is a few seconds old: one that changed a moment ago could change
+    /// again without its metadata saying so. [`Config::artifact_checksums`](crate::Config::artifact_checksums) makes it so the first
     /// time, too.
     ///
     /// # Replacing the file
@@ -107,27 +110,33 @@ impl Module {
     pub fn deserialize_file(engine: &Engine, path: impl AsRef<Path>) -> Result<Module> {
         let path = path.as_ref();
         artifact::open_trusted(path)
-            .and_then(|file| Module::load_verified(engine, file))
+            .and_then(|(file, metadata)| Module::load_verified(engine, file, &metadata))
             .with_context(|| format!("cannot load `{}`", path.display()))
     }
 
     /// Loads an artifact whose checksum has to be right. The engine remembers which files were checked, and so does a compile cache.
-    pub(crate) fn load_verified(engine: &Engine, file: File) -> Result<Module> {
-        let Some(identity) = Identity::of(&file).filter(|_| engine.verify() == Verify::Full) else {
-            return Module::load_file(engine, file, engine.verify());
+    /// The metadata are the file's, asked for since it was opened.
+    pub(crate) fn load_verified(
+        engine: &Engine,
+        file: File,
+        metadata: &Metadata,
+    ) -> Result<Module> {
+        let identity = Identity::from_metadata(metadata);
+        let Some(identity) = identity.filter(|_| engine.verify() == Verify::Full) else {
+            return Module::load_file(engine, file, metadata, engine.verify());
         };
         let checked = engine.checked_files();
         if checked.contains(&identity) {
-            return Module::load_file(engine, file, Verify::HeaderOnly);
+            return Module::load_file(engine, file, metadata, Verify::HeaderOnly);
         }
         #[cfg(feature = "cache")]
         if let Some(cache) = engine.cache()
             && cache.was_verified(&identity)
         {
             checked.note(&identity, &file);
-            return Module::load_file(engine, file, Verify::HeaderOnly);
+            return Module::load_file(engine, file, metadata, Verify::HeaderOnly);
         }
-        let module = Module::load_file(engine, file.try_clone()?, Verify::Full)?;
+        let module = Module::load_file(engine, file.try_clone()?, metadata, Verify::Full)?;
         checked.note(&identity, &file);
         #[cfg(feature = "cache")]
         if let Some(cache) = engine.cache() {
@@ -148,7 +157,12 @@ impl Module {
         Ok(Module::loaded(engine, code))
     }
 
-    pub(crate) fn load_file(engine: &Engine, file: File, verify: Verify) -> Result<Module> {
+    pub(crate) fn load_file(
+        engine: &Engine,
+        file: File,
+        metadata: &Metadata,
+        verify: Verify,
+    ) -> Result<Module> {
         let _span = tracing::info_span!("load").entered();
         if engine.config().knobs().force_memory_init_memfd {
             let mut artifact = Vec::new();
@@ -158,6 +172,7 @@ impl Module {
         }
         let code = CompiledModule::load_file(
             file,
+            metadata,
             engine.header(),
             engine.types(),
             verify,

@@ -109,8 +109,8 @@ impl Signature {
     pub fn of_file(path: impl AsRef<Path>) -> Result<Signature> {
         let path = path.as_ref();
         let check = || -> Result<Signature> {
-            let (mut file, len) = artifact::open_regular(path)?;
-            let signature = Signature::read_file(&mut file, len)?;
+            let (mut file, metadata) = artifact::open_regular(path)?;
+            let signature = Signature::read_file(&mut file, metadata.len())?;
             signature.check_own_key()?;
             let mut hasher = blake3::Hasher::new();
             io::copy(&mut (&mut file).take(signature.0.image_len), &mut hasher)?;
@@ -279,8 +279,8 @@ impl Module {
     ) -> Result<Module> {
         let path = path.as_ref();
         let load = || {
-            let (mut file, len) = artifact::open_regular(path)?;
-            let signature = Signature::read_file(&mut file, len)?;
+            let (mut file, metadata) = artifact::open_regular(path)?;
+            let signature = Signature::read_file(&mut file, metadata.len())?;
             load(engine, &mut file, signature, keys.as_ref())
         };
         load().with_context(|| format!("cannot load `{}`", path.display()))
@@ -308,5 +308,6 @@ fn load(
         _ => crate::Error::from(error).context("copying the artifact"),
     })?;
     signature.check_hash(hasher.finalize())?;
-    Module::load_file(engine, copy, Verify::HeaderOnly)
+    let metadata = copy.metadata()?;
+    Module::load_file(engine, copy, &metadata, Verify::HeaderOnly)
 }

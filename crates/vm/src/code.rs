@@ -43,7 +43,7 @@ use cowling_abi::{
     DefinedFuncIndex, DefinedMemoryIndex, EntityIndex, FuncIndex, ModuleInfo, Trap, TypeIndex,
 };
 use sections::Sections;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
@@ -234,15 +234,16 @@ impl CompiledModule {
     /// system that forbids execution.
     ///
     /// # Trust
-    /// As for [`load_bytes`](Self::load_bytes), and the file's contents must stay as they are while the module exists.
+    /// As for [`load_bytes`](Self::load_bytes), and the file's contents must stay as they are while the module exists. The metadata
+    /// are those that the file has now.
     pub fn load_file(
         file: File,
+        metadata: &Metadata,
         engine: &Header,
         types: &Arc<TypeRegistry>,
         verify: Verify,
         text: TextPages,
     ) -> Result<Arc<CompiledModule>, LoadError> {
-        let metadata = file.metadata().map_err(LoadError::io("reading its size"))?;
         if !metadata.is_file() {
             return Err(HeaderError::NotAnArtifact("not a regular file").into());
         }

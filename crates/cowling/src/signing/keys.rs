@@ -291,8 +291,7 @@ fn read_key<K>(
     decode: impl FnOnce(&fs::Metadata, &[u8]) -> Result<K, KeyError>,
 ) -> Result<K> {
     let read = || -> Result<K> {
-        let (file, _) = crate::artifact::open_regular(path)?;
-        let metadata = file.metadata()?;
+        let (file, metadata) = crate::artifact::open_regular(path)?;
         let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_FILE as usize));
         file.take(MAX_FILE).read_to_end(&mut bytes)?;
         Ok(decode(&metadata, &bytes)?)

@@ -45,6 +45,19 @@ fn load(bytes: &[u8], verify: Verify) -> Result<Arc<CompiledModule>, LoadError> 
     )
 }
 
+fn load_file(bytes: &[u8], verify: Verify) -> Result<Arc<CompiledModule>, LoadError> {
+    let file = file_with(bytes);
+    let metadata = file.metadata().unwrap();
+    CompiledModule::load_file(
+        file,
+        &metadata,
+        &engine(),
+        &TypeRegistry::new().unwrap(),
+        verify,
+        TextPages::OfFile,
+    )
+}
+
 fn error(bytes: &[u8], verify: Verify) -> String {
     load(bytes, verify).expect_err("refused").to_string()
 }
@@ -62,13 +75,7 @@ fn what_the_artifact_says_is_found_from_bytes_and_from_a_file() {
     let made = artifact();
     let bytes = made.build();
     for verify in [Verify::HeaderOnly, Verify::Full] {
-        let from_file = CompiledModule::load_file(
-            file_with(&bytes),
-            &engine(),
-            &TypeRegistry::new().unwrap(),
-            verify,
-            TextPages::OfFile,
-        );
+        let from_file = load_file(&bytes, verify);
         for module in [load(&bytes, verify).unwrap(), from_file.unwrap()] {
             assert_eq!(module.artifact_bytes(), bytes);
             assert_eq!(module.function_name(FuncIndex::from_u32(1)), Some("second"));
@@ -166,13 +173,7 @@ fn truncated_artifacts_are_refused_at_every_length() {
     longer.push(0);
     assert!(error(&longer, Verify::HeaderOnly).contains("truncated or extended"));
     for file in [&b""[..], b"\0asm\x01\0\0\0", &[0; 5000]] {
-        let loaded = CompiledModule::load_file(
-            file_with(file),
-            &engine(),
-            &TypeRegistry::new().unwrap(),
-            Verify::Full,
-            TextPages::OfFile,
-        );
+        let loaded = load_file(file, Verify::Full);
         assert!(
             matches!(
                 loaded,
