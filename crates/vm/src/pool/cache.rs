@@ -131,9 +131,17 @@ pub(crate) fn local<R>(f: impl FnOnce(&mut Cached) -> R) -> Option<R> {
 
 /// Uses every thread's cache, one after the other. `f` as for [`local`].
 pub(crate) fn for_each(mut f: impl FnMut(&mut Cached)) {
+    // Before the lock, which this thread's needs too if it has to be made. None if the thread is running its last destructors.
+    let own = LOCAL.try_with(|local| Arc::as_ptr(&local.0)).ok();
     let caches = lock(&CACHES);
     for cache in caches.iter() {
-        cache.visit(&mut f);
+        if own == Some(Arc::as_ptr(cache)) {
+            // Without the system call that visitors need.
+            // SAFETY: it is this thread's, and `f` does not come here again.
+            unsafe { cache.with(&mut f) };
+        } else {
+            cache.visit(&mut f);
+        }
     }
 }
 
