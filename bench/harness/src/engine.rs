@@ -12,6 +12,10 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+/// How long the file of a compiled module has been there when it is loaded for the first time. One that has just changed may change
+/// again unnoticed, as far as its metadata go, so an engine that checks what it loads cannot remember that it did.
+const SETTLED: Duration = Duration::from_millis(3_200);
+
 /// One way of using one engine.
 pub trait Engine: Send + Sync + Sized + 'static {
     /// Compiled code.
@@ -85,13 +89,16 @@ pub fn start<E: Engine>(engine: E, job: &Job) -> Result<Run> {
             let module = engine.compile(&read(&subject.module)?)?;
             fs::write(&artifact, engine.serialize(&module)?)?;
             drop(module);
-            Ok(repeated(move || {
+            let load = move || {
                 let module = engine.load(&artifact)?;
                 let template = engine.template(module, subject.call.as_deref())?;
                 let mut guest = engine.create(&template)?;
                 engine.call(&template, &mut guest, 7)?;
                 Ok(())
-            }))
+            };
+            std::thread::sleep(SETTLED);
+            load()?;
+            Ok(repeated(load))
         }
         Job::Compile { module } => {
             let wasm = read(&module)?;

@@ -12,8 +12,9 @@ use cowling_bench_harness::{Job, Subject, guests};
 pub const GROUP: Group = Group {
     name: "load",
     about: "What it costs to come from the file of a compiled module to the return of its first guest's first function, and to \
-            drop both. The file is in the system's cache, and the engine is there. Cowling checks a file's checksum when it \
-            loads it for the first time, which is not timed; the others' functions for this trust it.",
+            drop both. The file is in the system's cache and some seconds old, and the engine is there, with what it keeps of \
+            guests that were dropped. Cowling checks a file's checksum when it loads it for the first time, which is not timed; \
+            the others' functions for this trust it.",
     tables,
 };
 
