@@ -167,6 +167,24 @@ fn a_slot_that_is_used_again_takes_no_more_maps_each_time() {
 }
 
 #[test]
+fn modules_that_come_and_go_take_no_more_maps_each_time() {
+    let _alone = alone();
+    let engine = Engine::default();
+    let before = taken();
+    for _ in 0..100 {
+        let pre = pre(&engine);
+        drop(stores(&engine, &pre, 20));
+    }
+    let metrics = engine.pool_metrics();
+    assert_eq!((metrics.slots, metrics.spare), (0, 8));
+    // Every spare space takes a few: what is accessible and what is not.
+    let after = taken();
+    assert!(after.0 <= before.0 + 8 * 5 + 12, "{after:?} {before:?}");
+    drop(engine);
+    assert_about(taken(), before);
+}
+
+#[test]
 fn engines_made_and_let_go_by_threads_that_stay_leave_nothing() {
     let _alone = alone();
     let (work, to_do) = channel::<(Engine, InstancePre<bool>)>();

@@ -322,7 +322,7 @@ impl Instance {
         instance
     }
 
-    /// Drops an instance and gives its memory back.
+    /// Drops an instance and unmaps its slot.
     ///
     /// # Safety
     /// Nobody uses it any more.

@@ -431,7 +431,7 @@ fn allocate_new(
         None => None,
     };
     let tables = make_tables(info)?;
-    let slot = map_slot(store, module, stack)?;
+    let slot = map_slot(store, module, pool, stack)?;
     let most = pool.map_or(u64::MAX, |pool| pool.config().memory_bytes);
     let mut memories: SmallVec<[InstanceMemory; 1]> = SmallVec::new();
     if let Imports::Memory(memory) = imports {
@@ -547,7 +547,12 @@ fn memory_error(ty: MemoryType, index: MemoryIndex, error: &impl ToString) -> In
     }
 }
 
-fn map_slot(store: &StoreInner, module: &CompiledModule, stack: Option<StackSpec>) -> Result<Slot> {
+fn map_slot(
+    store: &StoreInner,
+    module: &CompiledModule,
+    pool: Option<&Arc<Pool>>,
+    stack: Option<StackSpec>,
+) -> Result<Slot> {
     let info = module.info();
     let first = MemoryIndex::new(0);
     let mut spec = SlotSpec {
@@ -564,7 +569,8 @@ fn map_slot(store: &StoreInner, module: &CompiledModule, stack: Option<StackSpec
             spec.memory = Some(SlotMemory { ty, plan, image });
         }
     }
-    Slot::map(&spec).map_err(|error| match &spec.memory {
+    let slot = Slot::map(&spec, |shape| pool?.take_spare(shape));
+    slot.map_err(|error| match &spec.memory {
         Some(memory) => memory_error(memory.ty, first, &error).into(),
         None => InstantiateError::Slot(error.to_string()).into(),
     })

@@ -394,9 +394,37 @@ impl LinearMemory {
 
     // --- restoring ---
 
+    /// Makes a memory in a slot, which is as it was when it was new, one of zeros: what the next one in its place begins as. Returns
+    /// whether it is.
+    ///
+    /// # Safety
+    /// Nobody uses it, nor will.
+    pub(crate) unsafe fn clear(&mut self) -> bool {
+        let whole = self.is_restorable() && self.byte_len == self.initial;
+        match self.image.take() {
+            Some(Image { range, mapped }) if whole => {
+                let place = self.start + range.start..self.start + range.end;
+                if mapped {
+                    // SAFETY: as the caller says; the pages are this memory's.
+                    return unsafe { self.mapping.map_zeros(place) }.is_ok();
+                }
+                let start = self.mapping.at(place.start).as_ptr();
+                // SAFETY: as above; an image is accessible.
+                unsafe { start.write_bytes(0, place.len()) };
+                true
+            }
+            _ => whole,
+        }
+    }
+
     /// Can it be [restored](Self::restore)?
     pub(crate) fn is_restorable(&self) -> bool {
         !self.spoiled
+    }
+
+    /// Is it part of this mapping?
+    pub(crate) fn is_in(&self, mapping: &Arc<Mapping>) -> bool {
+        Arc::ptr_eq(&self.mapping, mapping)
     }
 
     /// Its addresses, with those reserved for it and its guard.

@@ -13,6 +13,9 @@
 //! an instance needs besides a repaired memory is a few pointers to its new store. What its imports were is remembered with it; if it
 //! is to have the same ones ([`Linked`](crate::Linked)), they stay as they are.
 //!
+//! A warm slot whose module is gone is emptied, and its address space is *spare*: the pool keeps a few, from which slots of any
+//! module are made that need as much ([`Space`]).
+//!
 //! # Who keeps what alive
 //!
 //! Warm slots keep modules, imported host functions and pools alive; so do the shells of dropped stores with what stores of an
@@ -22,7 +25,9 @@
 //!
 //! # Invariants
 //!
-//! * A warm slot is exactly as a new one would be, for everything a guest or its host can see.
+//! * A warm slot is exactly as a new one would be, for everything a guest or its host can see. So is one made of spare space.
+//! * Slots and spare space are never more together than there may be slots, but for a moment before spare space gives way. Spare space
+//!   refers to nothing, and goes when the embedder has let go of the pool.
 //! * What is in a thread's cache is used by that thread; others visit it, rarely ([`Owned`](crate::sys::owned::Owned)). No destructor runs
 //!   meanwhile: what is to be dropped is moved out first.
 //! * The fast path takes no lock, allocates nothing, and makes no system call; it touches no memory that other threads write.
@@ -41,7 +46,9 @@ pub(crate) use handle::{Counted, HandleCount};
 
 use crate::code::CompiledModule;
 use crate::instance::Instance;
+use crate::slot::{Shape, Space};
 use crate::stack::StackSpec;
+use smallvec::SmallVec;
 use std::collections::HashMap;
 use std::fmt;
 use std::mem::ManuallyDrop;
@@ -72,7 +79,7 @@ pub struct PoolConfig {
     pub tables_per_module: usize,
     /// The most bytes of what an instance is besides its memories: the runtime's records of it, its globals and imports.
     pub instance_bytes: usize,
-    /// How many slots stay warm in the list that all threads share.
+    /// How many slots stay warm in the list that all threads share. It keeps no more spare space than that, either.
     pub warm: usize,
     /// How many slots of a module stay warm with each thread.
     pub warm_per_thread: usize,
@@ -132,8 +139,12 @@ pub struct PoolMetrics {
     pub warm_stacks: usize,
     /// Garbage-collected heaps that stores have. They are counted where their number is limited.
     pub heaps: usize,
+    /// Address space of slots whose modules are gone, kept for slots of any module.
+    pub spare: usize,
     /// Slots that were mapped so far.
     pub mapped: u64,
+    /// Slots that were made in spare address space so far, without mapping any.
+    pub refitted: u64,
     /// Instances that were given a warm slot so far.
     pub reused: u64,
     /// Bytes that were made what they were at first, so far.
@@ -186,6 +197,9 @@ struct Shared {
     mapped: u64,
     warm: HashMap<Kind, Vec<Warm>>,
     warm_count: usize,
+    /// Address space without slots. The oldest comes first.
+    spares: Vec<Space>,
+    refitted: u64,
 }
 
 /// What slots take.
@@ -221,7 +235,7 @@ impl Kind {
     }
 }
 
-/// A warm slot. Dropped, it is unmapped.
+/// A warm slot. Dropped, it is unmapped, or emptied and its address space kept by the pool.
 pub(crate) struct Warm(NonNull<Instance>);
 
 // SAFETY: a warm instance belongs to nobody but whoever has this; nothing in it refers to a thread. What it owns is `Send`: host
@@ -259,9 +273,12 @@ impl Warm {
 impl Drop for Warm {
     fn drop(&mut self) {
         // SAFETY: as promised to `new`.
-        unsafe { Instance::destroy(self.0) };
+        unsafe { Instance::scrap(self.0) };
     }
 }
+
+/// How many spaces without slots a pool keeps at most.
+const SPARES: usize = 8;
 
 /// How often a pool that is full looks for warm slots: some may be on their way from one thread's keeping to another's.
 const ATTEMPTS: u32 = 4;
@@ -323,7 +340,9 @@ impl Pool {
             warm_tables: warm.tables,
             warm_stacks: warm.stacks,
             heaps: self.heaps.load(Relaxed),
+            spare: shared.spares.len(),
             mapped: shared.mapped,
+            refitted: shared.refitted,
             reused: self.figures.reused.load(Relaxed) + tally.reused,
             repaired_bytes: self.figures.repaired_bytes.load(Relaxed) + tally.repaired_bytes,
             discarded_bytes: self.figures.discarded_bytes.load(Relaxed) + tally.discarded_bytes,
@@ -450,7 +469,6 @@ impl Pool {
             let full = self.exceeded(shared.in_use, wanted);
             let Some(full) = full.filter(|_| !(self.config.soft && attempts == ATTEMPTS)) else {
                 shared.in_use = shared.in_use.plus(wanted);
-                shared.mapped += 1;
                 return Ok(());
             };
             let warm = shared.take_any();
@@ -492,6 +510,54 @@ impl Pool {
     pub(crate) fn dismiss(&self, used: Usage) {
         let mut shared = lock(&self.shared);
         shared.in_use = shared.in_use.minus(used);
+    }
+
+    // --- spare address space ---
+
+    /// How many spaces it keeps.
+    fn most_spares(&self) -> usize {
+        SPARES.min(self.config.warm)
+    }
+
+    /// Might it keep a space?
+    pub(crate) fn wants_spares(&self) -> bool {
+        self.most_spares() > 0 && self.handles.any()
+    }
+
+    /// Spare space for a slot that was [admitted](Self::admit), if there is any of this shape.
+    pub(crate) fn take_spare(&self, shape: &Shape) -> Option<Space> {
+        let mut shared = lock(&self.shared);
+        let found = (shared.spares.iter()).rposition(|space| space.shape() == shape);
+        let space = found.map(|place| shared.spares.remove(place));
+        match space {
+            Some(_) => shared.refitted += 1,
+            None => shared.mapped += 1,
+        }
+        // Those that are left give way to slots.
+        let room = self.config.slots.saturating_sub(shared.in_use.slots);
+        let left = shared.spares.len().saturating_sub(room);
+        let dropped: SmallVec<[Space; SPARES]> = shared.spares.drain(..left).collect();
+        drop(shared);
+        drop(dropped);
+        space
+    }
+
+    /// Keeps a space, if the embedder still has the pool and there may be one more slot. An older one may go for it.
+    pub(crate) fn put_spare(&self, space: Space) {
+        let mut dropped = Some(space);
+        let mut shared = lock(&self.shared);
+        // In this order, as for slots; whoever drops the last handle after that waits for the lock.
+        self.handles.note_kept();
+        let room = self.config.slots.saturating_sub(shared.in_use.slots);
+        let most = self.most_spares().min(room);
+        if self.handles.any() && most > 0 {
+            let full = shared.spares.len() >= most;
+            let oldest = full.then(|| shared.spares.remove(0));
+            shared.spares.extend(dropped.take());
+            dropped = oldest;
+        }
+        drop(shared);
+        drop(dropped);
     }
 
     fn extract(&self, unwanted: &impl Fn(&Warm) -> bool) -> Vec<Warm> {
@@ -564,7 +630,8 @@ impl Counted for Pool {
     fn released(&self) {
         let shells = cache::take_shells(self);
         forget(|warm| ptr::eq(Arc::as_ptr(warm.instance().pool()), self));
-        drop(shells);
+        let spares = std::mem::take(&mut lock(&self.shared).spares);
+        drop((shells, spares));
     }
 }
 

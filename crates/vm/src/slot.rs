@@ -15,12 +15,15 @@
 //! never used deeply has no such table, and looking there costs nothing.
 //!
 //! Invariant: everything is inaccessible until it is opened for its use, so nothing lies unguarded between the parts; each part
-//! holds on to the mapping, which goes away with the last of them.
+//! holds on to the mapping, which goes away with the last of them, or is left to another slot ([`space`]).
+
+mod space;
+
+pub(crate) use space::{Shape, Space};
 
 use crate::memory::{ImageSource, LinearMemory};
-use crate::stack::{GuestStack, ROOM, STACK_GUARD, StackSpec};
-use crate::sys::mapping::{Mapping, Protection};
-use crate::sys::round_up_to_page;
+use crate::stack::{GuestStack, StackSpec};
+use crate::sys::mapping::Mapping;
 use cowling_abi::MemoryType;
 use cowling_abi::plan::MemoryPlan;
 use std::io;
@@ -105,7 +108,7 @@ pub(crate) struct Slot {
 pub(crate) struct InstanceArea {
     start: NonNull<u8>,
     len: usize,
-    mapping: Arc<Mapping>,
+    space: Space,
 }
 
 // SAFETY: the value owns the bytes it points at (with the mapping they are in) and gives out only raw pointers.
@@ -126,81 +129,69 @@ impl InstanceArea {
 
     /// What it is part of.
     pub(crate) fn mapping(&self) -> &Arc<Mapping> {
-        &self.mapping
+        &self.space.mapping
+    }
+
+    /// The slot's address space.
+    pub(crate) fn space_mut(&mut self) -> &mut Space {
+        &mut self.space
+    }
+
+    /// The slot's address space for another slot, if this is all that is left of the one that had it and it is worth keeping.
+    ///
+    /// # Safety
+    /// The area has no instance any more. Everything else in the slot is zeros, as when it was new.
+    pub(crate) unsafe fn into_spare(self) -> Option<Space> {
+        if self.len > LARGEST_SPARED {
+            return None;
+        }
+        // SAFETY: as the caller says; who had the stack's room is gone with the stack.
+        unsafe { self.space.emptied(self.len) }
     }
 }
 
-/// What one page table is for, in bytes.
-const TABLE_SPAN: usize = 2 << 20;
-
-/// So much of a stack lies under the same page table as the instance.
-const SHALLOW_STACK: usize = 64 << 10;
+/// The space of slots with larger areas is not kept: all of an area would stay in use for the one or two pages that the next
+/// instance is likely to need.
+const LARGEST_SPARED: usize = 64 << 10;
 
 impl Slot {
-    /// Maps a slot.
+    /// Makes a slot, in the spare space of its shape that `spare` gives, or else in a new one.
     ///
     /// # Errors
     /// When there is no room for it; nothing stays mapped then.
-    pub(crate) fn map(spec: &SlotSpec<'_>) -> Result<Slot, MapError> {
-        const WHAT: &str = "an instance";
-        let too_large = || MapError::TooLarge { what: WHAT };
+    pub(crate) fn map(
+        spec: &SlotSpec<'_>,
+        spare: impl FnOnce(&Shape) -> Option<Space>,
+    ) -> Result<Slot, MapError> {
         debug_assert!(
             spec.instance_bytes.is_multiple_of(64),
             "instance areas are cache line aligned"
         );
-        let stack_bytes = match spec.stack {
-            Some(stack) => stack.mapped_bytes().ok_or_else(too_large)?,
-            None => 0,
+        let (shape, opened) = Shape::of(spec)?;
+        let space = match spare(&shape).filter(|spare| *spare.shape() == shape) {
+            Some(spare) => spare.reopened(opened)?,
+            None => Space::map(shape, opened)?,
         };
-        let slack = if stack_bytes > 0 { TABLE_SPAN } else { 0 };
-        let room = if stack_bytes > 0 { ROOM } else { 0 };
-        let instance_bytes = spec.instance_bytes.checked_add(room);
-        let instance_pages = instance_bytes
-            .and_then(|bytes| round_up_to_page(bytes.max(1)))
-            .ok_or_else(too_large)?;
-        let (memory_bytes, opened) = match &spec.memory {
-            Some(memory) => LinearMemory::reserved_bytes(&memory.plan, &memory.ty)?,
-            None => (0, 0),
-        };
-        let len = [slack, stack_bytes, instance_pages, memory_bytes]
-            .into_iter()
-            .try_fold(0, usize::checked_add)
-            .ok_or_else(too_large)?;
-        let mapping = Arc::new(Mapping::reserve(len).map_err(MapError::system(WHAT, len))?);
-
-        let stack_start = match spec.stack {
-            Some(_) => {
-                let deep = stack_bytes.saturating_sub(SHALLOW_STACK);
-                let boundary = mapping.base().addr().get() + deep;
-                boundary.next_multiple_of(TABLE_SPAN) - boundary
-            }
-            None => 0,
-        };
-        let memory0 = stack_start + stack_bytes + instance_pages;
-        let first = match spec.stack {
-            Some(_) => stack_start + STACK_GUARD,
-            None => stack_start,
-        };
-        // SAFETY: the mapping is new, nobody uses it yet.
-        unsafe { mapping.protect(first..memory0 + opened, Protection::ReadWrite) }
-            .map_err(MapError::system(WHAT, memory0 + opened - first))?;
         let memory = match &spec.memory {
             Some(memory) => Some(LinearMemory::open(
-                &mapping,
-                memory0,
+                &space.mapping,
+                space.memory0(),
                 &memory.plan,
                 &memory.ty,
                 memory.image,
             )?),
             None => None,
         };
-        let instance = memory0 - spec.instance_bytes;
+        let instance = space.memory0() - spec.instance_bytes;
+        let stack = (spec.stack).map(|_| {
+            GuestStack::within(&space.mapping, space.stack_start(), instance - space.room())
+        });
         Ok(Slot {
-            stack: (spec.stack).map(|_| GuestStack::within(&mapping, stack_start, instance - room)),
+            stack,
             instance: InstanceArea {
-                start: mapping.at(instance),
+                start: space.mapping.at(instance),
                 len: spec.instance_bytes,
-                mapping,
+                space,
             },
             memory,
         })

@@ -50,7 +50,7 @@ pub enum Enabled {
 /// Limits of a pool of slots. An instantiation that would pass one fails, and its error names the limit; nothing is taken then.
 ///
 /// A slot is in use from an instantiation until its store is dropped, and counts until it is unmapped; one that is warm gives way when
-/// a slot for another module is wanted.
+/// a slot for another module is wanted, and so does address space that is spare because its slot's module is gone.
 ///
 /// ```
 /// # use cowling::*;
@@ -165,7 +165,7 @@ impl PoolingAllocationConfig {
     }
 
     /// How many slots stay warm for whichever thread wants them, besides those that threads keep for themselves. The default is
-    /// 100.
+    /// 100. As many at most, and no more than 8, leave their address space to slots of other modules when their own is gone.
     pub fn max_unused_warm_slots(&mut self, count: u32) -> &mut Self {
         self.pool.warm = count as usize;
         self

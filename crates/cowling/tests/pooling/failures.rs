@@ -188,7 +188,9 @@ fn segments_whose_place_is_imported_go_where_each_life_says() {
                 assert_eq!(is_function, listed, "{}, {round}, {n}", setup.name);
             }
         }
-        // What exports the places is another module each time.
-        assert_eq!(traffic(engine.pool_metrics()), (39, 41), "{}", setup.name);
+        // What exports the places is another module each time, whose slot may leave its space to the next.
+        let metrics = engine.pool_metrics();
+        let made = metrics.mapped + metrics.refitted;
+        assert_eq!((metrics.reused, made), (39, 41), "{}", setup.name);
     }
 }

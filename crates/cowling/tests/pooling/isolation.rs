@@ -1,6 +1,6 @@
 //! Nothing of one guest is visible to the next, however it ended.
 
-use crate::sink::{Act, Dirt, SHAPES, Shape, call, dirty, examine, pre};
+use crate::sink::{Act, Dirt, SHAPES, Shape, call, dirty, examine, linker, pre};
 use crate::support::{
     Item, Life, SETUPS, Setup, Snapshot, assert_same, assert_same_bytes, poll_once, store, traffic,
 };
@@ -137,6 +137,46 @@ fn memories_of_every_shape_are_as_new() {
         for shape in SHAPES {
             stores_are_isolated(setup, shape, &DIRTS, &ENDINGS[..1]);
         }
+    }
+}
+
+#[test]
+fn memories_of_every_shape_are_as_new_after_many_lives_too() {
+    // A slot's first lives end otherwise than later ones.
+    for shape in SHAPES {
+        stores_are_isolated(&SETUPS[0], shape, &DIRTS.repeat(4), &ENDINGS[..1]);
+    }
+}
+
+#[test]
+fn a_module_sees_nothing_of_one_whose_slot_left_it_its_space() {
+    for setup in SETUPS.iter().filter(|setup| !setup.moves) {
+        let engine = setup.engine();
+        let modules = SHAPES.iter().map(|shape| {
+            let module = Module::new(&engine, shape.wat()).unwrap();
+            (module, expected(setup, shape), shape.name)
+        });
+        let modules: Vec<_> = modules.collect();
+        for dirt in DIRTS {
+            // After each shape each other one.
+            for step in 1..SHAPES.len() {
+                for place in 0..SHAPES.len() {
+                    let (module, expected, name) = &modules[(place * step) % SHAPES.len()];
+                    let mut store = store(&engine, EXAMINED);
+                    // Nobody has these host functions any more when the store goes, so no other instance can have the slot as it is.
+                    let pre = linker(&engine).instantiate_pre(module).unwrap();
+                    let instance = pre.instantiate(&mut store).unwrap();
+                    drop(pre);
+                    let context = format!("{}, {name}, {dirt:?}", setup.name);
+                    assert_same(&examine(&mut store, instance), expected, &context);
+                    *store.data_mut() = DIRTY;
+                    dirty(&mut store, instance, dirt);
+                }
+            }
+        }
+        let metrics = engine.pool_metrics();
+        assert_eq!((metrics.reused, metrics.slots), (0, 0), "{}", setup.name);
+        assert!(metrics.refitted > metrics.mapped, "{metrics:?}");
     }
 }
 

@@ -6,6 +6,7 @@ mod isolation;
 mod lifetime;
 mod limits;
 mod sink;
+mod spares;
 mod stacks;
 mod support;
 mod threads;

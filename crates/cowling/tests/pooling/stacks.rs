@@ -204,8 +204,8 @@ fn look(store: &mut impl AsContextMut<Data = Probe>, instance: Instance) -> usiz
     store.as_context().data().here
 }
 
-/// A guest that gets a slot of its own, of which nobody has written a page before: pages that were written once are known as
-/// such from then on.
+/// A guest that gets a slot of its own, of which nobody has written a page before, while those that were made earlier are still there:
+/// pages that were written once are known as such from then on, and a slot whose module is gone leaves them to another.
 fn pre(module: &Module) -> InstancePre<Probe> {
     linker(module.engine()).instantiate_pre(module).unwrap()
 }
@@ -216,8 +216,9 @@ fn nothing_is_left_on_the_stack_for_the_next_store() {
         for memory in ["", "(memory 1)", "(memory 9)"] {
             let engine = setup.engine();
             let module = Module::new(&engine, guest(memory)).unwrap();
-            for way in STORE_WAYS {
-                let pre = pre(&module);
+            let pres = STORE_WAYS.map(|way| (way, pre(&module)));
+            for (way, pre) in &pres {
+                let way = *way;
                 let context = format!("{}, {memory:?}, {way:?}", setup.name);
                 let mut first = store(&engine, Probe::default());
                 let instance = pre.instantiate(&mut first).unwrap();
@@ -242,9 +243,9 @@ fn nothing_is_left_on_the_stack_for_the_next_guest() {
     for memory in ["", "(memory 1)"] {
         let module = Module::new(&engine, guest(memory)).unwrap();
         for keep in [0, 4096, 16 << 10, 100 << 10, 1 << 30] {
-            let region = Region::builder().slots(1).keep_resident(keep);
-            let region = region.build().unwrap();
             for way in STORE_WAYS.into_iter().chain(GUEST_WAYS) {
+                let region = Region::builder().slots(1).keep_resident(keep);
+                let region = region.build().unwrap();
                 let context = format!("{keep} bytes resident, {memory:?}, {way:?}");
                 let pre = pre(&module);
                 let build = || region.guest(&pre, Probe::default()).build().unwrap();
@@ -295,14 +296,19 @@ fn quiet_guest(wide: bool) -> String {
     text
 }
 
-/// Runs `ran` beside `owner`, whose slot has the store's stack, and looks at the stack in the life after that.
-fn nothing_is_left_by(owner: &Module, ran: &Module, depth: i32) {
+/// Runs `ran` beside `owner`, whose slot has the store's stack, and looks at the stack in the life after that. So many lives have ended
+/// in the slot before.
+fn nothing_is_left_by(owner: &Module, ran: &Module, depth: i32, lives: u32) {
     let pres = [pre(owner), pre(ran)];
     let live = || {
         let mut store = store(owner.engine(), Probe::default());
         let instances = [&pres[0], &pres[1]].map(|pre| pre.instantiate(&mut store).unwrap());
         (store, instances)
     };
+    for _ in 0..lives {
+        let (mut store, instances) = live();
+        look(&mut store, instances[0]);
+    }
     let (mut first, instances) = live();
     let address = look(&mut first, instances[0]);
     drop(first);
@@ -311,25 +317,61 @@ fn nothing_is_left_by(owner: &Module, ran: &Module, depth: i32) {
     let params = &params(depth, 0)[..2];
     run.call(&mut second, params, &mut [Val::I64(0)]).unwrap();
     let left = count(address);
-    assert!(left > 0, "depth {depth}: nothing to be found");
+    assert!(
+        left > 0,
+        "depth {depth}, {lives} lives: nothing to be found"
+    );
     let reused = owner.engine().pool_metrics().reused;
     drop(second);
     let (mut third, instances) = live();
     assert_eq!(owner.engine().pool_metrics().reused, reused + 2);
     assert_eq!(mapping(look(&mut third, instances[0])), mapping(address));
-    assert_eq!(count(address), 0, "depth {depth}: of {left}");
+    assert_eq!(count(address), 0, "depth {depth}, {lives} lives: of {left}");
 }
 
 #[test]
 fn nothing_is_left_on_the_stack_by_a_guest_that_calls_no_host() {
     let engine = Engine::default();
     let [small, wide] = [false, true].map(|wide| Module::new(&engine, quiet_guest(wide)).unwrap());
-    for depth in [1, 3, 20] {
-        nothing_is_left_by(&small, &small, depth);
-        nothing_is_left_by(&wide, &wide, depth);
-        // Whose slot the stack is in says nothing about the frames on it.
-        nothing_is_left_by(&small, &wide, depth);
+    // A slot's first lives end otherwise than later ones.
+    for lives in [0, 12] {
+        for depth in [1, 3, 20] {
+            nothing_is_left_by(&small, &small, depth, lives);
+            nothing_is_left_by(&wide, &wide, depth, lives);
+            // Whose slot the stack is in says nothing about the frames on it.
+            nothing_is_left_by(&small, &wide, depth, lives);
+        }
+        nothing_is_left_by(&small, &small, 500, lives);
+        nothing_is_left_by(&small, &small, 5000, lives);
     }
-    nothing_is_left_by(&small, &small, 500);
-    nothing_is_left_by(&small, &small, 5000);
+}
+
+#[test]
+fn nothing_is_left_on_a_stack_whose_space_another_slot_gets() {
+    for setup in SETUPS {
+        for memory in ["", "(memory 1)", "(memory 9)"] {
+            let engine = setup.engine();
+            let module = Module::new(&engine, guest(memory)).unwrap();
+            // How often the secret is there before and after. Host functions that nobody has any more when the store goes: no other
+            // instance can have the slot as it is.
+            let life = |way: Option<Way>| {
+                let mut store = store(&engine, Probe::default());
+                let instance = pre(&module).instantiate(&mut store).unwrap();
+                let before = count(look(&mut store, instance));
+                let after = way.map(|way| count(leave_in(&mut store, instance, way)));
+                (before, after.unwrap_or(before))
+            };
+            for (way, lives) in STORE_WAYS.into_iter().zip(1..) {
+                let context = format!("{}, {memory:?}, {way:?}", setup.name);
+                let (before, left) = life(Some(way));
+                assert!(left > before, "{context}: nothing to be found");
+                let (found, _) = life(None);
+                // It is another instance, made from another place on this thread's stack.
+                assert!(found <= 1, "{context}: {found} of {left}");
+                let metrics = engine.pool_metrics();
+                let figures = (metrics.mapped, metrics.reused, metrics.refitted);
+                assert_eq!(figures, (1, 0, 2 * lives - 1), "{context}");
+            }
+        }
+    }
 }

@@ -117,7 +117,9 @@ fn many_threads_at_once_share_slots_and_never_see_each_other() {
             .for_each(|thread| thread.join().unwrap());
     });
     let (used, warm, mapped, reused) = setup.figures();
-    assert_eq!((used, mapped + reused), (0, 900));
+    // There are more slots than stay warm, and some of those that did not have left their space to others.
+    let refitted = setup.engine.pool_metrics().refitted;
+    assert_eq!((used, mapped + reused + refitted), (0, 900));
     assert_eq!(setup.engine.pool_metrics().slots, warm);
     let Setup { engine, pre, count } = setup;
     drop(pre);

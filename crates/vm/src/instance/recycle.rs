@@ -24,6 +24,9 @@
 //!         ^       ^ return addresses, which are not 0     | a page of zeros: nothing further down was used
 //! ```
 //!
+//! A slot that is new has pages that nobody has written, which are not there at all, and writing one takes much longer than asking. So
+//! its [first lives](FIRST_LIVES) end with the question.
+//!
 //! Runtime and host functions may have larger frames, and leave a page in the middle of one as it was. Below a guest's first call of
 //! theirs all is possible ([`Execution::note_host_frames`](crate::activation::Execution::note_host_frames)).
 //!
@@ -42,6 +45,7 @@ use crate::sys::{PAGE_SIZE, pagemap};
 use cowling_abi::entity::EntityRef;
 use cowling_abi::layout::{VmContext, VmGlobal};
 use cowling_abi::{DefinedGlobalIndex, DefinedMemoryIndex, DefinedTableIndex};
+use std::cell::RefCell;
 use std::ops::Range;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
@@ -51,6 +55,10 @@ const KEPT_STACK: usize = 64 << 10;
 
 /// Memories of at most so many bytes are written again without asking.
 const SMALL: usize = 64 << 10;
+
+/// So many lives in a slot have to have ended before anything is written without asking. Who writes a page that nobody has ever written
+/// has the system make it, at ten times the price; so it has to be likely that more lives follow than that takes to be worth it.
+const FIRST_LIVES: u8 = 8;
 
 /// A page of zeros.
 static ZEROS: [u8; PAGE_SIZE] = [0; PAGE_SIZE];
@@ -114,6 +122,40 @@ impl Instance {
     /// Are all frames of its code at most a page?
     pub(crate) fn has_small_frames(&self) -> bool {
         self.info().largest_frame as usize <= PAGE_SIZE
+    }
+
+    /// Ends a warm instance. Its slot is unmapped, or its address space left to other slots of the pool.
+    ///
+    /// # Safety
+    /// As for [`destroy`](Self::destroy), and the instance was repaired.
+    #[cold]
+    #[inline(never)]
+    pub(crate) unsafe fn scrap(place: NonNull<Instance>) {
+        // SAFETY: nobody uses it any more. It is moved out, so that its memory is not given back or written while it is being dropped.
+        let mut this = unsafe { place.read() };
+        let pool = this.pool().clone();
+        let in_slot = |memory: &LinearMemory| memory.is_in(this.area.mapping());
+        let zeros = this.memories.iter().all(|memory| {
+            let memory = memory.own().map(RefCell::borrow_mut);
+            // SAFETY: nobody uses the memory.
+            memory.is_some_and(|mut memory| !in_slot(&memory) || unsafe { memory.clear() })
+        });
+        let stack = this.pooled.as_mut().and_then(|pooled| pooled.stack.take());
+        let Instance {
+            area,
+            memories,
+            tables,
+            pooled,
+            ..
+        } = this;
+        drop((memories, tables, stack));
+        // SAFETY: the instance was moved out, and what else it was is as new, and gone.
+        let spare = (zeros && pool.wants_spares()).then(|| unsafe { area.into_spare() });
+        // The slot counts until it is unmapped, or spare.
+        drop(pooled);
+        if let Some(space) = spare.flatten() {
+            pool.put_spare(space);
+        }
     }
 
     fn pooled(&self) -> &Pooled {
@@ -218,11 +260,12 @@ impl Instance {
         }
         self.dropped_elements.clear();
         self.dropped_data.clear();
+        let lives = self.area.space_mut().count_life();
         // SAFETY: nobody uses the instance.
         unsafe {
             ptr.renew_tables().ok()?;
             ptr.renew_globals();
-            self.renew_memories(ptr, life).ok()
+            self.renew_memories(ptr, life, lives).ok()
         }
     }
 
@@ -232,12 +275,13 @@ impl Instance {
         &mut self,
         ptr: InstancePtr,
         life: Life,
+        lives: u8,
     ) -> Result<Tally, Unrestorable> {
         let mut tally = Tally::default();
         let pooled = self.pooled();
         let config = pooled.admission.pool.config().clone();
         let mut stack = pooled.stack.as_ref().map(GuestStack::bounds);
-        let mut unasked = config.keep_resident >= 2 * SMALL;
+        let mut unasked = lives > FIRST_LIVES && config.keep_resident >= 2 * SMALL;
         if let Some(used) = stack
             && unasked
         {

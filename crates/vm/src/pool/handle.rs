@@ -38,7 +38,7 @@ pub(crate) trait Counted {
     fn released(&self);
 }
 
-/// A reference of the embedder's. When the last one to something is dropped, slots that were kept warm for it are unmapped,
+/// A reference of the embedder's. When the last one to something is dropped, slots that were kept warm for it are emptied or unmapped,
 /// whichever thread kept them; whatever is in use stays until it is not.
 #[expect(
     private_bounds,

@@ -84,7 +84,7 @@ fn parts_lie_where_the_diagram_says_and_nothing_else_is_accessible() {
         bytes: &[0xab; 4096],
         memory_offset: 4096,
     };
-    let slot = Slot::map(&spec(&memory_type(1, None), Some(image))).unwrap();
+    let slot = Slot::map(&spec(&memory_type(1, None), Some(image)), |_| None).unwrap();
     let (stack, memory) = (slot.stack.unwrap().bounds(), slot.memory.unwrap());
     let instance = slot.instance.start().addr().get();
     let memory0 = memory.base().addr().get();
@@ -124,8 +124,14 @@ fn writes_to_an_image_stay_in_the_slot_and_the_image_can_be_undone() {
         memory_offset: 0,
     };
     let ty = memory_type(1, None);
-    let mut one = Slot::map(&spec(&ty, Some(image))).unwrap().memory.unwrap();
-    let two = Slot::map(&spec(&ty, Some(image))).unwrap().memory.unwrap();
+    let mut one = Slot::map(&spec(&ty, Some(image)), |_| None)
+        .unwrap()
+        .memory
+        .unwrap();
+    let two = Slot::map(&spec(&ty, Some(image)), |_| None)
+        .unwrap()
+        .memory
+        .unwrap();
     write(&one, 10, 1);
     assert_eq!((read(&one, 10), read(&two, 10)), (1, 0xab));
     one.undo_image().unwrap();
@@ -137,7 +143,7 @@ fn writes_to_an_image_stay_in_the_slot_and_the_image_can_be_undone() {
 
 #[test]
 fn a_memory_in_a_slot_grows_in_place_up_to_its_maximum() {
-    let mut memory = Slot::map(&spec(&memory_type(0, Some(3)), None))
+    let mut memory = Slot::map(&spec(&memory_type(0, Some(3)), None), |_| None)
         .unwrap()
         .memory
         .unwrap();
@@ -159,11 +165,55 @@ fn a_memory_in_a_slot_grows_in_place_up_to_its_maximum() {
 
 #[test]
 fn parts_keep_their_memory_when_the_others_are_gone() {
-    let slot = Slot::map(&spec(&memory_type(1, None), None)).unwrap();
+    let slot = Slot::map(&spec(&memory_type(1, None), None), |_| None).unwrap();
     let memory = slot.memory.unwrap();
     drop((slot.stack, slot.instance));
     write(&memory, 0, 1);
     assert_eq!(read(&memory, 0), 1);
+}
+
+#[test]
+fn space_is_left_to_another_slot_when_all_of_the_first_is_gone() {
+    let map = |pages, spare| Slot::map(&spec(&memory_type(pages, Some(9)), None), |_| spare);
+    // SAFETY: no instance was made in the areas, and the memories are not written to.
+    let spare = |area: InstanceArea| unsafe { area.into_spare() };
+    let slot = map(2, None).unwrap();
+    drop(slot.stack);
+    assert!(spare(slot.instance).is_none(), "its memory is there");
+    let slot = map(2, None).unwrap();
+    drop(slot.memory);
+    assert!(spare(slot.instance).is_none(), "its stack is there");
+
+    // What one slot wrote beside its memory the next does not find; and it can use as much memory as it should.
+    let mut left = None;
+    let mut place = None;
+    for pages in [2, 3, 1, 0, 2] {
+        let slot = map(pages, left.take()).unwrap();
+        let memory = slot.memory.unwrap();
+        let memory0 = memory.base().addr().get();
+        assert_eq!(*place.get_or_insert(memory0), memory0);
+        let open = |at| protection(memory0 + at).as_deref() == Some("rw-");
+        let len = pages as usize * PAGE;
+        assert_eq!(
+            (open(len), open(len + PAGE)),
+            (false, false),
+            "{pages} pages"
+        );
+        assert!(len == 0 || open(len - 1), "{pages} pages");
+        let room = slot.stack.as_ref().unwrap().room();
+        for (start, len) in [
+            (slot.instance.start(), slot.instance.len()),
+            (room, crate::stack::ROOM),
+        ] {
+            // SAFETY: the area and the room are accessible, and nobody else uses them.
+            let bytes = unsafe { std::slice::from_raw_parts_mut(start.as_ptr(), len) };
+            assert!(bytes.iter().all(|&byte| byte == 0));
+            bytes.fill(0xab);
+        }
+        drop((memory, slot.stack));
+        left = spare(slot.instance);
+        assert!(left.is_some());
+    }
 }
 
 #[test]
@@ -188,17 +238,23 @@ fn nothing_stays_mapped_after_drop_or_failure() {
         };
         let attempt = |kind: usize| match kind {
             0 => {
-                let mut slot = Slot::map(&spec(&ty, None)).unwrap();
+                let mut slot = Slot::map(&spec(&ty, None), |_| None).unwrap();
                 slot.memory.as_mut().unwrap().grow(10 * PAGE).unwrap();
             }
-            1 => assert!(Slot::map(&spec(&ty, Some(unreadable))).is_err()),
-            2 => assert!(Slot::map(&spec(&ty, Some(too_long))).is_err()),
+            1 => assert!(Slot::map(&spec(&ty, Some(unreadable)), |_| None).is_err()),
+            2 => assert!(Slot::map(&spec(&ty, Some(too_long)), |_| None).is_err()),
             _ => {
                 let mut spec = spec(&ty, None);
                 spec.stack = Some(StackSpec { bytes: usize::MAX });
-                assert!(matches!(Slot::map(&spec), Err(MapError::TooLarge { .. })));
+                assert!(matches!(
+                    Slot::map(&spec, |_| None),
+                    Err(MapError::TooLarge { .. })
+                ));
                 spec.stack = Some(StackSpec { bytes: 1 << 60 });
-                assert!(matches!(Slot::map(&spec), Err(MapError::System { .. })));
+                assert!(matches!(
+                    Slot::map(&spec, |_| None),
+                    Err(MapError::System { .. })
+                ));
             }
         };
         // The first round warms up whatever the allocator and this test map.
