@@ -59,6 +59,7 @@ pub(crate) const THROWER_REGISTERS: usize = std::mem::offset_of!(Execution, thro
 impl Execution {
     /// For a store whose guests get this much stack, in bytes. The stack is mapped when it is first needed, unless one is
     /// [provided](Self::provide_stack) before.
+    #[inline]
     pub(crate) fn new(max_wasm_stack: u64, host_stack_reserve: u64, stacks: Stacks) -> Execution {
         Execution {
             context: UnsafeCell::new(StoreContext {
