@@ -10,7 +10,7 @@ use crate::error::{CompileError, FunctionLabel};
 use crate::fixed_tables::FixedTables;
 use crate::incremental::Incremental;
 use crate::inlining::Candidates;
-use crate::lower::{self, Lowered, ModuleEnv};
+use crate::lower::{self, Lowered, ModuleEnv, Variables};
 use crate::operator_cost::OperatorCost;
 use crate::optimize;
 use crate::parse::{Body, Parsed};
@@ -20,12 +20,13 @@ use cowling_abi::entity::{EntityRef, PrimaryMap};
 use cowling_abi::knobs::{Inlining, Knobs};
 use cowling_abi::layout::VmLayout;
 use cowling_abi::{DefinedFuncIndex, FuncType, ModuleInfo, Representation, TypeIndex};
+use cranelift_codegen::ir::Function;
 use cranelift_codegen::isa::TargetIsa;
 use cranelift_frontend::FunctionBuilderContext;
 use smallvec::SmallVec;
 use std::collections::HashMap;
 use std::mem;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use wasmparser::FuncValidatorAllocations;
 
 /// All machine code of a module.
@@ -67,7 +68,44 @@ struct Shared<'a, 'wasm> {
     least_effort: &'a dyn TargetIsa,
     /// A function type for each way in which functions are called.
     types: Vec<&'a FuncType>,
+    /// How large all functions are that have been lowered so far, and may be.
+    size: AtomicUsize,
+    max_size: usize,
 }
+
+impl Shared<'_, '_> {
+    /// A function as errors name it.
+    fn label(&self, index: DefinedFuncIndex) -> FunctionLabel {
+        let index = self.env.info.func_index(index);
+        let name = self.parsed.name(index).map(str::to_string);
+        FunctionLabel::Function { index, name }
+    }
+
+    /// Takes a function that has been lowered into account.
+    ///
+    /// # Errors
+    /// When all together are out of proportion to the binary.
+    fn add_size(&self, function: &Function) -> Result<(), CompileError> {
+        let size = function.dfg.num_values().max(function.dfg.num_insts());
+        let before = self.size.fetch_add(size, Ordering::Relaxed);
+        if before.saturating_add(size) > self.max_size {
+            return Err(CompileError::TooLarge {
+                what: format!(
+                    "its functions need more than {} values or instructions in all",
+                    self.max_size
+                ),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Values and instructions that the functions of any module may need. A function may take two bytes of the binary and have a thousand of
+/// them, as parameters.
+const BASE_SIZE: usize = 1 << 21;
+
+/// What they may need beyond, for each byte of their bodies. It is less than one in large programs.
+const SIZE_OF_BYTE: usize = 8;
 
 /// Where things are in the module's VMContext.
 fn vm_layout(parsed: &Parsed<'_>) -> Result<VmLayout, CompileError> {
@@ -160,6 +198,11 @@ pub(crate) fn compile(
         aside,
         least_effort: target.least_effort,
         types,
+        size: AtomicUsize::new(0),
+        max_size: {
+            let bytes = parsed.bodies.values().map(|b| b.body.as_bytes().len());
+            BASE_SIZE.saturating_add(bytes.sum::<usize>().saturating_mul(SIZE_OF_BYTE))
+        },
     };
 
     // Tasks: functions, then two trampolines for each way of being called.
@@ -181,7 +224,12 @@ pub(crate) fn compile(
             worker.trampoline(&shared, shared.types[task / 2], kind)
         }
     };
-    let mut code = queue::run(&order, target.knobs.parallel_compilation, Worker::new, task)?;
+    let code = queue::run(&order, target.knobs.parallel_compilation, Worker::new, task);
+    if code.as_ref().is_err_and(CompileError::is_too_large) {
+        // Which functions had been looked at when all were too large is chance. What is wrong with one of them is not.
+        validate(parsed, target.knobs)?;
+    }
+    let mut code = code?;
 
     let mut trampolines = Vec::with_capacity(shared.types.len());
     let mut rest = code.drain(functions..);
@@ -277,6 +325,30 @@ impl Worker {
         index: DefinedFuncIndex,
         body: &Body<'_>,
     ) -> Result<Lowered, CompileError> {
+        let plain = without_inlining(env);
+        let lowered = match self.lower_with(env, index, body, Variables::Usual) {
+            // What went wrong may have nothing to do with the function itself.
+            Err(error) if env.inlining.is_some() && !error.is_too_large() => {
+                self.lower_with(&plain, index, body, Variables::Usual)
+            }
+            lowered => lowered,
+        };
+        match lowered {
+            // It may be only what its locals, and what was inlined, make of it that is.
+            Err(error) if error.is_too_large() => {
+                self.lower_with(&plain, index, body, Variables::None)
+            }
+            lowered => lowered,
+        }
+    }
+
+    fn lower_with(
+        &mut self,
+        env: &ModuleEnv<'_>,
+        index: DefinedFuncIndex,
+        body: &Body<'_>,
+        variables: Variables,
+    ) -> Result<Lowered, CompileError> {
         self.clear();
         let mut validator = body.validator(mem::take(&mut self.validation));
         let lowered = lower::lower_function(
@@ -284,17 +356,12 @@ impl Worker {
             index,
             &mut validator,
             &body.body,
+            variables,
             &mut self.builder,
             &mut self.generator.context.func,
         );
-        match lowered {
-            // What went wrong may have nothing to do with the function itself.
-            Err(_) if env.inlining.is_some() => self.lower(&without_inlining(env), index, body),
-            lowered => {
-                self.validation = validator.into_allocations();
-                lowered
-            }
-        }
+        self.validation = validator.into_allocations();
+        lowered
     }
 
     fn function(
@@ -303,7 +370,9 @@ impl Worker {
         index: DefinedFuncIndex,
     ) -> Result<Code, CompileError> {
         let env = &shared.env;
-        let lowered = self.lower(env, index, &shared.parsed.bodies[index])?;
+        let lowered = self.lower(env, index, &shared.parsed.bodies[index]);
+        let lowered = lowered.map_err(|error| error.in_function(shared.label(index)))?;
+        shared.add_size(&self.generator.context.func)?;
         let inlined = !lowered.sites.is_empty();
         let code = self.generate(shared, index, lowered);
         if !inlined || code.is_ok() {
@@ -311,7 +380,8 @@ impl Worker {
         }
         // It may be only what was inlined that makes it too large.
         let env = without_inlining(env);
-        let lowered = self.lower(&env, index, &shared.parsed.bodies[index])?;
+        let lowered = self.lower(&env, index, &shared.parsed.bodies[index]);
+        let lowered = lowered.map_err(|error| error.in_function(shared.label(index)))?;
         self.generate(shared, index, lowered)
     }
 
@@ -335,15 +405,9 @@ impl Worker {
             false => Locations::Drop,
         };
         let code = self.generate_or_recall(shared, locations);
-        let mut code = code.map_err(|message| {
-            let index = env.info.func_index(index);
-            CompileError::Codegen {
-                function: FunctionLabel::Function {
-                    index,
-                    name: shared.parsed.name(index).map(str::to_string),
-                },
-                message,
-            }
+        let mut code = code.map_err(|message| CompileError::Codegen {
+            function: shared.label(index),
+            message,
         })?;
         code.reserve_arguments(lowered.tail_call_values);
         code.begin_with_body();

@@ -31,6 +31,14 @@ pub enum CompileError {
         /// The limit it passes.
         what: String,
     },
+    /// A function passes a limit of this implementation.
+    #[error("{function} is too large: {what}")]
+    FunctionTooLarge {
+        /// The function.
+        function: FunctionLabel,
+        /// The limit it passes.
+        what: String,
+    },
     /// The code generator refused a function.
     #[error("cannot generate code for {function}: {message}")]
     Codegen {
@@ -61,6 +69,21 @@ pub enum CompileError {
         /// What the system says.
         message: String,
     },
+}
+
+impl CompileError {
+    /// Does something, not a function, pass a limit?
+    pub(crate) fn is_too_large(&self) -> bool {
+        matches!(self, CompileError::TooLarge { .. })
+    }
+
+    /// What was found out while this function was compiled.
+    pub(crate) fn in_function(self, function: FunctionLabel) -> CompileError {
+        match self {
+            CompileError::TooLarge { what } => CompileError::FunctionTooLarge { function, what },
+            error => error,
+        }
+    }
 }
 
 impl From<wasmparser::Error> for CompileError {

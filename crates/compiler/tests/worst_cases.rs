@@ -172,6 +172,125 @@ const CASES: &[Case] = &[
     ("code that is never reached", 50_000, |n| {
         function("unreachable", n, |_| "i32.const 1 i32.add drop".into(), "")
     }),
+    ("locals used behind blocks", 6_000, |n| {
+        let ifs = "local.get 0 if local.get 1 i32.const 1 i32.add local.set 1 end ".repeat(n);
+        let sums: String = (4..n).map(|k| format!("local.get {k} i32.add ")).collect();
+        let behind = format!("{ifs} local.get 0 {sums} local.set 0");
+        let set = |k| format!("local.get 0 i32.const {k} i32.add local.set {k}");
+        function(&format!("(local {})", "i32 ".repeat(n)), n, set, &behind)
+    }),
+    ("locals assigned to in blocks", 20_000, |n| {
+        let sums: String = (4..n).map(|k| format!("local.get {k} i32.add ")).collect();
+        let behind = format!("local.get 0 {sums} local.set 0");
+        let set = |k| format!("local.get 0 if i32.const {k} local.set {k} end");
+        function(&format!("(local {})", "i32 ".repeat(n)), n, set, &behind)
+    }),
+    ("locals in loops", 2_000, |n| {
+        let piece = |k: usize| {
+            let (a, b) = (k * 7 % n + 4, k * 11 % n + 4);
+            format!("loop local.get {k} local.get {a} i32.add local.tee {b} br_if 0 end")
+        };
+        function(&format!("(local {})", "i32 ".repeat(n + 4)), n, piece, "")
+    }),
+    ("locals in loops inside each other", 400, |n| {
+        let sums: String = (4..4 * n)
+            .map(|k| format!("local.get {k} i32.add "))
+            .collect();
+        let ends = "local.get 1 br_if 0 end ".repeat(n);
+        let behind = format!("local.get 0 {sums} local.set 1 {ends}");
+        function(
+            &format!("(local {})", "i32 ".repeat(4 * n)),
+            n,
+            |_| "loop".into(),
+            &behind,
+        )
+    }),
+    ("locals that a table of branches takes along", 4_000, |n| {
+        let locals = n / 4;
+        let targets = "0 1 ".repeat(n);
+        let sets: String = (4..locals)
+            .map(|k| format!("local.get 0 local.set {k} "))
+            .collect();
+        let sums: String = (4..locals)
+            .map(|k| format!("local.get {k} i32.add "))
+            .collect();
+        let before = format!(
+            "(local {}) block block block local.get 0 if br 2 end {sets} local.get 0 br_table {targets} 0 end end end local.get 0",
+            "i32 ".repeat(locals)
+        );
+        function(&before, 1, |_| sums.clone(), "local.set 0")
+    }),
+    ("operands alive at blocks", 2_500, |n| {
+        let ifs = "local.get 0 if i32.const 7 local.set 0 end ".repeat(n);
+        let sums = "i32.add ".repeat(n - 1);
+        let piece = |k| format!("local.get 0 i32.const {k} i32.mul");
+        function("", n, piece, &format!("{ifs} {sums} local.set 0"))
+    }),
+    ("operands alive at calls", 6_000, |n| {
+        let calls = "local.get 0 call 1 drop ".repeat(n);
+        let sums = "i32.add ".repeat(n - 1);
+        let piece = |k| format!("local.get 0 i32.const {k} i32.mul");
+        function("", n, piece, &format!("{calls} {sums} local.set 0"))
+    }),
+    ("references alive at calls", 10_000, |n| {
+        format!(
+            "(module (func (result externref) (ref.null extern)) (func {} {}))",
+            "call 0 ".repeat(n),
+            "drop ".repeat(n)
+        )
+    }),
+    ("objects", 1_500, |n| {
+        let fields = "(field (mut i32))".repeat(1000);
+        let piece = "struct.new_default 0 struct.get 0 500 drop ";
+        format!(
+            "(module (type (struct {fields})) (func {}))",
+            piece.repeat(n)
+        )
+    }),
+    ("functions that use a large type", 1_000, |n| {
+        let fields = "(field (mut i32))".repeat(1000);
+        let function = "(func (drop (struct.get 0 500 (struct.new_default 0))))";
+        format!("(module (type (struct {fields})) {})", function.repeat(n))
+    }),
+    ("types", 20_000, |n| {
+        let types: String = (0..n)
+            .map(|k| {
+                let fields = (0..16).map(|bit| match k >> bit & 1 {
+                    0 => "(field i32)",
+                    _ => "(field i64)",
+                });
+                format!("(type (struct {}))", fields.collect::<String>())
+            })
+            .collect();
+        format!("(module {types})")
+    }),
+    ("types of one group", 10_000, |n| {
+        let types: String = (0..n)
+            .map(|k| format!("(type (struct (field (ref null {}))))", (k + 1) % n))
+            .collect();
+        format!("(module (rec {types}))")
+    }),
+    ("globals, exported", 20_000, |n| {
+        let globals: String = (0..n)
+            .map(|k| format!("(global (export \"{k}\") i32 (i32.const {k}))"))
+            .collect();
+        format!("(module {globals})")
+    }),
+    ("imports", 20_000, |n| {
+        let imports: String = (0..n)
+            .map(|k| format!("(import \"a\" \"{k}\" (func))"))
+            .collect();
+        format!("(module {imports})")
+    }),
+    ("segments", 20_000, |n| {
+        let segments: String = (0..n)
+            .map(|k| {
+                let (data, element) = (k * 601 % 65_000, k * 997 % 100_000);
+                format!("(data (i32.const {data}) \"x\") (elem (i32.const {element}) 0)")
+            })
+            .collect();
+        format!("(module (memory 1) (table 100000 funcref) (func) {segments})")
+    }),
     ("tiny functions", 20_000, |n| {
         format!(
             "(module {})",

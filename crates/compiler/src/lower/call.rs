@@ -53,7 +53,7 @@ impl FuncLowering<'_> {
     /// `call` and `return_call`
     ///
     /// # Errors
-    /// When the function lists too many exception handlers.
+    /// When something in a body that takes the place of the call is not translated.
     pub(super) fn call(&mut self, index: u32, tail: Tail) -> Result<(), CompileError> {
         let index = FuncIndex::from_u32(index);
         let ty = self.env.info.functions[index].ty;
@@ -62,26 +62,20 @@ impl FuncLowering<'_> {
                 return Ok(());
             }
             let callee = Callee::Direct(self.callee(index));
-            return self.call_guest(callee, self.vmctx, ty, tail);
+            self.call_guest(callee, self.vmctx, ty, tail);
+            return Ok(());
         }
         let record = self.env.layout.imported_function(index);
         let code = record + offset_of!(VmFuncImport, code) as i32;
         let ctx = record + offset_of!(VmFuncImport, ctx) as i32;
         let code = self.load_constant_field(POINTER, self.vmctx, code);
         let ctx = self.load_constant_field(POINTER, self.vmctx, ctx);
-        self.call_guest(Callee::Indirect(code), ctx, ty, tail)
+        self.call_guest(Callee::Indirect(code), ctx, ty, tail);
+        Ok(())
     }
 
     /// `call_indirect` and `return_call_indirect`
-    ///
-    /// # Errors
-    /// When the function lists too many exception handlers.
-    pub(super) fn call_indirect(
-        &mut self,
-        ty: u32,
-        table: u32,
-        tail: Tail,
-    ) -> Result<(), CompileError> {
+    pub(super) fn call_indirect(&mut self, ty: u32, table: u32, tail: Tail) {
         let ty = TypeIndex::from_u32(ty);
         let index = self.pop1();
         let table = TableIndex::from_u32(table);
@@ -110,20 +104,17 @@ impl FuncLowering<'_> {
         let flags = MemFlagsData::trusted().with_readonly();
         let code = self.load_funcref(POINTER, flags, function, offset_of!(VmFuncRef, code));
         let ctx = self.load_funcref(POINTER, flags, function, offset_of!(VmFuncRef, ctx));
-        self.call_guest(Callee::Indirect(code), ctx, ty, tail)
+        self.call_guest(Callee::Indirect(code), ctx, ty, tail);
     }
 
     /// `call_ref` and `return_call_ref`
-    ///
-    /// # Errors
-    /// When the function lists too many exception handlers.
-    pub(super) fn call_ref(&mut self, ty: u32, tail: Tail) -> Result<(), CompileError> {
+    pub(super) fn call_ref(&mut self, ty: u32, tail: Tail) {
         let function = self.pop1();
         let flags = MemFlagsData::trusted().with_readonly();
         let null_traps = flags.with_trap_code(Some(traps::to_clif(Trap::NullReference)));
         let code = self.load_funcref(POINTER, null_traps, function, offset_of!(VmFuncRef, code));
         let ctx = self.load_funcref(POINTER, flags, function, offset_of!(VmFuncRef, ctx));
-        self.call_guest(Callee::Indirect(code), ctx, TypeIndex::from_u32(ty), tail)
+        self.call_guest(Callee::Indirect(code), ctx, TypeIndex::from_u32(ty), tail);
     }
 
     /// Traps if a function's type, by its number, is not one of this module or below it.
@@ -158,13 +149,7 @@ impl FuncLowering<'_> {
     }
 
     /// Calls guest code with the arguments on the operand stack and pushes the results.
-    fn call_guest(
-        &mut self,
-        callee: Callee,
-        ctx: Value,
-        ty: TypeIndex,
-        tail: Tail,
-    ) -> Result<(), CompileError> {
+    fn call_guest(&mut self, callee: Callee, ctx: Value, ty: TypeIndex, tail: Tail) {
         self.take_fuel_for_call();
         let signature = self.signature(ty);
         let count = self.env.info.signature(ty).params.len();
@@ -184,14 +169,14 @@ impl FuncLowering<'_> {
             };
             self.tail_call_values = self.tail_call_values.max(args.len() as u32);
             self.reachable = false;
-            return Ok(());
+            return;
         }
         if !self.handlers.is_empty() {
-            let next = self.try_call(callee, signature, &args)?;
+            let next = self.try_call(callee, signature, &args);
             self.stack
                 .extend_from_slice(self.builder.block_params(next));
             self.reload_memories();
-            return Ok(());
+            return;
         }
         let inst = match callee {
             Callee::Direct(function) => self.builder.ins().call(function, &args),
@@ -200,7 +185,6 @@ impl FuncLowering<'_> {
         self.stack
             .extend_from_slice(self.builder.inst_results(inst));
         self.reload_memories();
-        Ok(())
     }
 
     /// The signature of a function type.

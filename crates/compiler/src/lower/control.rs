@@ -101,6 +101,7 @@ impl FuncLowering<'_> {
     }
 
     fn push_frame(&mut self, kind: Kind, ty: BlockType) {
+        self.alive += self.stack.len();
         let (params, results) = self.block_arity(ty);
         self.control.push(Frame {
             kind,
@@ -193,9 +194,13 @@ impl FuncLowering<'_> {
     }
 
     /// `end`
-    pub(super) fn end(&mut self) {
+    ///
+    /// # Errors
+    /// When handlers of exceptions make the function too large.
+    pub(super) fn end(&mut self) -> Result<(), CompileError> {
         if self.control.len() == 1 {
-            return self.end_function();
+            self.end_function();
+            return Ok(());
         }
         match self.frame().kind {
             Kind::Block | Kind::Try(_) => {}
@@ -222,9 +227,10 @@ impl FuncLowering<'_> {
             .pop()
             .expect("the function's own block is below");
         if let Kind::Try(scope) = frame.kind {
-            self.lower_handlers(scope);
+            self.lower_handlers(scope)?;
         }
         self.leave(&frame);
+        Ok(())
     }
 
     /// Goes on behind a block that has been closed.
@@ -321,7 +327,7 @@ impl FuncLowering<'_> {
     /// `br_table`
     ///
     /// # Errors
-    /// When the table cannot be read.
+    /// When the table cannot be read, or what it takes along makes the function too large.
     pub(super) fn br_table(&mut self, table: &BrTable<'_>) -> Result<(), CompileError> {
         let index = self.pop1();
         if table.is_empty() {
@@ -347,6 +353,7 @@ impl FuncLowering<'_> {
         for (depth, carrier) in carriers {
             self.enter(carrier);
             self.br(depth);
+            self.check_size()?;
         }
         self.reachable = false;
         Ok(())
@@ -461,6 +468,7 @@ impl FuncLowering<'_> {
     pub(super) fn enter(&mut self, block: Block) {
         self.builder.seal_block(block);
         self.builder.switch_to_block(block);
+        self.alive += self.stack.len();
         self.reachable = true;
     }
 }

@@ -14,8 +14,7 @@ impl FuncLowering<'_> {
     /// When it is not translated.
     pub(super) fn lower_operator(&mut self, operator: &Operator<'_>) -> Result<(), CompileError> {
         if !self.reachable {
-            self.skip(operator);
-            return Ok(());
+            return self.skip(operator);
         }
         self.count(operator);
         use Operator as O;
@@ -32,7 +31,7 @@ impl FuncLowering<'_> {
             O::Loop { blockty } => self.loop_(*blockty),
             O::If { blockty } => self.if_(*blockty),
             O::Else => self.else_(),
-            O::End => self.end(),
+            O::End => self.end()?,
             O::Br { relative_depth } => self.br(*relative_depth),
             O::BrIf { relative_depth } => self.br_if(*relative_depth),
             O::BrTable { targets } => self.br_table(targets)?,
@@ -40,21 +39,21 @@ impl FuncLowering<'_> {
             O::Unreachable => self.unreachable(),
 
             O::TryTable { try_table } => self.try_table(try_table),
-            O::Throw { tag_index } => self.throw(*tag_index)?,
-            O::ThrowRef => self.throw_ref()?,
+            O::Throw { tag_index } => self.throw(*tag_index),
+            O::ThrowRef => self.throw_ref(),
 
             O::Call { function_index } => self.call(*function_index, Tail::No)?,
             O::CallIndirect {
                 type_index,
                 table_index,
-            } => self.call_indirect(*type_index, *table_index, Tail::No)?,
-            O::CallRef { type_index } => self.call_ref(*type_index, Tail::No)?,
+            } => self.call_indirect(*type_index, *table_index, Tail::No),
+            O::CallRef { type_index } => self.call_ref(*type_index, Tail::No),
             O::ReturnCall { function_index } => self.call(*function_index, Tail::Yes)?,
             O::ReturnCallIndirect {
                 type_index,
                 table_index,
-            } => self.call_indirect(*type_index, *table_index, Tail::Yes)?,
-            O::ReturnCallRef { type_index } => self.call_ref(*type_index, Tail::Yes)?,
+            } => self.call_indirect(*type_index, *table_index, Tail::Yes),
+            O::ReturnCallRef { type_index } => self.call_ref(*type_index, Tail::Yes),
 
             O::GlobalGet { global_index } => self.global_get(*global_index),
             O::GlobalSet { global_index } => self.global_set(*global_index),
@@ -122,16 +121,20 @@ impl FuncLowering<'_> {
     }
 
     /// Passes an operator that is never reached, watching for the end of the unreachable part.
-    fn skip(&mut self, operator: &Operator<'_>) {
+    ///
+    /// # Errors
+    /// When what ends there makes the function too large.
+    fn skip(&mut self, operator: &Operator<'_>) -> Result<(), CompileError> {
         match operator {
             Operator::Block { .. }
             | Operator::Loop { .. }
             | Operator::If { .. }
             | Operator::TryTable { .. } => self.skipped_blocks += 1,
             Operator::Else if self.skipped_blocks == 0 => self.else_(),
-            Operator::End if self.skipped_blocks == 0 => self.end(),
+            Operator::End if self.skipped_blocks == 0 => return self.end(),
             Operator::End => self.skipped_blocks -= 1,
             _ => {}
         }
+        Ok(())
     }
 }

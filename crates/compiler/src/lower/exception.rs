@@ -24,10 +24,6 @@ use cranelift_codegen::ir::{
 };
 use wasmparser::{Catch, TryTable};
 
-/// Most handlers that the calls of one function may list together. A call in deep nesting lists many; the product of calls
-/// and nesting must not exhaust memory.
-const MAX_LISTED_HANDLERS: usize = 1 << 20;
-
 /// The handlers of one `try_table`: those from this position on.
 #[derive(Copy, Clone)]
 pub(super) struct Scope {
@@ -76,14 +72,19 @@ impl FuncLowering<'_> {
     }
 
     /// Ends a `try_table` whose frame has been closed: emits its handlers. The current position is not reachable if any is used.
-    pub(super) fn lower_handlers(&mut self, scope: Scope) {
+    ///
+    /// # Errors
+    /// When they make the function too large.
+    pub(super) fn lower_handlers(&mut self, scope: Scope) -> Result<(), CompileError> {
         let handlers = self.handlers.split_off(scope.first);
         for handler in handlers.iter().rev().filter(|h| h.used) {
             self.enter(handler.block);
             let height = self.stack.len();
             self.lower_handler(handler);
             self.stack.truncate(height);
+            self.check_size()?;
         }
+        Ok(())
     }
 
     fn lower_handler(&mut self, handler: &Handler) {
@@ -123,10 +124,7 @@ impl FuncLowering<'_> {
     }
 
     /// `throw`
-    ///
-    /// # Errors
-    /// When the function lists too many handlers.
-    pub(super) fn throw(&mut self, tag: u32) -> Result<(), CompileError> {
+    pub(super) fn throw(&mut self, tag: u32) {
         let env = self.env;
         let count = (env.info)
             .signature(env.info.tags[TagIndex::from_u32(tag)])
@@ -141,24 +139,17 @@ impl FuncLowering<'_> {
             self.builder.ins().store(flags, value, values, offset);
         }
         let tag = self.builder.ins().iconst(types::I32, i64::from(tag));
-        self.call_throwing_builtin(BuiltinIndex::throw, &[tag, values])
+        self.call_throwing_builtin(BuiltinIndex::throw, &[tag, values]);
     }
 
     /// `throw_ref`
-    ///
-    /// # Errors
-    /// When the function lists too many handlers.
-    pub(super) fn throw_ref(&mut self) -> Result<(), CompileError> {
+    pub(super) fn throw_ref(&mut self) {
         let exception = self.pop1();
-        self.call_throwing_builtin(BuiltinIndex::throw_ref, &[exception])
+        self.call_throwing_builtin(BuiltinIndex::throw_ref, &[exception]);
     }
 
     /// Calls a builtin that does not return but may end in a handler of this function.
-    fn call_throwing_builtin(
-        &mut self,
-        builtin: BuiltinIndex,
-        args: &[Value],
-    ) -> Result<(), CompileError> {
+    fn call_throwing_builtin(&mut self, builtin: BuiltinIndex, args: &[Value]) {
         // A handler may throw again, and go round like a loop.
         self.take_fuel_for_call();
         self.store_fuel();
@@ -168,11 +159,10 @@ impl FuncLowering<'_> {
         if self.handlers.is_empty() {
             self.builder.ins().call_indirect(signature, callee, &all);
         } else {
-            self.try_call(Callee::Indirect(callee), signature, &all)?;
+            self.try_call(Callee::Indirect(callee), signature, &all);
         }
         // Never reached; ends the block.
         self.trap(Trap::UnreachableCodeReached);
-        Ok(())
     }
 
     /// Address of the stack slot that takes `count` values of an exception.
@@ -195,15 +185,7 @@ impl FuncLowering<'_> {
 
     /// Makes a call whose exceptions go to the handlers around it. Goes on in the block of its normal return, whose parameters
     /// are the results.
-    ///
-    /// # Errors
-    /// When the function lists too many handlers.
-    pub(super) fn try_call(
-        &mut self,
-        callee: Callee,
-        signature: SigRef,
-        args: &[Value],
-    ) -> Result<Block, CompileError> {
+    pub(super) fn try_call(&mut self, callee: Callee, signature: SigRef, args: &[Value]) -> Block {
         let next = self.builder.create_block();
         let func = &mut *self.builder.func;
         let results: Vec<AbiParam> = func.dfg.signatures[signature].returns.to_vec();
@@ -230,13 +212,6 @@ impl FuncLowering<'_> {
             }
         }
         self.listed_handlers += items.len();
-        if self.listed_handlers > MAX_LISTED_HANDLERS {
-            return Err(CompileError::TooLarge {
-                what: format!(
-                    "a function whose calls list more than {MAX_LISTED_HANDLERS} exception handlers"
-                ),
-            });
-        }
         let table = ExceptionTableData::new(signature, normal, items);
         let table = self.builder.func.dfg.exception_tables.push(table);
         match callee {
@@ -248,6 +223,6 @@ impl FuncLowering<'_> {
             }
         }
         self.enter(next);
-        Ok(next)
+        next
     }
 }

@@ -386,8 +386,8 @@ impl FuncLowering<'_> {
         for (memory, ty) in env.info.memories.iter().take(CACHED_MEMORIES) {
             let plan = MemoryPlan::new(env.info, memory, env.knobs);
             if is_cached(ty, &plan) {
-                let len = self.builder.declare_var(types::I64);
-                let base = plan.movable.then(|| self.builder.declare_var(POINTER));
+                let len = self.variable(types::I64);
+                let base = plan.movable.then(|| self.variable(POINTER));
                 self.cached_memories.0.push(Cached { memory, len, base });
             }
         }
@@ -466,6 +466,7 @@ mod tests {
             index,
             &mut validator.into_validator(Default::default()),
             &body.body,
+            lower::Variables::Usual,
             &mut Default::default(),
             &mut context.func,
         )

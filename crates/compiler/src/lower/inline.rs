@@ -17,7 +17,8 @@
 use super::CompileError;
 use super::control::Frame;
 use super::hints::Hints;
-use super::state::{FuncLowering, Locals};
+use super::locals::Locals;
+use super::state::FuncLowering;
 use super::{ModuleEnv, translate};
 use crate::inlining::{Budget, Candidate, Worth};
 use crate::origin::Site;
@@ -179,13 +180,13 @@ impl<'a> FuncLowering<'a> {
         self.canonicalize(ty.params.len());
         let height = self.stack.len() - ty.params.len();
         let arguments: SmallVec<[_; 8]> = self.stack.drain(height..).collect();
-        let assigned = |parameter| candidate.assigns(parameter);
-        let locals = Locals::of_parameters(&mut self.builder, &arguments, assigned);
+        let locals = mem::take(&mut self.locals);
+        self.declare_params(&arguments, |parameter| candidate.assigns(parameter));
         let frame = Frame::inlined(ty, height, &self.counter, self.cold);
         let hints = Hints::new(env.hints.get(&index), &body.body);
         Outer {
             control: mem::replace(&mut self.control, vec![frame]),
-            locals: mem::replace(&mut self.locals, locals),
+            locals,
             hints: mem::replace(&mut self.hints, hints),
             offset: self.offset,
             current,

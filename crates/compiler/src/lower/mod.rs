@@ -3,7 +3,9 @@
 //! ```text
 //!   operator -> validator -> dispatch (this file) -> operator family -> FunctionBuilder
 //!
-//!   state      FuncLowering: value stack, locals, records of the runtime; what every family builds on
+//!   state      FuncLowering: value stack, records of the runtime; what every family builds on
+//!   locals     locals, in variables or in the frame
+//!   size       how large a function may become
 //!   control    blocks, branches, unreachable code
 //!   call       calls of every kind, builtins
 //!   fixed_call calls through tables that never change
@@ -42,17 +44,20 @@ mod global;
 mod heap;
 mod hints;
 mod inline;
+mod locals;
 mod memory;
 mod numeric;
 mod reference;
 mod regions;
 mod simd;
+mod size;
 mod state;
 mod subtype;
 mod table;
 pub(crate) mod traps;
 mod types;
 
+pub(crate) use locals::Variables;
 pub(crate) use regions::own_memory;
 pub(crate) use state::{FuncLowering, Lowered};
 pub(crate) use types::{clif_type, guest_signature};
@@ -70,6 +75,8 @@ use cranelift_codegen::isa::TargetIsa;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use hints::Hints;
 use inline::Inlined;
+use locals::InFrame;
+use size::Limits;
 use wasmparser::{FuncValidator, FunctionBody, OperatorsReader, ValidatorResources};
 
 /// What lowering needs to know of the module and the machine.
@@ -104,10 +111,11 @@ pub(crate) fn lower_function(
     index: DefinedFuncIndex,
     validator: &mut FuncValidator<ValidatorResources>,
     body: &FunctionBody<'_>,
+    variables: Variables,
     context: &mut FunctionBuilderContext,
     clif: &mut ir::Function,
 ) -> Result<Lowered, CompileError> {
-    let result = lower_body(env, index, validator, body, context, clif);
+    let result = lower_body(env, index, validator, body, variables, context, clif);
     if result.is_err() {
         // It still holds the state of the function that was given up.
         *context = FunctionBuilderContext::new();
@@ -120,6 +128,7 @@ fn lower_body(
     index: DefinedFuncIndex,
     validator: &mut FuncValidator<ValidatorResources>,
     body: &FunctionBody<'_>,
+    variables: Variables,
     context: &mut FunctionBuilderContext,
     clif: &mut ir::Function,
 ) -> Result<Lowered, CompileError> {
@@ -130,10 +139,14 @@ fn lower_body(
     let start = body.get_locals_reader()?.original_position();
     let place = body.range();
     let inlined = Inlined::new(index, &(place.start as u32..place.end as u32));
+    // What is wrong with a body is found, and said, when it is validated.
+    let in_frame = InFrame::find(ty.params.len(), body, variables).unwrap_or_default();
+    let limits = Limits::of(body.as_bytes().len());
     let builder = FunctionBuilder::new(clif, context);
-    let mut lowering = FuncLowering::new(env, builder, ty, start, inlined);
+    let mut lowering = FuncLowering::new(env, builder, ty, start, in_frame, limits, inlined);
     lowering.hints = Hints::new(env.hints.get(&env.info.func_index(index)), body);
     translate(&mut lowering, validator, body)?;
+    lowering.check_arguments()?;
     Ok(lowering.finish())
 }
 
@@ -151,6 +164,7 @@ fn translate(
         lowering.offset = offset;
         lowering.declare_locals(count, ty)?;
     }
+    lowering.begin_frame();
 
     let mut operators = OperatorsReader::new(locals.get_binary_reader());
     while !operators.eof() {
@@ -211,6 +225,7 @@ mod tests {
                 index,
                 &mut validator,
                 &body.body,
+                Variables::Usual,
                 &mut context,
                 &mut clif,
             )

@@ -7,6 +7,7 @@
 //!   imported memories          bytes of all imported memories: two imports may be the same memory
 //!   table n, imported tables   elements, likewise
 //!   global n, imported globals values, likewise
+//!   locals                     those that are kept in the frame
 //!   objects                    headers; fields of structs by their offset; elements of arrays by their width and kind
 //! ```
 //!
@@ -58,6 +59,8 @@ pub(super) enum Region {
     ObjectHeaders,
     /// The table of where objects start.
     ObjectStarts,
+    /// Locals in the frame.
+    Locals,
     /// Fields of structs at this offset, in words of 4 bytes.
     StructFields(u32),
     /// Elements of arrays of this width and kind.
@@ -80,6 +83,7 @@ impl Region {
             Region::Allocation => (4, "allocation", 0),
             Region::ObjectHeaders => (4, "object headers", 1),
             Region::ObjectStarts => (4, "object starts", 2),
+            Region::Locals => (4, "locals", 3),
             Region::StructFields(word) => (5, "field at word", word.min(OWN_FIELD_REGIONS)),
             Region::ArrayElements(kind) => (6, "elements of kind", kind),
         };

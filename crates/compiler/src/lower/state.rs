@@ -7,12 +7,12 @@ use super::gc::Objects;
 use super::heap::CachedMemories;
 use super::hints::Hints;
 use super::inline::Inlined;
+use super::locals::{InFrame, Locals};
 use super::regions::Region;
+use super::size::{LISTED, Limits};
 use super::traps;
-use super::types::clif_type;
 use super::{CompileError, ModuleEnv};
 use crate::origin::Site;
-use crate::parse::convert::val_type;
 use cowling_abi::builtins::BuiltinIndex;
 use cowling_abi::layout::VmHeader;
 use cowling_abi::{DefinedFuncIndex, DefinedTableIndex, FuncIndex, FuncType, Trap, TypeIndex};
@@ -20,23 +20,13 @@ use cranelift_codegen::ir::{
     self, BlockArg, Endianness, FuncRef, GlobalValue, InstBuilder, InstructionData, MemFlagsData,
     Opcode, SigRef, SourceLoc, StackSlot, Value, ValueDef, types,
 };
-use cranelift_codegen::packed_option::PackedOption;
-use cranelift_frontend::{FunctionBuilder, Variable};
+use cranelift_frontend::FunctionBuilder;
 use smallvec::SmallVec;
 use std::collections::HashMap;
 use std::mem::offset_of;
-use wasmparser::ValType;
 
 /// The type of an address. Compiled code runs on 64-bit machines only.
 pub(crate) const POINTER: ir::Type = types::I64;
-
-/// Most values that a function may define, and that its branches may take along. Each costs the code generator up to a few
-/// hundred bytes; no toolchain comes near.
-const MAX_VALUES: usize = 1 << 22;
-
-/// Most loops open at once. The code generator looks at every loop around a block, so that time grows with the product of
-/// blocks and depth; what people write is some tens deep.
-const MAX_OPEN_LOOPS: usize = 1024;
 
 /// What is known of a function besides its CLIF.
 #[derive(Clone, Debug)]
@@ -48,46 +38,6 @@ pub(crate) struct Lowered {
     /// Functions whose bodies had a part in what became of this one, in order, each once: those that are in `sites`, and those of which it
     /// was found out that they do not belong there.
     pub(crate) depends_on: Vec<DefinedFuncIndex>,
-}
-
-/// The locals of a body.
-pub(super) struct Locals {
-    /// The variable of each that has been used. A function may declare tens of thousands that it never uses.
-    variables: Vec<PackedOption<Variable>>,
-    /// What each parameter is throughout, as far as it is nothing that a variable is needed for.
-    fixed: Vec<PackedOption<Value>>,
-    /// Types: for each run of locals of one type, the index behind its last.
-    types: Vec<(usize, ir::Type)>,
-}
-
-impl Locals {
-    /// Parameters, with these values. Those that are never assigned to need no variables.
-    pub(super) fn of_parameters(
-        builder: &mut FunctionBuilder<'_>,
-        values: &[Value],
-        assigned: impl Fn(usize) -> bool,
-    ) -> Locals {
-        let mut locals = Locals {
-            variables: Vec::with_capacity(values.len()),
-            fixed: Vec::with_capacity(values.len()),
-            types: Vec::with_capacity(values.len()),
-        };
-        for (index, &value) in values.iter().enumerate() {
-            let ty = builder.func.dfg.value_type(value);
-            let (mut variable, mut fixed) = (PackedOption::default(), PackedOption::default());
-            if assigned(index) {
-                let declared = builder.declare_var(ty);
-                builder.def_var(declared, value);
-                variable = declared.into();
-            } else {
-                fixed = value.into();
-            }
-            locals.variables.push(variable);
-            locals.fixed.push(fixed);
-            locals.types.push((locals.variables.len(), ty));
-        }
-        locals
-    }
 }
 
 /// A function being lowered.
@@ -140,6 +90,14 @@ pub(crate) struct FuncLowering<'a> {
     pub(super) exception_values: Option<StackSlot>,
     /// Locals of the body that the current position is in.
     pub(super) locals: Locals,
+    /// How large the function may become.
+    pub(super) limits: Limits,
+    /// Variables of the builder so far.
+    pub(super) variables: usize,
+    /// How many values were on the operand stack where blocks began, all blocks together.
+    pub(super) alive: usize,
+    /// Entries of lists of values from which on branches' arguments are counted again.
+    pub(super) listed: usize,
     /// Bodies in place of calls.
     pub(super) inlined: Inlined,
 }
@@ -151,6 +109,8 @@ impl<'a> FuncLowering<'a> {
         mut builder: FunctionBuilder<'a>,
         ty: &FuncType,
         offset: u64,
+        in_frame: InFrame,
+        limits: Limits,
         inlined: Inlined,
     ) -> Self {
         builder.set_srcloc(SourceLoc::new(inlined.position(offset)));
@@ -160,7 +120,6 @@ impl<'a> FuncLowering<'a> {
         builder.seal_block(entry);
         let vmctx = builder.block_params(entry)[0];
         let params: SmallVec<[Value; 8]> = builder.block_params(entry)[1..].into();
-        let locals = Locals::of_parameters(&mut builder, &params, |_| true);
         let counter = Counter::new(env.knobs.consume_fuel);
         let mut lowering = FuncLowering {
             env,
@@ -187,45 +146,16 @@ impl<'a> FuncLowering<'a> {
             listed_handlers: 0,
             tail_call_values: 0,
             exception_values: None,
-            locals,
+            locals: Locals::of_function(in_frame),
+            limits,
+            variables: 0,
+            alive: 0,
+            listed: LISTED,
             inlined,
         };
+        lowering.declare_params(&params, |_| true);
         lowering.cache_memories();
         lowering
-    }
-
-    /// Declares locals of one type, starting as zero or null.
-    pub(super) fn declare_locals(&mut self, count: u32, ty: ValType) -> Result<(), CompileError> {
-        let ty = clif_type(val_type(ty, &self.env.info.types, self.offset)?);
-        let start = self.locals.variables.len();
-        let end = start + count as usize;
-        self.locals.variables.resize(end, PackedOption::default());
-        self.locals.types.push((end, ty));
-        if self.is_inlined() && count > 0 {
-            // Control may come here again, and the values from then must not.
-            let zero = self.zero(ty);
-            for index in start..end {
-                let local = self.local(index as u32);
-                self.builder.def_var(local, zero);
-            }
-        }
-        Ok(())
-    }
-
-    /// The variable of a local.
-    ///
-    /// It is declared when the local is first used and not given a value: where no assignment reaches a use, Cranelift's
-    /// `use_var` puts the zero of the variable's type into the entry block, which is what WebAssembly asks for.
-    fn local(&mut self, index: u32) -> Variable {
-        let index = index as usize;
-        let locals = &mut self.locals;
-        if let Some(local) = locals.variables[index].expand() {
-            return local;
-        }
-        let run = locals.types.partition_point(|&(end, _)| end <= index);
-        let local = self.builder.declare_var(locals.types[run].1);
-        locals.variables[index] = local.into();
-        local
     }
 
     /// Goes to the operator at this offset of the binary.
@@ -233,22 +163,6 @@ impl<'a> FuncLowering<'a> {
         self.offset = offset;
         let position = self.inlined.position(offset);
         self.builder.set_srcloc(SourceLoc::new(position));
-    }
-
-    /// Checks that the function is not out of all proportion: two bytes of code can call for a thousand values.
-    ///
-    /// # Errors
-    /// When it is.
-    pub(super) fn check_size(&self) -> Result<(), CompileError> {
-        let values = self.builder.func.dfg.num_values();
-        let what = if values.max(self.carried) > MAX_VALUES {
-            format!("a function with more than {MAX_VALUES} values")
-        } else if self.open_loops > MAX_OPEN_LOOPS {
-            format!("a function with more than {MAX_OPEN_LOOPS} loops inside each other")
-        } else {
-            return Ok(());
-        };
-        Err(CompileError::TooLarge { what })
     }
 
     /// Ends the function.
@@ -363,35 +277,6 @@ impl<'a> FuncLowering<'a> {
             let value = self.stack[position];
             self.stack[position] = self.canonical(value);
         }
-    }
-
-    // --- locals ---
-
-    /// `local.get`
-    pub(super) fn local_get(&mut self, index: u32) {
-        let fixed = self.locals.fixed.get(index as usize);
-        let value = match fixed.and_then(|fixed| fixed.expand()) {
-            Some(fixed) => fixed,
-            None => {
-                let local = self.local(index);
-                self.builder.use_var(local)
-            }
-        };
-        self.push(value);
-    }
-
-    /// `local.set`
-    pub(super) fn local_set(&mut self, index: u32) {
-        let value = self.pop1();
-        let value = self.canonical(value);
-        let local = self.local(index);
-        self.builder.def_var(local, value);
-    }
-
-    /// `local.tee`
-    pub(super) fn local_tee(&mut self, index: u32) {
-        self.local_set(index);
-        self.local_get(index);
     }
 
     // --- constants ---

@@ -479,7 +479,7 @@ fn what_is_inlined_is_in_proportion_whatever_calls_what() {
 #[test]
 fn what_would_make_a_function_too_large_is_not_inlined_into_it() {
     // Each call lists the handlers of everything around it, and what a function may list together is limited.
-    let (handlers, calls) = (700, 1400);
+    let (handlers, calls) = (70, 120);
     let begin = "(try_table (catch $e 0) ".repeat(handlers);
     let calls = "(call $two)".repeat(calls);
     let end = ")".repeat(handlers);

@@ -24,6 +24,7 @@ mod imports;
 mod incremental;
 mod inlining;
 mod linker;
+mod many_locals;
 mod many_types;
 mod memories;
 mod misuse;

@@ -42,9 +42,16 @@ use wasmparser::Operator;
 #[derive(Default)]
 pub(super) struct Objects {
     /// Layouts of types that the function uses.
-    layouts: HashMap<TypeIndex, Rc<GcLayout>>,
+    layouts: HashMap<TypeIndex, Layout>,
     /// The type of the operand that the current operator takes for an object; `None` if it is not known.
     operand: Option<wasmparser::RefType>,
+}
+
+/// How objects of a type are laid out. A struct may have ten thousand fields.
+#[derive(Clone)]
+enum Layout {
+    Struct(Rc<StructLayout>),
+    Array(ArrayLayout),
 }
 
 /// Which operand of an operator is the object that it is about, counted from the topmost.
@@ -185,27 +192,30 @@ impl FuncLowering<'_> {
 
     // --- types ---
 
-    fn object_layout(&mut self, ty: TypeIndex) -> Rc<GcLayout> {
+    fn object_layout(&mut self, ty: TypeIndex) -> Layout {
         if let Some(known) = self.objects.layouts.get(&ty) {
             return known.clone();
         }
         let layout = GcLayout::new(&self.env.info.types[ty].composite);
-        let layout = Rc::new(layout.expect("the validator checked that it is a type of objects"));
+        let layout = match layout.expect("the validator checked that it is a type of objects") {
+            GcLayout::Struct(layout) => Layout::Struct(Rc::new(layout)),
+            GcLayout::Array(layout) => Layout::Array(layout),
+        };
         self.objects.layouts.insert(ty, layout.clone());
         layout
     }
 
-    fn struct_layout(&mut self, ty: TypeIndex) -> StructLayout {
-        match &*self.object_layout(ty) {
-            GcLayout::Struct(layout) => layout.clone(),
-            GcLayout::Array(_) => unreachable!("the validator checked that it is a struct type"),
+    fn struct_layout(&mut self, ty: TypeIndex) -> Rc<StructLayout> {
+        match self.object_layout(ty) {
+            Layout::Struct(layout) => layout,
+            Layout::Array(_) => unreachable!("the validator checked that it is a struct type"),
         }
     }
 
     fn array_layout(&mut self, ty: TypeIndex) -> ArrayLayout {
-        match &*self.object_layout(ty) {
-            GcLayout::Array(layout) => *layout,
-            GcLayout::Struct(_) => unreachable!("the validator checked that it is an array type"),
+        match self.object_layout(ty) {
+            Layout::Array(layout) => layout,
+            Layout::Struct(_) => unreachable!("the validator checked that it is an array type"),
         }
     }
 
