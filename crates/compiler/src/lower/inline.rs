@@ -140,7 +140,8 @@ impl<'a> FuncLowering<'a> {
         };
         let callee = DefinedFuncIndex::from_u32(index.as_u32() - env.info.imported_functions);
         let chain = &self.inlined.chain;
-        if self.cold || chain.len() > MAX_DEPTH || chain.contains(&callee) {
+        let recursive = chain[..] == [callee];
+        if self.cold || chain.len() > MAX_DEPTH || (chain.contains(&callee) && !recursive) {
             return Ok(false);
         }
         self.inlined.asked.push(callee);
@@ -148,7 +149,8 @@ impl<'a> FuncLowering<'a> {
         match candidate.worth {
             Worth::Tiny => {}
             Worth::Small if self.open_loops > 0 => {}
-            Worth::Small | Worth::Nothing => return Ok(false),
+            Worth::Recursive if recursive => {}
+            Worth::Small | Worth::Recursive | Worth::Nothing => return Ok(false),
         }
         let body = candidates.body(callee);
         let outer = (self.inlined.current, self.inlined.shift);

@@ -44,7 +44,12 @@
   (func $out (param i32) (result i32) (block (br_if 0 (local.get 0)) (return (i32.const 1))) unreachable)
   (func (param i32) (result i32) (call $out (local.get 0)))
 
-  ;; Nothing is inlined into itself, nor is what is called last.
+  ;; What calls itself, once.
+  (func $sum (param i32) (result i32)
+    (if (i32.eqz (local.get 0)) (then (return (i32.const 0))))
+    (i32.add (local.get 0) (call $sum (i32.sub (local.get 0) (i32.const 1)))))
+
+  ;; Nothing is inlined into itself by way of others, nor is what is called last.
   (func $ping (param i32) (call $pong (local.get 0)))
   (func $pong (param i32) (call $ping (local.get 0)))
   (func (param i32) (result i32) (return_call $get (local.get 0)))

@@ -89,7 +89,7 @@ fn outcome(config: &mut Config, wat: &str) -> (Outcome, Module) {
     (outcome, module)
 }
 
-const PROGRAMS: [(&str, &str); 12] = [
+const PROGRAMS: [(&str, &str); 13] = [
     (
         "a trap three bodies deep",
         r#"(func $divide (param i64 i64) (result i64) (i64.div_s (local.get 0) (local.get 1)))
@@ -200,6 +200,26 @@ const PROGRAMS: [(&str, &str); 12] = [
         (func (export "run") (result i64)
             (i64.add (call $even (i64.const 13)) (i64.add (call $odd (i64.const 6)) (call $self (i64.const 4))))
             (i64.add (call $down (i64.const 5))))"#,
+    ),
+    (
+        "a function in itself that throws, catches and traps",
+        r#"(tag $e (param i64))
+        (func $tree (param i64) (result i64) (local i64)
+            (if (i64.le_s (local.get 0) (i64.const 0))
+                (then
+                    (if (i64.eqz (local.get 0)) (then (throw $e (i64.const 5))))
+                    (return (i64.div_s (i64.const 7) (i64.add (local.get 0) (i64.const 2))))))
+            (local.set 1 (i64.add (local.get 1) (local.get 0)))
+            (i64.add
+                (block $caught (result i64)
+                    (try_table (result i64) (catch $e $caught) (call $tree (i64.sub (local.get 0) (i64.const 1)))))
+                (i64.mul (local.get 1) (call $tree (i64.sub (local.get 0) (i64.const 2))))))
+        (func (export "run") (result i64)
+            (loop (br_if 0 (i32.const 0)))
+            (drop
+                (block $caught (result i64)
+                    (try_table (result i64) (catch $e $caught) (call $tree (i64.const 6)))))
+            (i64.add (call $tree (i64.const 1)) (call $tree (i64.const -2))))"#,
     ),
     (
         "tail calls",
@@ -355,6 +375,25 @@ fn stacks_overflow_with_the_functions_that_they_are_full_of() {
             "{functions:?}"
         );
     }
+}
+
+#[test]
+fn small_functions_are_inlined_into_themselves_once() {
+    let sum = "(if (i64.eqz (local.get 0)) (then (call $ask) (return (i64.const 0))))
+        (i64.add (local.get 0) (call $sum (i64.sub (local.get 0) (i64.const 1))))";
+    let functions = format!(
+        r#"(func $sum (param i64) (result i64) {sum})
+        (func (export "run") (result i64) (loop (br_if 0 (i32.const 0))) (call $sum (i64.const 5)))"#
+    );
+    let (outcome, module) = outcome(&mut config(Inlining::Yes), &program(&functions));
+    assert_eq!(outcome.result, Ok(15));
+    let mut asked = outcome.asked[0].iter().map(|place| place.0);
+    assert!(asked.by_ref().take(6).all(|function| function == 3));
+    assert_eq!(asked.collect::<Vec<_>>(), [4]);
+    let function = module.functions().find(|f| f.index.as_u32() == 3).unwrap();
+    let offsets = function.offset..function.offset + function.len;
+    let depths = offsets.map(|offset| module.inlined_at(offset).count());
+    assert_eq!(depths.max(), Some(1));
 }
 
 #[test]
