@@ -3,6 +3,7 @@
 //! ```text
 //!   operators ──lower──> CLIF ──optimize──> CLIF ──Cranelift──> machine code
 //!                               │
+//!                               ├ known     checks and branches on what was found out     ->  nothing, jumps
 //!                               ├ forward   what is read from a memory and is known       ->  the value
 //!                               ├ product   64 by 64 to 128 bits, made of 32-bit pieces   ->  one multiplication
 //!                               ├ carry     comparisons that find a carry or a borrow     ->  `adc`, `sbb`
@@ -29,6 +30,7 @@ mod dead_end;
 mod flow;
 mod forward;
 mod interval;
+mod known;
 mod latch;
 mod look;
 mod product;
@@ -44,6 +46,9 @@ use interval::Intervals;
 pub(crate) fn run(function: &mut Function, info: &ModuleInfo, knobs: &Knobs) {
     if knobs.cranelift_opt_level == OptLevel::None {
         return;
+    }
+    if info.has_object_types() {
+        known::run(function);
     }
     let flow = Flow::new(function);
     let mut intervals = Intervals::default();

@@ -3,42 +3,86 @@ function 1 `fibonacci`
        push rbp
        mov rbp, rsp
        sub rsp, 0x20
-       mov [rsp], r12
-       mov [rsp+8], r13
-       mov [rsp+0x10], r15
+       mov [rsp], rbx
+       mov [rsp+8], r12
+       mov [rsp+0x10], r13
+       mov [rsp+0x18], r14
+       mov rbx, rsi
        mov r13, rdi
   [wasm 0x64]
        cmp esi, 2
-       mov r12, rsi
-       jb L0
+       jb L3
   [no operator]
-       mov rax, r12
-       mov rsi, rax
+       mov rsi, rbx
+       mov rax, rsi
   [wasm 0x6d]
-       sub esi, 1
-       mov rdi, r13
-  [wasm 0x6e]
-       call .. ; itself
-       mov rsi, r12
-       mov r15, rax
-  [wasm 0x75]
+       sub eax, 1
+  [wasm 0x64, function 1 `fibonacci`, inlined]
+       cmp eax, 2
+       jb L0
+  [no operator, function 1 `fibonacci`, inlined]
+       mov rsi, rbx
+  [wasm 0x6e, function 1 `fibonacci`, inlined]
        sub esi, 2
        mov rdi, r13
        call .. ; itself
-       mov rcx, r15
-  [wasm 0x77]
-       add eax, ecx
-  [wasm 0x78]
+       mov rcx, rbx
+       mov r12, rax
+       mov rsi, rcx
+  [wasm 0x75, function 1 `fibonacci`, inlined]
+       sub esi, 3
+       mov rdi, r13
+       call .. ; itself
+       mov rcx, r12
+  [wasm 0x77, function 1 `fibonacci`, inlined]
+       lea r12d, [rcx+rax]
+       mov rsi, rbx
+  [wasm 0x78, function 1 `fibonacci`, inlined]
        jmp L1
-  [no operator]
+  [no operator, function 1 `fibonacci`, inlined]
    L0:
-       mov rsi, r12
-       mov rax, rsi
-  [wasm 0x79]
+       mov rsi, rbx
+       mov r12, rsi
+  [wasm 0x68, function 1 `fibonacci`, inlined]
+       sub r12d, 1
+  [no operator, function 1 `fibonacci`, inlined]
    L1:
-       mov r12, [rsp]
-       mov r13, [rsp+8]
-       mov r15, [rsp+0x10]
+       mov rsi, rbx
+       mov rcx, rsi
+  [wasm 0x64, function 1 `fibonacci`, inlined]
+       sub ecx, 2
+       cmp ecx, 2
+       jb L2
+  [no operator, function 1 `fibonacci`, inlined]
+       mov rsi, rbx
+  [wasm 0x6e, function 1 `fibonacci`, inlined]
+       sub esi, 3
+       mov rdi, r13
+       call .. ; itself
+       mov rsi, rbx
+       mov r14, rax
+  [wasm 0x75, function 1 `fibonacci`, inlined]
+       sub esi, 4
+       mov rbx, rsi
+       mov rdi, r13
+       call .. ; itself
+       mov rcx, r14
+  [wasm 0x77, function 1 `fibonacci`, inlined]
+       add ecx, eax
+  [wasm 0x77]
+   L2:
+       lea eax, [r12+rcx]
+  [wasm 0x78]
+       jmp L4
+  [no operator]
+   L3:
+       mov rax, rbx
+  [wasm 0x79]
+   L4:
+       mov rbx, [rsp]
+       mov r12, [rsp+8]
+       mov r13, [rsp+0x10]
+       mov r14, [rsp+0x18]
        add rsp, 0x20
        mov rsp, rbp
        pop rbp

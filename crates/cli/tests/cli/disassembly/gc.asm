@@ -33,8 +33,6 @@ function 1 `total`
        cmp esi, edx
        jae L1
   [wasm 0x5c]
-       cmp esi, edx
-       jae L2
        xor rdi, rdi
        cmp esi, edx
        mov r8, rsi
@@ -50,9 +48,6 @@ function 1 `total`
        mov rsp, rbp
        pop rbp
        ret
-  [wasm 0x5c]
-   L2:
-       ud2                                      ; trap: out of bounds array access
 
 function 2 `is_point`
   [wasm 0x71]
