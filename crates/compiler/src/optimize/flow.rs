@@ -1,7 +1,7 @@
 //! Where blocks are come to from.
 
 use cranelift_codegen::entity::SecondaryMap;
-use cranelift_codegen::ir::{Block, Function, Inst};
+use cranelift_codegen::ir::{Block, Function, Inst, Value};
 use smallvec::SmallVec;
 
 /// Edges to a block that are kept. A block with more of them has many.
@@ -64,4 +64,12 @@ impl Flow {
             _ => None,
         }
     }
+}
+
+/// What a block is given by an edge to it.
+pub(super) fn argument(function: &Function, edge: Edge, position: usize) -> Option<Value> {
+    let dfg = &function.dfg;
+    let calls = dfg.insts[edge.branch].branch_destination(&dfg.jump_tables, &dfg.exception_tables);
+    let argument = calls[edge.position].args(&dfg.value_lists).nth(position)?;
+    Some(dfg.resolve_aliases(argument.as_value()?))
 }

@@ -9,7 +9,7 @@
 //! If stepping by K from S meets E without going around the numbers, i is one of `S, S + K, ..., E - K`: by induction, as the step from each of
 //! them but the last is another one, and the step from the last is E.
 
-use super::flow::{Edge, Flow};
+use super::flow::{Edge, Flow, argument};
 use super::look;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{Block, Function, InstructionData, Opcode, Value, ValueDef, types};
@@ -190,14 +190,6 @@ fn counter(
         return between(start as u32, end, step);
     }
     None
-}
-
-/// What a block is given by an edge to it.
-fn argument(function: &Function, edge: Edge, position: usize) -> Option<Value> {
-    let dfg = &function.dfg;
-    let calls = dfg.insts[edge.branch].branch_destination(&dfg.jump_tables, &dfg.exception_tables);
-    let argument = calls[edge.position].args(&dfg.value_lists).nth(position)?;
-    Some(dfg.resolve_aliases(argument.as_value()?))
 }
 
 /// What the next value of the counter is not when the loop goes on. `distance` says of which values it is how far away.

@@ -13,21 +13,28 @@
 //! headers of objects, whatever is called in between. The code generator merges equal values, too, and checks for traps of equal ones, but
 //! does not see that a check and a branch ask the same, or that a branch leads to another of its kind.
 //!
+//! Compilers of languages whose numbers are signed write loops in another way:
+//!
+//! ```text
+//!   loop(i):                      i is 0 first, and i + 1 only behind the branch, where it is not above the greatest number:
+//!     brif i <s len, body, out    it is never negative. So, in the body, i is below len also as the access asks
+//! ```
+//!
 //! What holds somewhere holds wherever one can come to from there only, and as long as its values are the same ones: to come there with
 //! other values one would pass by what defines them, which is in front of where it was found out, and so find out again.
 //!
-//! Measured: a loop over an array takes 0.78 of the time.
+//! Measured: a loop over an array takes 0.8 of the time.
 //!
 //! Only modules that define types of objects are looked through: in others compilers and the code generator have left nothing.
 
-use super::flow::Flow;
+use super::flow::{self, Flow};
 use super::look;
 use cranelift_codegen::dominator_tree::DominatorTree;
 use cranelift_codegen::entity::SecondaryMap;
 use cranelift_codegen::flowgraph::ControlFlowGraph;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
-    Block, DataFlowGraph, Function, Inst, InstructionData, Opcode, Type, Value,
+    Block, DataFlowGraph, Function, Inst, InstructionData, Opcode, Type, Value, ValueDef,
 };
 use cranelift_codegen::packed_option::PackedOption;
 use std::collections::HashMap;
@@ -54,8 +61,10 @@ pub(super) fn run(function: &mut Function) {
     let flow = Flow::new(function);
     let mut knowledge = Knowledge {
         dominators: &dominators,
+        flow: &flow,
         values: Values::default(),
         facts: HashMap::new(),
+        decided: Vec::new(),
     };
     // From a block to those that it dominates: what was found out elsewhere in between is replaced, and never needed again.
     let mut left: Vec<Block> = function.layout.entry_block().into_iter().collect();
@@ -65,7 +74,8 @@ pub(super) fn run(function: &mut Function) {
             && dominators.idom(block) == Some(edge.from)
             && let InstructionData::Brif { arg, .. } = function.dfg.insts[edge.branch]
         {
-            knowledge.assume(&function.dfg, block, arg, edge.position == 0, MAX_PARTS);
+            let not_zero = edge.position == 0;
+            knowledge.assume(&function.dfg, block, arg, not_zero, MAX_PARTS);
         }
         let mut next = function.layout.first_inst(block);
         while let Some(inst) = next {
@@ -73,35 +83,41 @@ pub(super) fn run(function: &mut Function) {
             knowledge.pass(function, block, inst);
         }
     }
+    for (branch, first) in knowledge.decided {
+        if let InstructionData::Brif { blocks, .. } = function.dfg.insts[branch] {
+            function.dfg.insts[branch] = InstructionData::Jump {
+                opcode: Opcode::Jump,
+                destination: blocks[usize::from(!first)],
+            };
+        }
+    }
 }
 
 /// What is known where the function is looked at.
 struct Knowledge<'a> {
     dominators: &'a DominatorTree,
+    flow: &'a Flow,
     values: Values,
     /// Whether something holds, in a block and those that it dominates.
     facts: HashMap<Statement, (bool, Block)>,
+    /// Branches of which it is known whether they go to their first destination. They stay until the end, as `flow` is about them.
+    decided: Vec<(Inst, bool)>,
 }
 
 impl Knowledge<'_> {
     fn pass(&mut self, function: &mut Function, block: Block, inst: Inst) {
-        let dfg = &mut function.dfg;
-        match dfg.insts[inst] {
+        match function.dfg.insts[inst] {
             InstructionData::CondTrap { opcode, arg, .. } => {
                 let passes = opcode == Opcode::Trapz;
-                if self.known(dfg, block, arg, MAX_PARTS) == Some(passes) {
+                if self.known(function, block, arg, MAX_PARTS) == Some(passes) {
                     function.layout.remove_inst(inst);
                 } else {
-                    self.assume(dfg, block, arg, passes, MAX_PARTS);
+                    self.assume(&function.dfg, block, arg, passes, MAX_PARTS);
                 }
             }
-            InstructionData::Brif { arg, blocks, .. } => {
-                if let Some(known) = self.known(dfg, block, arg, MAX_PARTS) {
-                    dfg.insts[inst] = InstructionData::Jump {
-                        opcode: Opcode::Jump,
-                        destination: blocks[usize::from(!known)],
-                    };
-                }
+            InstructionData::Brif { arg, .. } => {
+                let known = self.known(function, block, arg, MAX_PARTS);
+                self.decided.extend(known.map(|known| (inst, known)));
             }
             _ => {}
         }
@@ -110,28 +126,59 @@ impl Knowledge<'_> {
     /// Is it known in a block whether a value is 0? Then says whether it is not.
     fn known(
         &mut self,
-        dfg: &DataFlowGraph,
+        function: &Function,
         block: Block,
         condition: Value,
         parts: u32,
     ) -> Option<bool> {
-        let (statement, affirmed) = self.values.statement(dfg, condition);
-        if let Some(holds) = self.fact(block, statement) {
-            return Some(holds == affirmed);
-        }
-        let parts = parts.checked_sub(1)?;
-        let Statement::NotZero(value) = statement else {
-            return None;
-        };
-        let [left, right] = look::binary(dfg, Opcode::Bor, value)?;
-        let holds = match self.known(dfg, block, left, parts) {
-            Some(true) => true,
-            Some(false) => self.known(dfg, block, right, parts)?,
-            None => self
-                .known(dfg, block, right, parts)
-                .filter(|&holds| holds)?,
+        let (statement, affirmed) = self.values.statement(&function.dfg, condition);
+        let holds = match (self.fact(block, statement), statement) {
+            (Some((holds, _)), _) => holds,
+            (None, Statement::Below(left, right)) => {
+                let (below, since) = self.fact(block, Statement::SignedBelow(left, right))?;
+                let both_ways = below && self.is_never_negative(function, left, since);
+                both_ways.then_some(true)?
+            }
+            (None, Statement::NotZero(value)) => {
+                let parts = parts.checked_sub(1)?;
+                let [left, right] = look::binary(&function.dfg, Opcode::Bor, value)?;
+                let left = self.known(function, block, left, parts);
+                match left {
+                    Some(true) => true,
+                    Some(false) => self.known(function, block, right, parts)?,
+                    None => self
+                        .known(function, block, right, parts)
+                        .filter(|&holds| holds)?,
+                }
+            }
+            (None, _) => return None,
         };
         Some(holds == affirmed)
+    }
+
+    /// Is it a counter that begins at 0 or above and goes on by one, if it does from behind a block in which it is below something?
+    fn is_never_negative(&self, function: &Function, counter: Value, below_in: Block) -> bool {
+        let dfg = &function.dfg;
+        let ValueDef::Param(header, position) = dfg.value_def(counter) else {
+            return false;
+        };
+        let Some(edges) = self.flow.edges(header) else {
+            return false;
+        };
+        let bits = dfg.value_type(counter).bits();
+        let is_start = |value| look::constant(dfg, value).is_some_and(|n| n >> (bits - 1) == 0);
+        let is_next = |value| {
+            look::binary(dfg, Opcode::Iadd, value).is_some_and(|[before, step]| {
+                before == counter && look::constant(dfg, step) == Some(1)
+            })
+        };
+        !edges.is_empty()
+            && edges.iter().all(|&edge| {
+                flow::argument(function, edge, position).is_some_and(|value| {
+                    let goes_on = self.dominators.block_dominates(below_in, edge.from);
+                    is_start(value) || (goes_on && is_next(value))
+                })
+            })
     }
 
     /// Notes that a value is not 0 in a block, or that it is.
@@ -160,11 +207,11 @@ impl Knowledge<'_> {
         }
     }
 
-    fn fact(&self, block: Block, statement: Statement) -> Option<bool> {
-        let (holds, since) = self.facts.get(&statement)?;
-        self.dominators
-            .block_dominates(*since, block)
-            .then_some(*holds)
+    /// What is known of a statement in a block, and since which block.
+    fn fact(&self, block: Block, statement: Statement) -> Option<(bool, Block)> {
+        let &(holds, since) = self.facts.get(&statement)?;
+        let dominates = self.dominators.block_dominates(since, block);
+        dominates.then_some((holds, since))
     }
 }
 

@@ -100,4 +100,48 @@
         (return (i32.const 4))))
     (if (i32.lt_u (local.get $a) (local.get $b)) (then (return (i32.const 5))))
     (i32.const 6))
+
+  ;; A counter that begins at 0 and goes on by one is below the length as a signed number and as another.
+  (func (export "signed") (param $len i32) (result i32)
+    (local $array (ref $bytes)) (local $i i32) (local $sum i32)
+    (local.set $array (call $make (local.get $len)))
+    (block $done
+      (loop $next
+        (br_if $done (i32.ge_s (local.get $i) (array.len (local.get $array))))
+        (local.set $sum (i32.add (local.get $sum) (array.get_u $bytes (local.get $array) (local.get $i))))
+        (local.set $i (i32.add (local.get $i) (i32.const 1)))
+        (br $next)))
+    (local.get $sum))
+
+  ;; Not: what begins anywhere, what goes on by more, and what goes on without having been compared.
+  (func (export "anywhere") (param $len i32) (param $i i32) (result i32)
+    (local $array (ref $bytes)) (local $sum i32)
+    (local.set $array (call $make (local.get $len)))
+    (block $done
+      (loop $next
+        (br_if $done (i32.ge_s (local.get $i) (array.len (local.get $array))))
+        (local.set $sum (i32.add (local.get $sum) (array.get_u $bytes (local.get $array) (local.get $i))))
+        (local.set $i (i32.add (local.get $i) (i32.const 1)))
+        (br $next)))
+    (local.get $sum))
+  (func (export "further") (param $len i32) (param $step i32) (result i32)
+    (local $array (ref $bytes)) (local $i i32) (local $sum i32)
+    (local.set $array (call $make (local.get $len)))
+    (block $done
+      (loop $next
+        (br_if $done (i32.ge_s (local.get $i) (array.len (local.get $array))))
+        (local.set $sum (i32.add (local.get $sum) (array.get_u $bytes (local.get $array) (local.get $i))))
+        (local.set $i (i32.add (local.get $i) (i32.const 0x7ffffff8)))
+        (br $next)))
+    (local.get $sum))
+  (func (export "unasked") (param $len i32) (result i32)
+    (local $array (ref $bytes)) (local $i i32) (local $sum i32) (local $turns i32)
+    (local.set $array (call $make (local.get $len)))
+    (local.set $i (i32.const 0x7ffffffd))
+    (loop $next
+      (if (i32.lt_s (local.get $i) (array.len (local.get $array)))
+        (then (local.set $sum (i32.add (local.get $sum) (array.get_u $bytes (local.get $array) (local.get $i))))))
+      (local.set $i (i32.add (local.get $i) (i32.const 1)))
+      (br_if $next (i32.lt_u (local.tee $turns (i32.add (local.get $turns) (i32.const 1))) (i32.const 8))))
+    (local.get $sum))
 )
