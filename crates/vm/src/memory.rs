@@ -113,6 +113,8 @@ pub(crate) struct LinearMemory {
     kept: bool,
     /// Size in bytes when it was new.
     initial: usize,
+    /// Most bytes that were accessible at once.
+    most: usize,
     image: Option<Image>,
     /// Was its image undone, or has it moved? Then it cannot be restored.
     spoiled: bool,
@@ -208,6 +210,7 @@ impl LinearMemory {
             movable: plan.movable,
             kept: !plan.guarded,
             initial: minimum,
+            most: minimum,
             image: None,
             spoiled: false,
             seams: Vec::new(),
@@ -314,6 +317,7 @@ impl LinearMemory {
             }
         }
         self.byte_len = self.byte_len.max(new_len);
+        self.most = self.most.max(wanted);
         Ok(())
     }
 
@@ -394,27 +398,34 @@ impl LinearMemory {
 
     // --- restoring ---
 
-    /// Makes a memory in a slot, which is as it was when it was new, one of zeros: what the next one in its place begins as. Returns
-    /// whether it is.
+    /// Makes a memory in a slot, which is as it was when it was new, one of zeros: what the next one in its place begins as. What it had
+    /// beyond its size goes back to the system. Returns whether that is so.
     ///
     /// # Safety
     /// Nobody uses it, nor will.
     pub(crate) unsafe fn clear(&mut self) -> bool {
-        let whole = self.is_restorable() && self.byte_len == self.initial;
-        match self.image.take() {
-            Some(Image { range, mapped }) if whole => {
-                let place = self.start + range.start..self.start + range.end;
-                if mapped {
-                    // SAFETY: as the caller says; the pages are this memory's.
-                    return unsafe { self.mapping.map_zeros(place) }.is_ok();
-                }
-                let start = self.mapping.at(place.start).as_ptr();
-                // SAFETY: as above; an image is accessible.
-                unsafe { start.write_bytes(0, place.len()) };
-                true
-            }
-            _ => whole,
+        if !self.is_restorable() || self.byte_len != self.initial {
+            return false;
         }
+        let accessible = self.accessible();
+        if self.most > accessible {
+            let beyond = self.start + accessible..self.start + self.most;
+            // SAFETY: as the caller says; the pages are this memory's.
+            if unsafe { self.mapping.discard(beyond) }.is_err() {
+                return false;
+            }
+        }
+        if let Some(Image { range, mapped }) = self.image.take() {
+            let place = self.start + range.start..self.start + range.end;
+            if mapped {
+                // SAFETY: as above.
+                return unsafe { self.mapping.map_zeros(place) }.is_ok();
+            }
+            let start = self.mapping.at(place.start).as_ptr();
+            // SAFETY: as above; an image is accessible.
+            unsafe { start.write_bytes(0, place.len()) };
+        }
+        true
     }
 
     /// Can it be [restored](Self::restore)?

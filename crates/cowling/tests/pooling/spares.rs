@@ -97,6 +97,54 @@ fn little_space_is_kept() {
     drop(many);
 }
 
+/// Kilobytes that are in memory of the mappings around an address which belong together with them.
+fn resident(address: usize) -> usize {
+    let smaps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+    let mut found = 0;
+    let mut near = false;
+    for line in smaps.lines() {
+        let range = line.split(' ').next().and_then(|word| word.split_once('-'));
+        let range = range.map(|(a, b)| [a, b].map(|n| usize::from_str_radix(n, 16)));
+        if let Some([Ok(start), Ok(end)]) = range {
+            // A memory may have 200 pages.
+            near = start < address + (200 << 16) && end > address;
+        } else if let Some(rest) = line.strip_prefix("Rss:").filter(|_| near) {
+            found += (rest.trim().trim_end_matches(" kB").parse::<usize>()).unwrap();
+        }
+    }
+    found
+}
+
+#[test]
+fn what_memories_had_beyond_the_size_of_the_next_is_given_back() {
+    let engine = Engine::default();
+    // Each writes where those after it have nothing, in memory it has from the start or gets later.
+    let fixed: Vec<_> = (2..60).rev().map(|pages| (pages, 0)).collect();
+    let grown: Vec<_> = (2..60).rev().map(|pages| (1, pages - 1)).collect();
+    for sizes in [fixed, grown] {
+        let mut place = 0;
+        for (pages, more) in sizes {
+            let text = format!(
+                r#"(module (memory (export "m") {pages} 200)
+                    (func (export "run") (drop (memory.grow (i32.const {more})))
+                        (memory.fill (i32.const {}) (i32.const 1) (i32.const 65536))))"#,
+                (pages + more - 1) << 16
+            );
+            let module = Module::new(&engine, text).unwrap();
+            let mut store = store(&engine, ());
+            let instance = Instance::new(&mut store, &module, &[]).unwrap();
+            let run = instance.get_typed_func::<(), ()>(&mut store, "run");
+            run.unwrap().call(&mut store, ()).unwrap();
+            let memory = instance.get_memory(&mut store, "m").unwrap();
+            place = memory.data_ptr(&store) as usize;
+        }
+        let metrics = engine.pool_metrics();
+        assert_eq!((metrics.mapped, metrics.spare), (1, 1));
+        let kilobytes = resident(place);
+        assert!(kilobytes < 1000, "{kilobytes} KiB");
+    }
+}
+
 #[test]
 fn what_was_kept_for_longest_goes_first() {
     let engine = Engine::default();

@@ -134,12 +134,17 @@ impl Instance {
         // SAFETY: nobody uses it any more. It is moved out, so that its memory is not given back or written while it is being dropped.
         let mut this = unsafe { place.read() };
         let pool = this.pool().clone();
-        let in_slot = |memory: &LinearMemory| memory.is_in(this.area.mapping());
-        let zeros = this.memories.iter().all(|memory| {
-            let memory = memory.own().map(RefCell::borrow_mut);
-            // SAFETY: nobody uses the memory.
-            memory.is_some_and(|mut memory| !in_slot(&memory) || unsafe { memory.clear() })
-        });
+        let zeros = || {
+            this.memories.iter().all(|memory| {
+                let memory = memory.own().map(RefCell::borrow_mut);
+                memory.is_some_and(|mut memory| match memory.is_in(this.area.mapping()) {
+                    // SAFETY: nobody uses the memory.
+                    true => unsafe { memory.clear() },
+                    false => memory.is_restorable(),
+                })
+            })
+        };
+        let wanted = pool.wants_spares() && zeros();
         let stack = this.pooled.as_mut().and_then(|pooled| pooled.stack.take());
         let Instance {
             area,
@@ -150,7 +155,7 @@ impl Instance {
         } = this;
         drop((memories, tables, stack));
         // SAFETY: the instance was moved out, and what else it was is as new, and gone.
-        let spare = (zeros && pool.wants_spares()).then(|| unsafe { area.into_spare() });
+        let spare = wanted.then(|| unsafe { area.into_spare() });
         // The slot counts until it is unmapped, or spare.
         drop(pooled);
         if let Some(space) = spare.flatten() {

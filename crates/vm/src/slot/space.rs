@@ -9,7 +9,7 @@
 //! whose module is gone but which is as a new one would be is emptied instead, and its space is *spare*: for another slot of the same
 //! [`Shape`], whatever module that is for.
 //!
-//! Invariant: what is accessible of a space that no slot has is zeros.
+//! Invariant: what is accessible of a space that no slot has is zeros, and what is not has no pages.
 
 use super::{MapError, SlotSpec};
 use crate::memory::LinearMemory;
@@ -143,15 +143,20 @@ impl Space {
     pub(super) fn reopened(mut self, opened: usize) -> Result<Space, MapError> {
         let old = self.memory0() + self.parts.opened;
         let new = self.memory0() + opened;
-        let (change, protection) = match old < new {
-            true => (old..new, Protection::ReadWrite),
-            false => (new..old, Protection::None),
-        };
+        let grows = old < new;
+        let change = old.min(new)..old.max(new);
         if !change.is_empty() {
-            let len = change.len();
+            let system = MapError::system(WHAT, change.len());
             // SAFETY: nobody uses it.
-            unsafe { self.mapping.protect(change, protection) }
-                .map_err(MapError::system(WHAT, len))?;
+            let changed = unsafe {
+                match grows {
+                    true => self.mapping.protect(change, Protection::ReadWrite),
+                    // Where nobody sees its pages nobody would ever give them back.
+                    false => (self.mapping.protect(change.clone(), Protection::None))
+                        .and_then(|()| self.mapping.discard(change)),
+                }
+            };
+            changed.map_err(system)?;
             self.parts.opened = opened;
         }
         Ok(self)
