@@ -8,16 +8,19 @@
 //!   @9  v4 = iadd v1, v3      ->    @4  v4 = iadd v1, v3      then
 //! ```
 //!
-//! It does so only when nothing happens between the two that anybody could notice, nothing else uses what is loaded, and the user does
-//! not trap itself. Whatever a load may become a part of takes the load's location here. It is the right one when that comes true, and
-//! close to it when it does not: of an instruction that cannot trap nobody asks but a profiler.
+//! It does so only when nothing happens between the two that anybody could notice, and nothing else uses what is loaded. Whatever a load
+//! may become a part of takes the load's location here. It is the right one when that comes true, and close to it when it does not: of
+//! an instruction that cannot trap nobody asks but a profiler. What traps on a condition has a location of its own, so it is kept apart
+//! from the load, by an instruction that is none of the machine's.
 //!
 //! One pass over the instructions counts uses, one goes forward for the loads, and one backward in each block for what has no location.
 
+use crate::optimize::is_pure;
+use cranelift_codegen::cursor::{Cursor, FuncCursor};
 use cranelift_codegen::entity::SecondaryMap;
 use cranelift_codegen::entity::packed_option::PackedOption;
 use cranelift_codegen::ir::{
-    Block, DataFlowGraph, Function, Inst, InstructionData, Opcode, SourceLoc, Value,
+    Block, DataFlowGraph, Function, Inst, InstBuilder, InstructionData, Opcode, SourceLoc, Value,
 };
 
 /// The load that may still be in memory when a value is used.
@@ -93,7 +96,13 @@ impl Loads {
                 && takes_part(&function.dfg, inst, load, operand.calculated)
             {
                 let location = function.srcloc(load);
-                function.set_srcloc(inst, location);
+                if let InstructionData::CondTrap { .. } = function.dfg.insts[inst] {
+                    let mut cursor = FuncCursor::new(function).at_inst(inst);
+                    cursor.set_srcloc(location);
+                    cursor.ins().sequence_point();
+                } else {
+                    function.set_srcloc(inst, location);
+                }
             }
             let result = match *function.dfg.inst_results(inst) {
                 [result] if self.uses[result] == Uses::One => Some(result),
@@ -129,16 +138,6 @@ impl Loads {
     }
 }
 
-/// Does nothing but make a value of others?
-fn is_pure(opcode: Opcode) -> bool {
-    !(opcode.can_trap()
-        || opcode.can_load()
-        || opcode.can_store()
-        || opcode.is_call()
-        || opcode.is_terminator()
-        || opcode.other_side_effects())
-}
-
 /// Is it selected together with what uses its result, so that a load which is its operand may become part of that?
 fn is_looked_through(opcode: Opcode) -> bool {
     matches!(
@@ -159,7 +158,7 @@ fn is_looked_through(opcode: Opcode) -> bool {
 /// May the load become a part of `inst`, one of whose operands was loaded, or `calculated` from that?
 fn takes_part(dfg: &DataFlowGraph, inst: Inst, load: Inst, calculated: bool) -> bool {
     match dfg.insts[inst] {
-        InstructionData::Brif { .. } => !calculated,
+        InstructionData::Brif { .. } | InstructionData::CondTrap { .. } => !calculated,
         // Stored where it came from: if as much can be loaded there it can be stored.
         InstructionData::Store {
             opcode: Opcode::Store,

@@ -45,6 +45,12 @@ const MAX_DEPTH: u32 = 24;
 /// Conditions inside of a condition, in depth.
 const MAX_PARTS: u32 = 3;
 
+/// Parameters of a block that may be counters: the first ones.
+const MAX_PARAMETERS: usize = 64;
+
+/// Ways into a loop and back to its beginning.
+const MAX_EDGES: usize = 8;
+
 /// What a condition says, or the opposite of what it says.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
 enum Statement {
@@ -165,6 +171,9 @@ impl Knowledge<'_> {
         let Some(edges) = self.flow.edges(header) else {
             return false;
         };
+        if position >= MAX_PARAMETERS || edges.len() > MAX_EDGES {
+            return false;
+        }
         let bits = dfg.value_type(counter).bits();
         let is_start = |value| look::constant(dfg, value).is_some_and(|n| n >> (bits - 1) == 0);
         let is_next = |value| {

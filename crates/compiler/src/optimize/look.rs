@@ -90,3 +90,13 @@ pub(super) fn low_half_of(dfg: &DataFlowGraph, value: Value) -> Option<Value> {
 pub(super) fn extended_from(dfg: &DataFlowGraph, value: Value, narrow: Type) -> Option<Value> {
     unary(dfg, Opcode::Uextend, value).filter(|&v| dfg.value_type(v) == narrow)
 }
+
+/// Does an instruction of this kind nothing but make a value of others?
+pub(crate) fn is_pure(opcode: Opcode) -> bool {
+    !(opcode.can_trap()
+        || opcode.can_load()
+        || opcode.can_store()
+        || opcode.is_call()
+        || opcode.is_terminator()
+        || opcode.other_side_effects())
+}

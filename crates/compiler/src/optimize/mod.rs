@@ -41,6 +41,7 @@ use cowling_abi::knobs::{Knobs, OptLevel};
 use cranelift_codegen::ir::Function;
 use flow::Flow;
 use interval::Intervals;
+pub(crate) use look::is_pure;
 
 /// Runs all passes, if the settings want code to be optimised.
 pub(crate) fn run(function: &mut Function, info: &ModuleInfo, knobs: &Knobs) {

@@ -84,6 +84,12 @@ const STATEMENTS: &[&str] = &[
     "@ = i32.load8_u $i32 i32.and i32.store8",
     "@ = i32.load8_u i64.extend_i32_u i64.store",
     "$i32 if i32.const 1024 i32.const 7 i32.store end",
+    // There is nothing at this address, so these conditions are never true.
+    "$i32 i32.const 4096 i32.load i32.lt_u if unreachable end",
+    "i32.const 4096 i32.load @ i32.load i32.gt_u if unreachable end",
+    "@ i64.load i32.const 4096 i64.load i64.lt_u if unreachable end",
+    "i32.const 4096 f64.load @ f64.load f64.abs f64.gt if unreachable end",
+    "block i32.const 4096 i32.load @ i32.load i32.le_u br_if 0 i32.const 5 drop unreachable end",
 ];
 
 /// A random function whose parameters are addresses.
@@ -174,6 +180,10 @@ const CONDITIONS: &[(&str, &str)] = &[
         "Unreachable",
     ),
     (
+        "local.get 0 if local.get 0 i32.const 3 i32.mul local.set 0 unreachable end",
+        "Unreachable",
+    ),
+    (
         "local.get 0 if else return end i32.const 8 i32.const 0 i32.store unreachable",
         "Unreachable",
     ),
@@ -227,7 +237,7 @@ fn a_trap_on_a_condition_is_not_of_the_branch() {
 
 #[test]
 fn a_trap_is_of_the_access_that_trapped() {
-    for seed in 0..60 {
+    for seed in 0..100 {
         let mut generator = Generator {
             random: seed,
             body: String::new(),
