@@ -23,7 +23,7 @@ use cranelift_codegen::ir::{
     Block, DataFlowGraph, Function, Inst, InstBuilder, InstructionData, Opcode, SourceLoc, Value,
 };
 
-/// The load that may still be in memory when a value is used.
+/// A load that may trap, and may be left to what uses a value.
 #[derive(Copy, Clone, Default)]
 struct Pending {
     load: PackedOption<Inst>,
@@ -42,7 +42,7 @@ enum Uses {
     Several,
 }
 
-/// Changes locations only, and only those of instructions that cannot trap or do so together with a load.
+/// Changes nothing but locations, and those only of instructions that cannot trap or do so together with a load.
 pub(crate) fn run(function: &mut Function) {
     let mut loads = Loads {
         uses: count_uses(function),
@@ -96,7 +96,9 @@ impl Loads {
                 && takes_part(&function.dfg, inst, load, operand.calculated)
             {
                 let location = function.srcloc(load);
-                if let InstructionData::CondTrap { .. } = function.dfg.insts[inst] {
+                if location == function.srcloc(inst) {
+                    // They may become one.
+                } else if let InstructionData::CondTrap { .. } = function.dfg.insts[inst] {
                     let mut cursor = FuncCursor::new(function).at_inst(inst);
                     cursor.set_srcloc(location);
                     cursor.ins().sequence_point();
@@ -108,8 +110,9 @@ impl Loads {
                 [result] if self.uses[result] == Uses::One => Some(result),
                 _ => None,
             };
-            if matches!(function.dfg.insts[inst], InstructionData::Load { .. }) {
-                if let Some(result) = result {
+            if let InstructionData::Load { flags, .. } = function.dfg.insts[inst] {
+                let may_trap = !function.dfg.mem_flags[flags].notrap();
+                if let Some(result) = result.filter(|_| may_trap) {
                     self.pending[result] = Pending {
                         load: inst.into(),
                         number: self.next,

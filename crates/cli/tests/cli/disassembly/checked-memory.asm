@@ -36,9 +36,7 @@ function 1 `fields`
        mov rcx, [rdi-0x48]
   [wasm 0x4c]
        xor rax, rax
-  [wasm 0x4a]
        lea r10, [rcx+rsi]
-  [wasm 0x4c]
        cmp rsi, r11
        cmovae r10, rax
        mov rax, [r10]                           ; trap: out of bounds memory access

@@ -7,7 +7,7 @@ function 0 `sum`
        mov rdi, [rdi+0x20]
        mov r8d, esi
        mov eax, [rdi+r8]
-  [wasm 0x3f]
+  [wasm 0x43]
        add eax, [rdi+r8+4]
   [wasm 0x44]
        mov rsp, rbp
@@ -39,7 +39,7 @@ function 1 `total`
        cmovae r8, rdi
   [wasm 0x69]
        add esi, 1
-  [wasm 0x5c]
+  [wasm 0x5f]
        add eax, [rcx+r8*4]
   [wasm 0x69]
        jmp L0
