@@ -13,7 +13,8 @@
 //! an instruction that cannot trap nobody asks but a profiler. What traps on a condition has a location of its own, so it is kept apart
 //! from the load, by an instruction that is none of the machine's.
 //!
-//! One pass over the instructions counts uses, one goes forward for the loads, and one backward in each block for what has no location.
+//! Aliases are resolved by then. One pass over the instructions counts uses, one goes forward for the loads, and one backward in each
+//! block for what has no location.
 
 use crate::optimize::is_pure;
 use cranelift_codegen::cursor::{Cursor, FuncCursor};
@@ -63,7 +64,11 @@ fn count_uses(function: &Function) -> SecondaryMap<Value, Uses> {
     for block in function.layout.blocks() {
         for inst in function.layout.block_insts(block) {
             for value in function.dfg.inst_values(inst) {
-                let uses = &mut uses[function.dfg.resolve_aliases(value)];
+                debug_assert!(
+                    !function.dfg.value_is_alias(value),
+                    "nothing is left of aliases"
+                );
+                let uses = &mut uses[value];
                 *uses = match uses {
                     Uses::None => Uses::One,
                     Uses::One | Uses::Several => Uses::Several,
@@ -133,8 +138,7 @@ impl Loads {
 
     /// The last load that may become a part of this.
     fn operand(&self, dfg: &DataFlowGraph, inst: Inst) -> Option<Pending> {
-        let operands = dfg.inst_args(inst).iter();
-        let pending = operands.map(|value| self.pending[dfg.resolve_aliases(*value)]);
+        let pending = dfg.inst_args(inst).iter().map(|&value| self.pending[value]);
         pending
             .filter(|pending| pending.load.is_some() && pending.number >= self.first)
             .max_by_key(|pending| pending.number)
@@ -175,7 +179,7 @@ fn takes_part(dfg: &DataFlowGraph, inst: Inst, load: Inst, calculated: bool) -> 
                 offset,
                 ..
             } => {
-                dfg.resolve_aliases(to) == dfg.resolve_aliases(from)
+                to == from
                     && offset == to_offset
                     && dfg.value_type(value) == dfg.value_type(dfg.first_result(load))
             }
