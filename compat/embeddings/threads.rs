@@ -1,6 +1,5 @@
-//! A memory shared between instances on several threads, with atomics and waiting on both sides.
+//! A memory shared between instances on several threads, with atomics, and waiting on both sides.
 
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 use wasmtime::*;
@@ -24,19 +23,13 @@ const GUEST: &str = r#"
   (func (export "set") (param $value i32) (result i32)
     (i32.atomic.store (i32.const 64) (local.get $value))
     (memory.atomic.notify (i32.const 64) (i32.const -1)))
+  (func (export "get") (param $at i32) (result i32) (i32.atomic.load (local.get $at)))
   (func (export "timeout") (result i32)
     (memory.atomic.wait64 (i32.const 128) (i64.const 0) (i64.const 1000000)))
   (func (export "grow") (result i32) (memory.grow (i32.const 1)))
   (func (export "size") (result i32) (memory.size))
   (func (export "unaligned") (result i32) (i32.atomic.load (i32.const 1))))
 "#;
-
-/// A word of shared memory as the host sees it.
-fn word(memory: &SharedMemory, at: usize) -> &AtomicU32 {
-    let cells = &memory.data()[at..at + 4];
-    // SAFETY: in bounds and aligned, of a memory that never moves; guests use atomic accesses for this word, too.
-    unsafe { AtomicU32::from_ptr(cells.as_ptr().cast_mut().cast()) }
-}
 
 fn instance(
     engine: &Engine,
@@ -63,6 +56,10 @@ pub fn main() -> Result<()> {
         memory.ty().is_shared()
     );
 
+    let (mut store, main) = instance(&engine, &module, &memory)?;
+    let get = main.get_typed_func::<u32, u32>(&mut store, "get")?;
+    let set = main.get_typed_func::<u32, u32>(&mut store, "set")?;
+
     // Everyone counts.
     thread::scope(|scope| {
         for _ in 0..3 {
@@ -74,14 +71,12 @@ pub fn main() -> Result<()> {
                 count.call(&mut store, 10_000).unwrap();
             });
         }
-        for _ in 0..10_000 {
-            word(&memory, 0).fetch_add(1, Ordering::SeqCst);
-        }
-    });
-    println!("counted: {}", word(&memory, 0).load(Ordering::SeqCst));
+        main.get_typed_func::<u32, ()>(&mut store, "count")?
+            .call(&mut store, 10_000)
+    })?;
+    println!("counted: {}", get.call(&mut store, 0)?);
 
     // Guests wait for a guest.
-    let (mut store, main) = instance(&engine, &module, &memory)?;
     let waiters: Vec<_> = (0..2)
         .map(|_| {
             let (engine, module, memory) = (engine.clone(), module.clone(), memory.clone());
@@ -94,15 +89,14 @@ pub fn main() -> Result<()> {
         })
         .collect();
     thread::sleep(Duration::from_millis(5));
-    main.get_typed_func::<u32, u32>(&mut store, "set")?
-        .call(&mut store, 99)?;
+    set.call(&mut store, 99)?;
     for waiter in waiters {
         println!("waited for {}", waiter.join().unwrap()?);
     }
 
     // The host waits for a guest, and wakes one.
-    word(&memory, 64).store(0, Ordering::SeqCst);
-    thread::scope(|scope| {
+    set.call(&mut store, 0)?;
+    thread::scope(|scope| -> Result<()> {
         let guest = scope.spawn(|| {
             thread::sleep(Duration::from_millis(5));
             let (mut store, instance) = instance(&engine, &module, &memory).unwrap();
@@ -111,15 +105,16 @@ pub fn main() -> Result<()> {
                 .unwrap();
             set.call(&mut store, 5).unwrap();
         });
-        while word(&memory, 64).load(Ordering::SeqCst) == 0 {
+        while get.call(&mut store, 64)? == 0 {
             let result = memory
                 .atomic_wait32(64, 0, Some(Duration::from_secs(5)))
                 .unwrap();
             assert_ne!(result, WaitResult::TimedOut);
         }
         guest.join().unwrap();
-    });
-    println!("the host saw {}", word(&memory, 64).load(Ordering::SeqCst));
+        Ok(())
+    })?;
+    println!("the host saw {}", get.call(&mut store, 64)?);
     println!("{:?}", memory.atomic_wait32(64, 0, None)?);
     println!(
         "{:?}",

@@ -43,7 +43,8 @@ enum Uses {
     Several,
 }
 
-/// Changes nothing but locations, and those only of instructions that cannot trap or do so together with a load.
+/// Changes locations, those of instructions only that cannot trap or do so together with a load, and keeps loads apart from what traps on a
+/// condition. The machine code computes the same.
 pub(crate) fn run(function: &mut Function) {
     let mut loads = Loads {
         uses: count_uses(function),
